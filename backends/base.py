@@ -1,0 +1,155 @@
+"""What every backend offers, and the words it uses.
+
+A worker calls `Backend.command` before an attempt, feeds each output line to a fresh `Parser`, and asks that parser for the
+`Verdict` when the process has ended. `mozart logs` and `mozart run` feed the same lines to a fresh `Renderer`.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+STDOUT, STDERR = "stdout", "stderr"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """All that a backend may know of an attempt. Paths are absolute; `options` is the score's backend section."""
+
+    options: Mapping[str, Any]
+    prompt: str
+    prompt_file: str
+    workspace: str
+    directory: str
+    """Where the agent will run."""
+    environment: Mapping[str, str]
+    """What the agent will inherit, before `Command.environment` is laid over it."""
+    session_id: str
+    """A fresh UUID for this attempt."""
+    resume: str | None = None
+    """The agent's session to continue."""
+    system_prompt: str | None = None
+    is_root: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """How to start the agent. argv[0] is looked up in the agent's PATH."""
+
+    argv: Sequence[str]
+    stdin: bytes | None
+    """Written whole, then closed; None is /dev/null."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    spool: bool = False
+    """Let stdout be a regular file that the worker tails, for programs that lose what a pipe holds when they exit."""
+    stop: Sequence[tuple[signal.Signals, float]] = ((signal.SIGTERM, 5.0),)
+    """Signals to the group, each with the seconds until the next; KILL comes after the last."""
+    post_result_seconds: float = 20.0
+    """How long a process may live on after its result was seen."""
+
+
+# ---- events: what a line may mean -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    session_id: str
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Totals so far, never to be added up. `cost_usd` None when the agent does not tell."""
+
+    input: int = 0
+    output: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    cost_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """A limit hit now: the attempt will be stopped and its scope held. `until` epoch seconds; `retry_after` seconds."""
+
+    evidence: str
+    until: float | None = None
+    retry_after: float | None = None
+    kind: str = "requests"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The terminal event. The process should exit soon."""
+
+    ok: bool
+    text: str = ""
+
+
+Event = Session | Usage | Limited | Result
+
+
+# ---- the ending -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How the process ended, as the worker saw it."""
+
+    exit_code: int | None
+    """None when a signal killed it."""
+    signal: int | None
+    stopped_by: str | None
+    """Why Mozart stopped it, or None: timeout, stalled, no_output, post_result, cancelled, limited."""
+    stderr_tail: str
+    """The last 16 KiB of stderr."""
+    stdout_tail: str
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the ending means. `name` as in `ipc.messages.Finished.verdict`; `code` empty only for ok and skipped."""
+
+    name: str
+    code: str = ""
+    message: str = ""
+    hint: str = ""
+    evidence: str = ""
+    limit: Limited | None = None
+
+
+class Parser(Protocol):
+    """Eats one attempt's lines. `wants` names the streams it wants lines of; empty = never fed, so nothing is split."""
+
+    wants: frozenset[str]
+
+    def feed(self, stream: str, line: bytes) -> Sequence[Event]:
+        """One line without its newline, cut to its first 4 MiB when longer. Called for every line: prefix test first."""
+
+    def verdict(self, ending: Ending) -> Verdict: ...
+
+
+class Renderer(Protocol):
+    """Makes lines readable for people. Keeps state between lines (text arrives in deltas); pure otherwise."""
+
+    def feed(self, stream: str, line: bytes) -> str:
+        """Text to show now, with its newlines; empty when the line is of no interest."""
+
+    def finish(self) -> str:
+        """What is left to show at the end of the attempt, for instance a newline."""
+
+
+class Backend(Protocol):
+    name: str
+    renders: bool
+    """False: its output is shown as it is, no Renderer needed."""
+
+    def command(self, run: Run) -> Command:
+        """Raises ValueError with a sentence when the options cannot make a command."""
+
+    def parser(self, run: Run) -> Parser: ...
+
+    def renderer(self) -> Renderer: ...

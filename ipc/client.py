@@ -1,0 +1,139 @@
+"""The blocking end of the client socket, for the CLI: ask, and read what a subscription sends.
+
+Imports the interpreter's own modules and orjson alone, because every `mozart status` pays for them. Never retries and never
+prints: `cli` decides what an unreachable daemon means.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+from ipc import PROTOCOL, VERSION
+from ipc.errors import EXIT_UNREACHABLE, MozartError
+from ipc.frames import Frame, FrameDecoder, FrameError, encode_frame
+from ipc.paths import check_socket
+
+
+class Disconnected(MozartError):  # noqa: N818 - a fact about the connection, not a mistake
+    """The daemon went away while it was talking to us; asking again may find its successor."""
+
+
+def connect_unix(path: str, timeout: float | None = None) -> socket.socket:
+    """Connect to a Unix socket, also one whose path is longer than the kernel's 107 bytes."""
+    peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    peer.settimeout(timeout)
+    directory = -1
+    try:
+        if len(os.fsencode(path)) > 107:
+            directory = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY)
+            path = f"/proc/self/fd/{directory}/{os.path.basename(path)}"
+        peer.connect(path)
+    except BaseException:
+        peer.close()
+        raise
+    finally:
+        if directory >= 0:
+            os.close(directory)
+    return peer
+
+
+class Client:
+    """One connection. `request` asks and answers; `notifications` yields what a subscription sends afterwards."""
+
+    def __init__(self, path: str, timeout: float | None = None) -> None:
+        """Raises MozartError (exit 4) when nobody listens there or the daemon is of another version."""
+        check_socket(path)
+        self.path = path
+        self._decoder = FrameDecoder()
+        self._frames: list[Frame] = []
+        self._last_id = 0
+        try:
+            self._socket = connect_unix(path, timeout)
+        except OSError as error:
+            reason = "nothing listens there" if isinstance(error, ConnectionRefusedError) else error.strerror
+            hint = "start it with `mozartd start`, or let `mozart run` start it"
+            raise MozartError("E501", f"cannot reach the daemon at {path}: {reason}", hint, EXIT_UNREACHABLE) from None
+        self._send({"type": "hello", "protocol": PROTOCOL, "version": VERSION, "role": "client", "pid": os.getpid()})
+        self.daemon = self._check_hello(self._receive())
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def request(self, method: str, params: dict[str, Any] | None = None) -> Any:
+        """The result of one request. Raises the daemon's error as MozartError, Disconnected when it went away."""
+        self._last_id += 1
+        self._send({"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params or {}})
+        while True:
+            frame = self._receive()
+            if frame.get("id") == self._last_id or ("error" in frame and frame.get("id") is None):
+                break
+        if "error" in frame:
+            raise MozartError.from_rpc(frame["error"])
+        return frame["result"]
+
+    def notifications(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """(method, params) of what comes, until the caller stops asking. Raises Disconnected."""
+        while True:
+            frame = self._receive()
+            if "method" in frame:
+                yield frame["method"], frame["params"]
+            elif "error" in frame:
+                raise MozartError.from_rpc(frame["error"])
+
+    def has_frames(self) -> bool:
+        """Whether a frame was already received: `select` on the socket would not show it."""
+        return bool(self._frames)
+
+    def _check_hello(self, frame: Frame) -> Frame:
+        if "error" in frame:
+            raise MozartError("E404", frame["error"].get("message", "refused"), "restart the daemon with `mozartd stop` "
+                              "and `mozartd start`", EXIT_UNREACHABLE)  # fmt: skip
+        if frame.get("type") != "hello" or frame.get("protocol") != PROTOCOL:
+            message = (
+                f"cannot talk to the daemon at {self.path}: it is version {frame.get('version')} "
+                f"(protocol {frame.get('protocol')}), this is version {VERSION} (protocol {PROTOCOL})"
+            )
+            raise MozartError("E404", message, "restart the daemon with `mozartd stop` and `mozartd start`", EXIT_UNREACHABLE)
+        return frame
+
+    def _send(self, frame: Frame) -> None:
+        try:
+            data = encode_frame(frame)
+        except FrameError as error:
+            raise MozartError("E503", str(error)) from None
+        try:
+            self._socket.sendall(data)
+        except OSError as error:
+            # The daemon may have said why before it hung up; _receive finds that out.
+            if not isinstance(error, BrokenPipeError | ConnectionResetError):
+                raise self._gone(error) from None
+
+    def _receive(self) -> Frame:
+        while not self._frames:
+            try:
+                data = self._socket.recv(1 << 20)
+            except OSError as error:
+                raise self._gone(error) from None
+            if not data:
+                raise self._gone(None)
+            try:
+                self._frames.extend(self._decoder.feed(data))
+            except FrameError as error:
+                raise MozartError("E503", f"cannot understand the daemon: {error}", "", EXIT_UNREACHABLE) from None
+        return self._frames.pop(0)
+
+    def _gone(self, error: OSError | None) -> Disconnected:
+        reason = (error.strerror or type(error).__name__) if error else "it hung up"
+        return Disconnected("E501", f"lost the daemon at {self.path}: {reason}", "", EXIT_UNREACHABLE)

@@ -1,0 +1,67 @@
+"""Framing: a 4-byte big-endian length, then one JSON object.
+
+Sans-I/O: `FrameDecoder` eats bytes and gives objects, however they are cut. Used by `client` (blocking) and `connection`
+(asyncio). The cap is read before the body, so an oversized frame costs its reader nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+#: Bytes in the body of a frame, at most.
+MAX_FRAME = 16 * 1024 * 1024
+
+Frame = dict[str, Any]
+
+
+class FrameError(Exception):
+    """The peer does not speak our framing. Its connection ends; nobody else notices."""
+
+
+def encode_frame(frame: Frame) -> bytes:
+    """Raises FrameError when the body is over MAX_FRAME; TypeError when it is not JSON."""
+    body = orjson.dumps(frame)
+    if len(body) > MAX_FRAME:
+        raise FrameError(f"cannot send a frame of {len(body)} bytes: the cap is {MAX_FRAME}")
+    return len(body).to_bytes(4, "big") + body
+
+
+class FrameDecoder:
+    """Cuts a stream of bytes into frames. `feed` any amount; it yields what is complete."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def __repr__(self) -> str:
+        return f"<FrameDecoder {len(self._buffer)} bytes waiting>"
+
+    def feed(self, data: bytes | bytearray | memoryview) -> Iterator[Frame]:
+        self._buffer += data
+        while len(self._buffer) >= 4:
+            end = 4 + self._body_length()
+            if len(self._buffer) < end:
+                return
+            with memoryview(self._buffer) as view:
+                frame = _decode(view[4:end])
+            del self._buffer[:end]
+            yield frame
+
+    def _body_length(self) -> int:
+        length = int.from_bytes(self._buffer[:4], "big")
+        if length > MAX_FRAME:
+            raise FrameError(f"cannot read a frame of {length} bytes: the cap is {MAX_FRAME}")
+        return length
+
+
+def _decode(body: memoryview) -> Frame:
+    try:
+        with body:
+            frame = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise FrameError(f"cannot read a frame that is not JSON: {error}") from None
+    if not isinstance(frame, dict):
+        raise FrameError(f"cannot read a frame that is a {type(frame).__name__}, not an object")
+    return frame

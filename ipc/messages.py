@@ -1,0 +1,268 @@
+"""What is said on the two sockets, word for word.
+
+Client ↔ coordinator: JSON-RPC 2.0; the requests and notifications are listed in METHODS and NOTIFICATIONS, their results in
+`docs` of each handler (`mozartd/coordinator/requests/`). Worker ↔ coordinator: frames with a `type`, the TypedDicts below.
+Times are seconds since the epoch (float), sizes bytes, money US dollars; an attempt's id is `<job>:<sheet>:<k>`.
+Everybody's first frame is a Hello.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+
+class Hello(TypedDict):
+    """First frame each way. A worker's also says what it still runs and what it could not yet report."""
+
+    type: Literal["hello"]
+    protocol: int
+    version: str
+    role: Literal["client", "worker", "coordinator"]
+    pid: int
+    worker: NotRequired[str]
+    """The worker's name: `<number>.<incarnation>`, unique in the state directory."""
+    slots: NotRequired[int]
+    """Attempts this worker holds at once, at most. Its credit is slots minus running."""
+    running: NotRequired[list[Running]]
+    """Attempts whose agents this worker runs now. What it finished but was not acknowledged follows as `finished`."""
+
+
+class Running(TypedDict):
+    attempt: str
+    agent_pid: int
+    bytes: int
+    lines: int
+
+
+# ---- coordinator → worker -------------------------------------------------------------------------------------------
+
+
+class Assign(TypedDict):
+    """A complete assignment: the worker asks nothing back. Sent after the attempt's row is committed."""
+
+    type: Literal["assign"]
+    attempt: str
+    job: str
+    sheet: int
+    k: int
+    mode: Literal["normal", "completion", "resume"]
+    log: str
+    prompt_file: str
+    """Where the prompt actually sent is kept."""
+    score_dir: str
+    workspace: str
+    environment: dict[str, str]
+    """The submitter's variables named by the setting `submit_env`."""
+    backend: dict[str, Any]
+    """The sheet's backend section, normalised, overrides applied (`ipc.score.schema.Backend`)."""
+    timeout_seconds: float
+    idle_seconds: float | None
+    prompt: dict[str, Any]
+    """The prompt section (`ipc.score.schema.Prompt`)."""
+    variables: dict[str, Any]
+    """The built-in template variables of this sheet; `prompt.variables` are laid over them by the worker."""
+    validations: list[dict[str, Any]]
+    """Every rule of the score, in order; the worker picks the applicable ones."""
+    skip_command: dict[str, Any] | None
+    capture: dict[str, Any] | None
+    """`cross_sheet` when the score has it: which files to collect after success."""
+    last: LastAttempt | None
+    """The sheet's attempt before this one, for completion and retry prompts."""
+    lessons: list[str]
+    """Sentences about what failed in this job's other sheets."""
+    session_id: str | None
+    """The agent's session to continue (mode resume or completion)."""
+    watched: bool
+    """Somebody follows this attempt's log: send `grew`."""
+
+
+class LastAttempt(TypedDict):
+    verdict: str
+    code: str
+    message: str
+    validations: list[Validation]
+
+
+class Cancel(TypedDict):
+    """Stop the agent: TERM or INT as the backend says, grace, KILL. Answered by `finished` with verdict `cancelled`."""
+
+    type: Literal["cancel"]
+    attempt: str
+    reason: str
+
+
+class Watch(TypedDict):
+    """Send `grew` for this attempt from now on (or not any more)."""
+
+    type: Literal["watch", "unwatch"]
+    attempt: str
+
+
+class Ack(TypedDict):
+    """The attempt's `finished` is committed: forget it."""
+
+    type: Literal["ack"]
+    attempt: str
+
+
+class Drain(TypedDict):
+    """Finish what runs, take nothing new, then exit 0."""
+
+    type: Literal["drain"]
+
+
+# ---- worker → coordinator -------------------------------------------------------------------------------------------
+
+
+class Started(TypedDict):
+    """The agent is running."""
+
+    type: Literal["started"]
+    attempt: str
+    agent_pid: int
+    at: float
+
+
+class Grew(TypedDict):
+    """The log holds `size` bytes now. Coalesced; only while watched."""
+
+    type: Literal["grew"]
+    attempt: str
+    size: int
+
+
+class Progress(TypedDict):
+    """Totals of a running attempt, at most once a second and only when they changed."""
+
+    type: Literal["progress"]
+    attempt: str
+    bytes: int
+    lines: int
+
+
+class Noted(TypedDict):
+    """What a backend saw in a line, while the agent runs: limit, usage, session. `event` is a `backends.base` event."""
+
+    type: Literal["noted"]
+    attempt: str
+    at: float
+    event: dict[str, Any]
+
+
+class Validation(TypedDict):
+    index: int
+    """Of the rule in the score, from 0."""
+    type: str
+    stage: int
+    description: str
+    passed: bool
+    detail: str
+    code: str
+    """E2xx when it did not pass, else empty."""
+
+
+class Tokens(TypedDict):
+    input: int
+    output: int
+    cache_read: int
+    cache_write: int
+
+
+class Limit(TypedDict):
+    """A rate limit or quota. `until` when the reset time is known, else `retry_after` seconds, else both null."""
+
+    until: float | None
+    retry_after: float | None
+    kind: str
+    """`requests`, `quota`, `overloaded`, or the vendor's word (`five_hour`)."""
+
+
+class Finished(TypedDict):
+    """The attempt ended and its validations ran. Kept by the worker and resent until acknowledged."""
+
+    type: Literal["finished"]
+    attempt: str
+    verdict: str
+    """ok, incomplete, rate_limited, auth, overloaded, timeout, stalled, crashed, cancelled, refused, skipped, failed,
+    missing, truncated, capped."""
+    code: str
+    message: str
+    hint: str
+    evidence: str
+    """The line or event that shows it, at most 2 KiB."""
+    exit_code: int | None
+    signal: int | None
+    started_at: float | None
+    """When the agent was started; null when it never was."""
+    ended_at: float
+    bytes: int
+    lines: int
+    tail: str
+    """The last `max_output_capture_bytes` of what it printed, as text."""
+    cost_usd: float | None
+    tokens: Tokens | None
+    session_id: str | None
+    model: str | None
+    limit: Limit | None
+    validations: list[Validation]
+    """The applicable rules that ran, in order. Empty when none applies or the process did not end by itself."""
+    applicable: int
+    """How many rules apply to this sheet."""
+    captured: dict[str, str]
+    """cross_sheet.capture_files: path → text."""
+    survivors: int
+    """Processes of the attempt that outlived KILL."""
+
+
+WorkerFrame = Started | Grew | Progress | Noted | Finished
+CoordinatorFrame = Assign | Cancel | Watch | Ack | Drain
+
+
+# ---- client ↔ coordinator: JSON-RPC ---------------------------------------------------------------------------------
+
+#: Requests a client may make. One file each in `mozartd/coordinator/requests/`.
+METHODS = (
+    "submit",  # {score, path, source, environment, fresh, start_sheet?} → {job}
+    "status",  # {job?, after?} → {daemon, jobs} or {job, sheets, next}
+    "list",  # {states, all, limit} → {jobs}
+    "logs.follow",  # {job, sheet?, attempt?, follow, tail?, cursors?} → {job, subscription}, then notifications
+    "events.follow",  # {job?, since, follow} → {subscription}, then notifications
+    "prompt",  # {job, sheet?, attempt?} → {job, sheet, attempt, text}
+    "wait",  # {jobs, any, timeout?} → {jobs}, when they have ended
+    "cancel",  # {job, sheets?} → {job, sheets}
+    "retry",  # {job, sheets?, from?} → {job, sheets}
+    "daemon.status",  # {} → as `mozartd status --json`
+)
+
+#: Notifications that follow a subscription until its `*.end`.
+NOTIFICATIONS = (
+    "logs.chunk",  # {subscription, job, sheet, attempt, offset, end, backend, text | base64}: whole CRI records
+    "logs.end",  # {subscription, job, state, reason, exit_code}
+    "events.event",  # {subscription, id, time, type, job?, sheet?, attempt?, data}
+    "events.end",  # {subscription, job, state, reason, exit_code}
+)
+
+
+class Chunk(TypedDict):
+    """Params of `logs.chunk`: the bytes [offset, end) of one attempt's log, cut at record ends."""
+
+    subscription: int
+    job: str
+    sheet: int
+    attempt: int
+    offset: int
+    end: int
+    backend: str
+    """Which renderer shows it."""
+    text: NotRequired[str]
+    base64: NotRequired[str]
+    """Instead of text when the bytes are not UTF-8."""
+
+
+def attempt_id(job: str, sheet: int, k: int) -> str:
+    return f"{job}:{sheet}:{k}"
+
+
+def split_attempt_id(attempt: str) -> tuple[str, int, int]:
+    job, sheet, k = attempt.rsplit(":", 2)
+    return job, int(sheet), int(k)
