@@ -20,7 +20,8 @@ class Hello(TypedDict):
     role: Literal["client", "worker", "coordinator"]
     pid: int
     worker: NotRequired[str]
-    """The worker's name: `<number>.<incarnation>`, unique in the state directory."""
+    """The worker's name: `<boot>-<number>-<incarnation>`, unique in the state directory."""
+    restarts: NotRequired[int]
     slots: NotRequired[int]
     """Attempts this worker holds at once, at most. Its credit is slots minus running."""
     running: NotRequired[list[Running]]
@@ -131,6 +132,12 @@ class Grew(TypedDict):
     size: int
 
 
+class Draining(TypedDict):
+    """The worker was told to stop: assign it nothing more."""
+
+    type: Literal["draining"]
+
+
 class Progress(TypedDict):
     """Totals of a running attempt, at most once a second and only when they changed."""
 
@@ -184,7 +191,7 @@ class Finished(TypedDict):
     attempt: str
     verdict: str
     """ok, incomplete, rate_limited, auth, overloaded, timeout, stalled, crashed, cancelled, refused, skipped, failed,
-    missing, truncated, capped."""
+    missing, truncated, capped, interrupted (the daemon stopped it: it runs again and spends no retry)."""
     code: str
     message: str
     hint: str
@@ -214,7 +221,7 @@ class Finished(TypedDict):
     """Processes of the attempt that outlived KILL."""
 
 
-WorkerFrame = Started | Grew | Progress | Noted | Finished
+WorkerFrame = Started | Grew | Draining | Progress | Noted | Finished
 CoordinatorFrame = Assign | Cancel | Watch | Ack | Drain
 
 

@@ -1,0 +1,67 @@
+"""What the supervisor hands to the processes it forks, and what their exit codes tell it.
+
+Inherited through the fork, never sent. `mozartd.supervisor` fills it in; `mozartd.coordinator.main.run` and
+`workers.main.run` take it and return an exit code.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass, field
+from typing import Any
+
+from ipc.paths import Paths
+
+#: The child did what it was told to the end.
+EXIT_OK = 0
+#: The child cannot boot (a bad database, say): respawning it at once would fail again.
+EXIT_CANNOT_BOOT = 3
+#: The coordinator has been without work for `idle_exit_seconds`, or has drained: stop everything.
+EXIT_STOP_ALL = 10
+#: The supervisor died (its lifeline closed) and the child cleaned up behind itself.
+EXIT_ORPHANED = 11
+
+
+@dataclass(slots=True)
+class Inherited:
+    """File descriptors every child gets."""
+
+    lifeline: int
+    """Read end of a pipe that only the supervisor holds open for writing: EOF = it died."""
+    liveness: int
+    """An unlinked file; the child sets its mtime every `beat_seconds` from its loop. Stale = hung = killed."""
+    beat_seconds: float
+
+
+@dataclass(slots=True)
+class WorkerSetup:
+    name: str
+    """`<boot>-<number>-<incarnation>`, unique in the state directory."""
+    number: int
+    restarts: int
+    inherited: Inherited
+    paths: Paths
+    slots: int
+    stop_grace_seconds: float
+    """On SIGTERM: how long running agents may go on before they are stopped and reported as interrupted."""
+    mask_patterns: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class CoordinatorSetup:
+    inherited: Inherited
+    paths: Paths
+    settings: Any
+    """A `mozartd.settings.Settings`."""
+    client_listener: socket.socket
+    worker_listener: socket.socket
+    supervisor_pid: int
+    started_at: float
+    """When the supervisor started, seconds since the epoch."""
+    boot: str
+    """Names this life of the supervisor; workers' names begin with it."""
+    workers: dict[str, int] = field(default_factory=dict)
+    """Workers alive when this coordinator was forked: name → pid. They will connect, or die; until then their attempts stand."""
+    restarts: int = 0
+    started_by_client: bool = False
+    """`mozart run` started this daemon: it exits after `idle_exit_seconds` without work."""
