@@ -1,0 +1,64 @@
+# Few commands, boring names. Everything runs in a virtual environment made from a hashed lock file: .venv for python3,
+# .venv-3.13 for `make test PYTHON=python3.13`. One stamp per lock: nothing is installed twice.
+
+PYTHON ?= python3
+VENV   := .venv$(if $(filter-out python3,$(PYTHON)),-$(patsubst python%,%,$(notdir $(PYTHON))))
+BIN    := $(VENV)/bin
+# Extra arguments: make test ARGS="tests/unit -k frames"
+ARGS   ?=
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+# The distribution's own packages must come from this checkout, whatever the caller has on his path.
+unexport PYTHONPATH PYTHONHOME MOZART_HOME MOZART_SOCKET
+
+.PHONY: help demo test lint bench clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo 'make demo    run examples/hello.yaml live, print its report, leave nothing running'
+	@echo 'make test    run the tests (PYTHON=python3.13 for another interpreter, ARGS="-k frames" for some)'
+	@echo 'make lint    ruff, mypy --strict'
+	@echo 'make bench   measure, side by side with the programs we compare with'
+	@echo 'make clean   remove the virtual environments and caches'
+
+demo: $(VENV)/run.stamp
+	@$(BIN)/python examples/demo.py
+
+test: $(VENV)/dev.stamp
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/dev.stamp
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: $(VENV)/bench.stamp
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+clean:
+	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# sys.executable, because `python3` may be a slow wrapper (pyenv) that would then sit in front of everything.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.version_info < (3, 11) and sys.exit("Mozart needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0])'
+	@echo 'making $(VENV)'
+	@"$$($(PYTHON) -c 'import sys; print(sys.executable)')" -m venv --clear $(VENV) || \
+	    { echo 'cannot make a virtual environment (on Debian and Ubuntu: apt-get install python3-venv)' >&2; rm -rf $(VENV); exit 1; }
+
+# An editable install without isolation: hatchling comes from a lock like everything else.
+define install
+	@$(BIN)/python -m pip install --quiet --require-hashes $(addprefix -r ,$(filter %.lock,$^))
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+endef
+
+$(VENV)/run.stamp: requirements.lock requirements-build.lock pyproject.toml | $(BIN)/python
+	$(install)
+
+$(VENV)/dev.stamp: requirements-dev.lock pyproject.toml | $(BIN)/python
+	$(install)
+
+$(VENV)/bench.stamp: requirements-bench.lock pyproject.toml | $(BIN)/python
+	$(install)
