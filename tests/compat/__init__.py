@@ -1,0 +1,1 @@
+"""Scores, frames and databases of earlier versions still load."""

@@ -1,0 +1,38 @@
+"""What every test may use: where the checkout is, the scripted agent, the pages shared between projects.
+
+Hypothesis keeps no example database (nothing is left behind) and has no deadline (the machine may be busy).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parent.parent
+AGENT = ROOT / "tests" / "fakes" / "agent"
+
+settings.register_profile("mozart", deadline=None, database=None, print_blob=True)
+settings.load_profile("mozart")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def agent() -> str:
+    """The scripted agent, an executable."""
+    return str(AGENT)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The pages, recordings and scores kept beside the checkout; a test that needs them is skipped without them."""
+    place = ROOT.parent / "shared"
+    if not place.is_dir():
+        pytest.skip("../shared is not here")
+    return place

@@ -1,0 +1,1 @@
+"""Backends against recorded output of the real agent CLIs."""

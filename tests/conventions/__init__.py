@@ -1,0 +1,1 @@
+"""What style and structure promise, checked over the whole tree."""

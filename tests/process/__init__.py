@@ -1,0 +1,1 @@
+"""Real processes: a daemon in a temporary directory, agents, kills."""
