@@ -1,0 +1,217 @@
+"""All unfinished jobs, and the one place where a state changes.
+
+Every change goes through `change_job` or `change_sheet`, which obey the transition table, keep the derived facts (ready
+lists, counts, dependents) true, mark the row dirty and write the event. It knows no clock, no socket and no file: `now` is an
+argument, and `take_changes` hands the rows to `turn`.
+"""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect_left, insort
+from collections.abc import Iterator
+from typing import Any
+
+from ipc.states import JOB_ENDED, SHEET_SATISFIED, next_job_state, next_sheet_state
+from ipc.states import Job as JobState
+from ipc.states import Sheet as SheetState
+from mozartd.coordinator.journal import Journal
+from mozartd.coordinator.model import Attempt, Job, Sheet
+from mozartd.store.store import Write
+
+
+class Book:
+    def __init__(self, journal: Journal, last_seq: int) -> None:
+        self.journal = journal
+        self.jobs: dict[str, Job] = {}
+        self.running: dict[str, Attempt] = {}
+        """Running attempts by id."""
+        self.last_seq = last_seq
+        self._waiting: list[tuple[float, str, int]] = []
+        self._dirty_jobs: dict[str, Job] = {}
+        self._dirty_sheets: dict[tuple[str, int], tuple[int, Sheet]] = {}
+        self._attempt_writes: list[Write] = []
+        self._ended: list[Job] = []
+
+    def __repr__(self) -> str:
+        return f"<Book {len(self.jobs)} jobs, {len(self.running)} running>"
+
+    # -- jobs
+
+    def add(self, job: Job) -> None:
+        """Take a job whose rows are on disk."""
+        job.passed = min((other.passed for other in self.jobs.values()), default=0.0)
+        self.jobs[job.id] = job
+        for sheet in job.sheets.values():
+            if sheet.state is SheetState.WAITING and sheet.until is not None:
+                heapq.heappush(self._waiting, (sheet.until, job.id, sheet.n))
+
+    def change_job(self, job: Job, event: str, now: float, reason: str = "") -> None:
+        job.state = next_job_state(job.state, event)
+        job.reason = reason
+        if job.state is JobState.RUNNING and job.started_at is None:
+            job.started_at = now
+        job.ended_at = now if job.state in JOB_ENDED else None
+        if job.state in JOB_ENDED:
+            job.wanted = ""
+            self._ended.append(job)
+        self.touch(job)
+        self.journal.append(now, f"job.{job.state}", job.id, reason=reason)
+
+    def touch(self, job: Job) -> None:
+        """Write the job's row with the next commit."""
+        self._dirty_jobs[job.id] = job
+
+    def end_if_over(self, job: Job, now: float) -> None:
+        """Give the job its end when no sheet of it can do anything more."""
+        S = SheetState
+        if job.state in JOB_ENDED or job.count(S.PENDING, S.RUNNING, S.WAITING, S.AWAITING):
+            return
+        if job.wanted == "cancel" or job.count(S.CANCELLED):
+            self.change_job(job, "cancel", now, job.reason or "cancelled")
+        elif job.count(S.FAILED, S.BLOCKED):
+            self.change_job(job, "fail", now, _why_failed(job))
+        else:
+            self.change_job(job, "complete", now)
+
+    # -- sheets
+
+    def change_sheet(
+        self, job: Job, sheet: Sheet, event: str, now: float, reason: str = "", until: float | None = None, **data: Any
+    ) -> None:
+        before, after = sheet.state, next_sheet_state(sheet.state, event)
+        sheet.state, sheet.reason, sheet.until = after, reason, until
+        job.counts[before.value] -= 1
+        job.counts[after.value] += 1
+        self._leave(job, sheet, before)
+        self._enter(job, sheet, after)
+        self._dirty_sheets[job.id, sheet.n] = (job.seq, sheet)
+        self.touch(job)
+        self.journal.append(now, f"sheet.{after}", job.id, sheet.n, sheet.k or None, reason=reason, until=until, **data)
+
+    def _leave(self, job: Job, sheet: Sheet, state: SheetState) -> None:
+        if state is SheetState.PENDING and not sheet.missing:
+            del job.ready[bisect_left(job.ready, sheet.n)]
+        elif state is SheetState.RUNNING:
+            job.running.discard(sheet.n)
+        elif state in SHEET_SATISFIED:
+            for n in job.dependents.get(sheet.n, ()):
+                self._miss(job, job.sheets[n])
+
+    def _enter(self, job: Job, sheet: Sheet, state: SheetState) -> None:
+        if state is SheetState.PENDING and not sheet.missing:
+            insort(job.ready, sheet.n)
+        elif state is SheetState.RUNNING:
+            job.running.add(sheet.n)
+        elif state is SheetState.WAITING and sheet.until is not None:
+            heapq.heappush(self._waiting, (sheet.until, job.id, sheet.n))
+        elif state in SHEET_SATISFIED:
+            for n in job.dependents.get(sheet.n, ()):
+                self._satisfy(job, job.sheets[n])
+
+    def _miss(self, job: Job, dependent: Sheet) -> None:
+        if dependent.state is SheetState.PENDING and not dependent.missing:
+            del job.ready[bisect_left(job.ready, dependent.n)]
+        dependent.missing += 1
+
+    def _satisfy(self, job: Job, dependent: Sheet) -> None:
+        dependent.missing -= 1
+        if dependent.state is SheetState.PENDING and not dependent.missing:
+            insort(job.ready, dependent.n)
+
+    def fail_sheet(self, job: Job, sheet: Sheet, now: float, reason: str, **data: Any) -> None:
+        """For good: what depends on it, directly or not, is blocked; with fail_fast nothing else starts either."""
+        self.change_sheet(job, sheet, "fail", now, reason, **data)
+        for dependent in _downstream(job, sheet.n):
+            self._block(job, dependent, now, f"sheet {sheet.n} failed")
+        if job.policy.fail_fast:
+            for other in list(job.sheets.values()):
+                self._block(job, other, now, f"not started: sheet {sheet.n} failed and fail_fast is on")
+
+    def _block(self, job: Job, sheet: Sheet, now: float, reason: str) -> None:
+        if sheet.state in (SheetState.PENDING, SheetState.WAITING, SheetState.AWAITING):
+            self.change_sheet(job, sheet, "block", now, reason)
+
+    def ripen(self, now: float) -> None:
+        """Waiting sheets whose time has come are ready."""
+        while self._waiting and self._waiting[0][0] <= now:
+            until, job_id, n = heapq.heappop(self._waiting)
+            job = self.jobs.get(job_id)
+            sheet = job.sheets.get(n) if job else None
+            # An entry outlives its sheet's waiting: a cancelled or retried sheet has another `until`, or none.
+            if job and sheet and sheet.state is SheetState.WAITING and sheet.until == until:
+                self.change_sheet(job, sheet, "ready", now)
+
+    def next_ripe(self) -> float | None:
+        """When the next waiting sheet is due (or an earlier time at which nothing is)."""
+        return self._waiting[0][0] if self._waiting else None
+
+    # -- attempts
+
+    def start(self, job: Job, sheet: Sheet, worker: str, now: float) -> Attempt:
+        """A new attempt of a ready sheet on a worker. The caller sends the assignment after the commit."""
+        if job.state is JobState.QUEUED:
+            self.change_job(job, "start", now)
+        sheet.k += 1
+        job.passed += 1.0 / weight(job.priority)
+        attempt = Attempt(job.seq, job.id, sheet.n, sheet.k, sheet.history.mode, worker, now)
+        self.running[attempt.id] = attempt
+        self.change_sheet(job, sheet, "start", now, mode=attempt.mode)
+        self._attempt_writes.append(("put_attempt", attempt.row("running")))
+        return attempt
+
+    def end(self, attempt: Attempt) -> None:
+        """The attempt is over; `facts` hold its report."""
+        self.running.pop(attempt.id, None)
+        self._attempt_writes.append(("put_attempt", attempt.row("ended")))
+
+    def note(self, attempt: Attempt) -> None:
+        """A running attempt's facts changed."""
+        self._attempt_writes.append(("put_attempt", attempt.row("running")))
+
+    def find(self, attempt: Attempt) -> tuple[Job, Sheet]:
+        job = self.jobs[attempt.job]
+        return job, job.sheets[attempt.n]
+
+    # -- what is to be written
+
+    def take_changes(self) -> list[Write]:
+        """The dirty rows, in an order that satisfies foreign keys."""
+        writes: list[Write] = [("put_job", job.row()) for job in self._dirty_jobs.values()]
+        writes += [("put_sheet", sheet.row(seq)) for seq, sheet in self._dirty_sheets.values()]
+        writes += self._attempt_writes
+        self._dirty_jobs, self._dirty_sheets, self._attempt_writes = {}, {}, []
+        return writes
+
+    def take_ended(self) -> list[Job]:
+        """Jobs that ended since the last call, and have not begun again: after the commit the store alone holds them."""
+        ended, self._ended = [job for job in self._ended if job.state in JOB_ENDED], []
+        return ended
+
+    def forget(self, job: Job) -> None:
+        if job.state in JOB_ENDED:
+            self.jobs.pop(job.id, None)
+
+
+def weight(priority: int) -> float:
+    """−100..100 → 1/32..32: ten points more is √2 times the share."""
+    return float(2.0 ** (priority / 20.0))
+
+
+def _downstream(job: Job, n: int) -> Iterator[Sheet]:
+    """All that depends on sheet n, directly or not, each once. Iterative: chains of 10,000 sheets are fine."""
+    seen, stack = {n}, [n]
+    while stack:
+        for dependent in job.dependents.get(stack.pop(), ()):
+            if dependent not in seen:
+                seen.add(dependent)
+                stack.append(dependent)
+                yield job.sheets[dependent]
+
+
+def _why_failed(job: Job) -> str:
+    failed = [sheet.n for sheet in job.sheets.values() if sheet.state is SheetState.FAILED]
+    if len(failed) == 1:
+        return f"sheet {failed[0]} failed: {job.sheets[failed[0]].reason}"
+    shown = ", ".join(map(str, failed[:10])) + (", …" if len(failed) > 10 else "")
+    return f"{len(failed)} sheets failed: {shown}"

@@ -1,0 +1,65 @@
+"""What happened, in order: the one stream of events that everything else consumes.
+
+`append` numbers an event and hands it to the turn's next transaction; after the commit `publish` makes it visible. The newest
+ones stay in memory so that live followers cost no query; older ones are read from the store.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import orjson
+
+#: Events kept in memory.
+RECENT = 4096
+
+
+class Event(NamedTuple):
+    id: int
+    at: float
+    type: str
+    job: str | None
+    sheet: int | None
+    attempt: int | None
+    data: dict[str, Any]
+
+    def row(self) -> dict[str, Any]:
+        return {**self._asdict(), "data": orjson.dumps(self.data).decode()}
+
+
+class Journal:
+    def __init__(self, last_id: int) -> None:
+        self._last_id = last_id
+        self._unwritten: list[Event] = []
+        self.recent: deque[Event] = deque(maxlen=RECENT)
+        self.listeners: set[Callable[[], None]] = set()
+        """Called after each publish, with nothing: they look at what they have not seen."""
+
+    def append(
+        self, at: float, type: str, job: str | None = None, sheet: int | None = None, attempt: int | None = None, **data: Any
+    ) -> None:
+        self._last_id += 1
+        self._unwritten.append(Event(self._last_id, at, type, job, sheet, attempt, data))
+
+    def take_unwritten(self) -> list[Event]:
+        events, self._unwritten = self._unwritten, []
+        return events
+
+    def publish(self, events: list[Event]) -> None:
+        """They are on disk: show them."""
+        self.recent.extend(events)
+        for listener in tuple(self.listeners):
+            listener()
+
+    def recent_since(self, since: int) -> list[Event] | None:
+        """The events after `since`, or None when memory does not reach back that far."""
+        if not self.recent:
+            return [] if since >= self._last_id - len(self._unwritten) else None
+        if since < self.recent[0].id - 1:
+            return None
+        if since >= self.recent[-1].id:
+            return []
+        first = since - self.recent[-1].id  # ids have no gaps
+        return [self.recent[index] for index in range(first, 0)]

@@ -1,0 +1,202 @@
+"""What a job, a sheet and an attempt are, in memory; and their rows.
+
+Plain data. Only `book` changes a state; only `turn` writes a row. What scheduling and retrying need of a score is its
+`Policy`, kept with the job so that the score itself stays in the store until a sheet of it is assigned.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import orjson
+
+from ipc.messages import LastAttempt, attempt_id
+from ipc.states import Job as JobState
+from ipc.states import Sheet as SheetState
+
+NO_TOKENS = {"input": 0, "output": 0, "cache_read": 0, "cache_write": 0}
+
+
+@dataclass(slots=True, frozen=True)
+class Policy:
+    """A score's flow control. Seconds, counts, percent."""
+
+    max_concurrent: int = 1
+    fail_fast: bool = True
+    pause_seconds: float = 0.0
+    full_attempts: int = 1
+    base_delay: float = 10.0
+    max_delay: float = 3600.0
+    exponential_base: float = 2.0
+    jitter: bool = True
+    max_completions: int = 3
+    completion_delay: float = 5.0
+    completion_threshold: float = 50.0
+    limit_wait: float = 3600.0
+    max_waits: int = 24
+    skip_when: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class History:
+    """What a sheet has spent since it was submitted or retried by hand, and how its next attempt goes on."""
+
+    attempts: int = 0
+    completions: int = 0
+    waits: int = 0
+    interruptions: int = 0
+    mode: str = "normal"
+    session_id: str | None = None
+
+
+@dataclass(slots=True)
+class Sheet:
+    n: int
+    stage: int
+    instance: int
+    fan_count: int
+    start_item: int
+    end_item: int
+    dependencies: tuple[int, ...]
+    scope: str
+    """Whose limits it shares: `backend/account/model`."""
+    state: SheetState = SheetState.PENDING
+    reason: str = ""
+    until: float | None = None
+    k: int = 0
+    history: History = field(default_factory=History)
+    last: LastAttempt | None = None
+    cost_usd: float | None = None
+    missing: int = 0
+    """Prerequisites that are not satisfied yet. Derived."""
+    cancelling: bool = False
+    """A cancel frame was sent for its running attempt. Derived: a lost one is sent again when the worker says hello."""
+
+    def row(self, seq: int) -> dict[str, Any]:
+        return {
+            "seq": seq, "n": self.n, "stage": self.stage, "instance": self.instance, "fan_count": self.fan_count,
+            "start_item": self.start_item, "end_item": self.end_item, "dependencies": _json(self.dependencies),
+            "scope": self.scope, "state": self.state.value, "reason": self.reason, "until": self.until, "k": self.k,
+            "history": _json(asdict(self.history)), "last": _json(self.last), "cost_usd": self.cost_usd,
+        }  # fmt: skip
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Sheet:
+        return cls(
+            row["n"], row["stage"], row["instance"], row["fan_count"], row["start_item"], row["end_item"],
+            tuple(orjson.loads(row["dependencies"])), row["scope"], SheetState(row["state"]), row["reason"], row["until"],
+            row["k"], History(**orjson.loads(row["history"])), orjson.loads(row["last"]), row["cost_usd"],
+        )  # fmt: skip
+
+
+@dataclass(slots=True)
+class Job:
+    seq: int
+    id: str
+    name: str
+    score_path: str
+    workspace: str
+    priority: int
+    group: str
+    submitted_at: float
+    policy: Policy
+    state: JobState = JobState.QUEUED
+    reason: str = ""
+    wanted: str = ""
+    started_at: float | None = None
+    ended_at: float | None = None
+    not_before: float = 0.0
+    cost_usd: float | None = None
+    tokens: dict[str, int] = field(default_factory=lambda: dict(NO_TOKENS))
+    counts: Counter[str] = field(default_factory=Counter)
+    """Sheets by state."""
+    sheets: dict[int, Sheet] = field(default_factory=dict)
+    dependents: dict[int, list[int]] = field(default_factory=dict)
+    ready: list[int] = field(default_factory=list)
+    """Pending sheets whose prerequisites are satisfied, in number order. Derived."""
+    running: set[int] = field(default_factory=set)
+    passed: float = 0.0
+    """Its turn in the fair share: rises with each start by 1/weight. Derived."""
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count} {state}" for state, count in sorted(self.counts.items()) if count)
+        return f"<Job {self.id} {self.state}: {counts}>"
+
+    @property
+    def total_sheets(self) -> int:
+        return sum(self.counts.values())
+
+    def count(self, *states: SheetState) -> int:
+        return sum(self.counts[state.value] for state in states)
+
+    def row(self) -> dict[str, Any]:
+        return {
+            "seq": self.seq, "id": self.id, "name": self.name, "state": self.state.value, "reason": self.reason,
+            "wanted": self.wanted, "score_path": self.score_path, "workspace": self.workspace, "priority": self.priority,
+            "group_name": self.group, "submitted_at": self.submitted_at, "started_at": self.started_at,
+            "ended_at": self.ended_at, "not_before": self.not_before, "counts": _json({k: v for k, v in self.counts.items() if v}),
+            "cost_usd": self.cost_usd, "tokens": _json(self.tokens),
+            "policy": orjson.dumps(self.policy, option=orjson.OPT_NON_STR_KEYS).decode(),
+        }  # fmt: skip
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Job:
+        policy = orjson.loads(row["policy"])
+        policy["skip_when"] = {int(n): text for n, text in policy["skip_when"].items()}
+        return cls(
+            row["seq"], row["id"], row["name"], row["score_path"], row["workspace"], row["priority"], row["group_name"],
+            row["submitted_at"], Policy(**policy), JobState(row["state"]), row["reason"], row["wanted"],
+            row["started_at"], row["ended_at"], row["not_before"], row["cost_usd"], orjson.loads(row["tokens"]),
+            Counter(orjson.loads(row["counts"])),
+        )  # fmt: skip
+
+    def take(self, sheets: Iterable[Sheet]) -> None:
+        """Hold these sheets and derive what follows from them."""
+        self.sheets = {sheet.n: sheet for sheet in sheets}
+        self.counts = Counter(sheet.state.value for sheet in self.sheets.values())
+        for sheet in self.sheets.values():
+            for n in sheet.dependencies:
+                self.dependents.setdefault(n, []).append(sheet.n)
+        for sheet in self.sheets.values():
+            satisfied = ("completed", "skipped")
+            sheet.missing = sum(self.sheets[n].state.value not in satisfied for n in sheet.dependencies)
+        self.ready = [n for n, sheet in self.sheets.items() if sheet.state is SheetState.PENDING and not sheet.missing]
+        self.running = {n for n, sheet in self.sheets.items() if sheet.state is SheetState.RUNNING}
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One that runs now. `facts` is what its row tells beyond the columns."""
+
+    seq: int
+    job: str
+    n: int
+    k: int
+    mode: str
+    worker: str
+    assigned_at: float
+    facts: dict[str, Any] = field(default_factory=dict)
+    size: int = 0
+    """Bytes in its log, as the worker last said. Derived."""
+
+    @property
+    def id(self) -> str:
+        return attempt_id(self.job, self.n, self.k)
+
+    def row(self, state: str) -> dict[str, Any]:
+        return {
+            "seq": self.seq, "n": self.n, "k": self.k, "state": state, "mode": self.mode, "worker": self.worker,
+            "assigned_at": self.assigned_at, "facts": _json(self.facts),
+        }  # fmt: skip
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Attempt:
+        return cls(row["seq"], row["job"], row["n"], row["k"], row["mode"], row["worker"], row["assigned_at"],
+                   orjson.loads(row["facts"]))  # fmt: skip
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()

@@ -1,0 +1,138 @@
+"""What an attempt's end leads to: the sheet is done, runs again, waits for a limit, or has failed.
+
+One pure function of the report, what the sheet has spent, the job's policy, `now` and a random number. It changes nothing:
+`settle` does.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ipc.errors import CODES, LIMIT_CODES
+from ipc.messages import Finished
+from mozartd.coordinator.model import History, Policy
+
+#: A sheet that was running at this many deaths of its worker or coordinator pauses its job.
+MAX_INTERRUPTIONS = 5
+#: Bounds of a wait for a limit, seconds: nothing is gained below, nothing is believed above.
+MIN_WAIT, MAX_WAIT = 5.0, 8 * 86400.0
+
+
+class Done(NamedTuple):
+    """All that was asked for is there."""
+
+    skipped: bool = False
+    reason: str = ""
+
+
+class Again(NamedTuple):
+    """Another attempt, at a time."""
+
+    at: float
+    mode: str
+    reason: str
+
+
+class Hold(NamedTuple):
+    """The backend's scope is limited until a time: no retry is spent, the sheet is ready again then."""
+
+    until: float
+    reason: str
+
+
+class Interrupted(NamedTuple):
+    """Not the sheet's fault: it runs again, and nothing is spent."""
+
+
+class GiveUp(NamedTuple):
+    reason: str
+
+
+class Pause(NamedTuple):
+    """The job stops with a reason until somebody looks."""
+
+    reason: str
+
+
+class Cancelled(NamedTuple):
+    pass
+
+
+Decision = Done | Again | Hold | Interrupted | GiveUp | Pause | Cancelled
+
+
+def decide(report: Finished, history: History, policy: Policy, now: float, random: float) -> Decision:
+    """`history` counts this attempt's predecessors, not the attempt itself; `random` is uniform in [0, 1)."""
+    if report["verdict"] == "skipped":
+        return Done(skipped=True, reason=report["message"])
+    if report["verdict"] == "cancelled":
+        return Cancelled()
+    if report["verdict"] == "interrupted":
+        return _interrupted(history)
+    if is_passed(report):
+        return Done(reason=report["message"] if report["exit_code"] else "")
+    if report["code"] in LIMIT_CODES:
+        return _hold(report, history, policy, now)
+    if report["validations"] and not _hopeless(report) and _is_nearly_done(report, history, policy):
+        return Again(now + policy.completion_delay, "completion", describe(report))
+    return _retry(report, history, policy, now, random)
+
+
+def is_passed(report: Finished) -> bool:
+    """Every applicable rule passed; with no applicable rule, the verdict is ok."""
+    rules = report["validations"]
+    if report["applicable"]:
+        return len(rules) == report["applicable"] and all(rule["passed"] for rule in rules)
+    return report["verdict"] == "ok"
+
+
+def describe(report: Finished) -> str:
+    """One sentence: the code of what failed and why."""
+    if report["code"]:
+        return f"{report['code']} {report['message']}"
+    for rule in report["validations"]:
+        if not rule["passed"]:
+            return f"{rule['code']} {rule['detail']}"
+    return report["message"] or report["verdict"]
+
+
+def _hopeless(report: Finished) -> bool:
+    return bool(report["code"]) and not CODES.get(report["code"], ("", True))[1]
+
+
+def _interrupted(history: History) -> Decision:
+    if history.interruptions + 1 >= MAX_INTERRUPTIONS:
+        return Pause(f"a sheet was interrupted {MAX_INTERRUPTIONS} times: it may be what kills the daemon")
+    return Interrupted()
+
+
+def _hold(report: Finished, history: History, policy: Policy, now: float) -> Decision:
+    if history.waits + 1 > policy.max_waits:
+        return Pause(f"waited {policy.max_waits} times for a limit: {report['message']}")
+    limit = report["limit"]
+    if limit and limit["until"] is not None:
+        wait = limit["until"] - now
+    elif limit and limit["retry_after"] is not None:
+        wait = limit["retry_after"]
+    else:
+        wait = policy.limit_wait
+    return Hold(now + min(max(wait, MIN_WAIT), MAX_WAIT), describe(report))
+
+
+def _is_nearly_done(report: Finished, history: History, policy: Policy) -> bool:
+    share = 100.0 * sum(rule["passed"] for rule in report["validations"]) / report["applicable"]
+    return share >= policy.completion_threshold and history.completions < policy.max_completions
+
+
+def _retry(report: Finished, history: History, policy: Policy, now: float, random: float) -> Decision:
+    spent = history.attempts + 1
+    if _hopeless(report) or spent >= policy.full_attempts:
+        return GiveUp(describe(report))
+    return Again(now + delay(spent, policy, random), "normal", describe(report))
+
+
+def delay(n: int, policy: Policy, random: float) -> float:
+    """Seconds before the attempt after the n-th full one: base·exp^(n−1), jittered by ×U(0.5, 1.5), at most max."""
+    # The exponent is bounded: 2.0 ** 5000 overflows.
+    wait = min(policy.base_delay * policy.exponential_base ** min(n - 1, 64), policy.max_delay)
+    return min(wait * (0.5 + random), policy.max_delay) if policy.jitter else wait

@@ -1,0 +1,132 @@
+-- name: put_job
+-- A job's row, new or changed.
+INSERT INTO jobs (seq, id, name, state, reason, wanted, score_path, workspace, priority, group_name, submitted_at,
+                  started_at, ended_at, not_before, counts, cost_usd, tokens, policy)
+VALUES (:seq, :id, :name, :state, :reason, :wanted, :score_path, :workspace, :priority, :group_name, :submitted_at,
+        :started_at, :ended_at, :not_before, :counts, :cost_usd, :tokens, :policy)
+ON CONFLICT (seq) DO UPDATE SET
+    state = excluded.state, reason = excluded.reason, wanted = excluded.wanted, priority = excluded.priority,
+    group_name = excluded.group_name, started_at = excluded.started_at, ended_at = excluded.ended_at,
+    not_before = excluded.not_before, counts = excluded.counts, cost_usd = excluded.cost_usd,
+    tokens = excluded.tokens, policy = excluded.policy;
+
+-- name: put_score
+-- What a job was submitted with.
+INSERT INTO scores (seq, score, source, environment) VALUES (:seq, :score, :source, :environment);
+
+-- name: put_sheet
+-- A sheet's row, new or changed.
+INSERT INTO sheets (seq, n, stage, instance, fan_count, start_item, end_item, dependencies, scope, state, reason, until, k,
+                    history, last, cost_usd)
+VALUES (:seq, :n, :stage, :instance, :fan_count, :start_item, :end_item, :dependencies, :scope, :state, :reason, :until, :k,
+        :history, :last, :cost_usd)
+ON CONFLICT (seq, n) DO UPDATE SET
+    state = excluded.state, reason = excluded.reason, until = excluded.until, k = excluded.k,
+    history = excluded.history, last = excluded.last, cost_usd = excluded.cost_usd;
+
+-- name: put_attempt
+-- An attempt's row, new or changed.
+INSERT INTO attempts (seq, n, k, state, mode, worker, assigned_at, facts)
+VALUES (:seq, :n, :k, :state, :mode, :worker, :assigned_at, :facts)
+ON CONFLICT (seq, n, k) DO UPDATE SET state = excluded.state, facts = excluded.facts;
+
+-- name: put_event
+-- One thing that happened.
+INSERT INTO events (id, at, type, job, sheet, attempt, data) VALUES (:id, :at, :type, :job, :sheet, :attempt, :data);
+
+-- name: put_hold
+-- Do not start anything on a scope before a time.
+INSERT INTO holds (scope, since, until, reason, evidence) VALUES (:scope, :since, :until, :reason, :evidence)
+ON CONFLICT (scope) DO UPDATE SET until = excluded.until, reason = excluded.reason, evidence = excluded.evidence;
+
+-- name: drop_hold
+-- A hold is over.
+DELETE FROM holds WHERE scope = :scope;
+
+-- name: drop_job
+-- Forget a job: its score, sheets and attempts go with it.
+DELETE FROM jobs WHERE seq = :seq;
+
+-- name: drop_job_events
+-- Forget what happened to a job.
+DELETE FROM events WHERE job = :job;
+
+-- name: all_holds
+-- Every hold.
+SELECT * FROM holds;
+
+-- name: last_ids
+-- The highest job number and event id ever given, pruned ones included.
+SELECT COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'jobs'), 0) AS job,
+       COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) AS event;
+
+-- name: unfinished_jobs
+-- Jobs that have not ended.
+SELECT * FROM jobs WHERE state IN ('queued', 'running', 'paused') ORDER BY seq;
+
+-- name: unfinished_sheets
+-- Their sheets.
+SELECT sheets.* FROM sheets JOIN jobs USING (seq) WHERE jobs.state IN ('queued', 'running', 'paused') ORDER BY seq, n;
+
+-- name: running_attempts
+-- Attempts that were running when the coordinator was last there.
+SELECT attempts.*, jobs.id AS job FROM attempts JOIN jobs USING (seq) WHERE attempts.state = 'running' ORDER BY seq, n, k;
+
+-- name: job_by_id
+-- One job.
+SELECT * FROM jobs WHERE id = :job;
+
+-- name: newest_job_named
+-- A name's newest job.
+SELECT * FROM jobs WHERE name = :name ORDER BY seq DESC LIMIT 1;
+
+-- name: jobs_with_prefix
+-- Jobs whose id begins so, a few of them. :upper is :prefix with its last character's successor.
+SELECT * FROM jobs WHERE id >= :prefix AND id < :upper ORDER BY seq DESC LIMIT 20;
+
+-- name: recent_ids
+-- Ids and names of the newest jobs, for a hint.
+SELECT id, name FROM jobs ORDER BY seq DESC LIMIT 500;
+
+-- name: jobs_in_states
+-- The newest jobs in some states (:states is JSON).
+SELECT * FROM jobs WHERE state IN (SELECT value FROM json_each(:states)) ORDER BY seq DESC LIMIT :limit;
+
+-- name: count_jobs
+-- How many jobs are in each state.
+SELECT state, COUNT(*) AS count FROM jobs GROUP BY state;
+
+-- name: sheets_of
+-- A job's sheets, a page of them.
+SELECT * FROM sheets WHERE seq = :seq AND n > :after ORDER BY n LIMIT :limit;
+
+-- name: attempts_of
+-- The attempts of a range of sheets.
+SELECT * FROM attempts WHERE seq = :seq AND n > :after AND n <= :upto ORDER BY n, k;
+
+-- name: attempts_in_order
+-- A job's attempts in the order they were started, without their reports.
+SELECT n, k, state, assigned_at FROM attempts WHERE seq = :seq ORDER BY assigned_at, n, k;
+
+-- name: last_attempts
+-- The newest attempt of some sheets (:sheets is JSON).
+SELECT n, k, facts FROM attempts WHERE seq = :seq AND n IN (SELECT value FROM json_each(:sheets)) ORDER BY n, k;
+
+-- name: score_of
+-- What a job was submitted with.
+SELECT score, source, environment FROM scores WHERE seq = :seq;
+
+-- name: events_since
+-- What happened after an event.
+SELECT * FROM events WHERE id > :since ORDER BY id LIMIT :limit;
+
+-- name: job_events_since
+-- What happened to a job after an event.
+SELECT * FROM events WHERE job = :job AND id > :since ORDER BY id LIMIT :limit;
+
+-- name: prunable_jobs
+-- Ended jobs beyond the newest :keep, or ended before :before.
+SELECT seq, id FROM jobs WHERE state IN ('completed', 'failed', 'cancelled')
+    AND (ended_at < :before OR seq NOT IN (
+        SELECT seq FROM jobs WHERE state IN ('completed', 'failed', 'cancelled') ORDER BY seq DESC LIMIT :keep))
+LIMIT 100;

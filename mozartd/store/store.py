@@ -1,0 +1,140 @@
+"""The one writer of the one SQLite file, and its reads.
+
+`write` queues rows; whatever is queued while a transaction is under way shares the next one, and the future it returns is
+done when the rows are on disk (WAL, synchronous=FULL). A transaction that fails is tried again batch by batch, so that only
+the batch that cannot be written gets the error. Lives in the coordinator; decides nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import aiosqlite
+
+from ipc.errors import MozartError
+from mozartd.store.statements import load_migrations, load_statements
+
+Row = Mapping[str, Any]
+#: (statement name, row): what one write is made of.
+Write = tuple[str, Row]
+
+
+@dataclass(slots=True)
+class _Batch:
+    writes: Sequence[Write]
+    done: asyncio.Future[None]
+
+
+class Store:
+    """Open it with `await Store.open(path)`; close it with `await close()`."""
+
+    def __init__(self, database: aiosqlite.Connection) -> None:
+        self._database = database
+        self._statements = load_statements()
+        self._queue: list[_Batch] = []
+        self._writer: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Store {len(self._queue)} batches queued>"
+
+    @classmethod
+    async def open(cls, path: str) -> Store:
+        """Raises MozartError E401, E402 or E404 when the file is no database of ours, or a newer one."""
+        try:
+            database = await aiosqlite.connect(path, isolation_level=None)
+        except sqlite3.Error as error:
+            raise MozartError("E402", f"cannot open the database {path}: {error}") from None
+        try:
+            database.row_factory = aiosqlite.Row
+            await _prepare(database)
+            await _migrate(database, path)
+        except sqlite3.DatabaseError as error:
+            await database.close()
+            message = f"cannot use the database {path}: {error}"
+            raise MozartError("E401", message, "restore it from a backup, or move it away to begin anew") from None
+        except MozartError:
+            await database.close()
+            raise
+        return cls(database)
+
+    async def close(self) -> None:
+        """Write what is queued, then close."""
+        if self._writer is not None:
+            await asyncio.wait([self._writer])
+        await self._database.close()
+
+    # -- writing
+
+    def write(self, writes: Sequence[Write]) -> asyncio.Future[None]:
+        """Done when all of `writes` are on disk, in their order; fails with MozartError E403, and then none of them is."""
+        done = asyncio.get_running_loop().create_future()
+        self._queue.append(_Batch(writes, done))
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write_queued(), name="store writer")
+        return done
+
+    async def _write_queued(self) -> None:
+        while self._queue:
+            batches, self._queue = self._queue, []
+            if await self._transact(batches) is None:
+                _settle(batches, None)
+                continue
+            for batch in batches:
+                _settle([batch], await self._transact([batch]))
+
+    async def _transact(self, batches: Sequence[_Batch]) -> sqlite3.Error | None:
+        try:
+            await self._database.execute("BEGIN IMMEDIATE")
+            writes = itertools.chain.from_iterable(batch.writes for batch in batches)
+            for name, group in itertools.groupby(writes, key=lambda write: write[0]):
+                await self._database.executemany(self._statements[name], [row for _, row in group])
+            await self._database.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._database.in_transaction:
+                await self._database.execute("ROLLBACK")
+            return error
+        return None
+
+    # -- reading
+
+    async def read(self, name: str, **values: Any) -> list[Row]:
+        """The rows of a named statement. Sees every write that is done."""
+        rows = await self._database.execute_fetchall(self._statements[name], values)
+        return [dict(row) for row in rows]
+
+    async def read_one(self, name: str, **values: Any) -> Row | None:
+        rows = await self.read(name, **values)
+        return rows[0] if rows else None
+
+
+def _settle(batches: Sequence[_Batch], error: sqlite3.Error | None) -> None:
+    for batch in batches:
+        if batch.done.cancelled():
+            continue
+        if error is None:
+            batch.done.set_result(None)
+        else:
+            hint = "make room on the disk" if "full" in str(error) else ""
+            batch.done.set_exception(MozartError("E403", f"cannot save: {error}", hint))
+
+
+async def _prepare(database: aiosqlite.Connection) -> None:
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "busy_timeout = 5000", "temp_store = MEMORY"):
+        await database.execute(f"PRAGMA {pragma}")
+
+
+async def _migrate(database: aiosqlite.Connection, path: str) -> None:
+    migrations = load_migrations()
+    async with database.execute("PRAGMA user_version") as cursor:
+        row = await cursor.fetchone()
+    version = row[0] if row else 0
+    if version > len(migrations):
+        message = f"cannot use the database {path}: it has version {version}, this Mozart knows {len(migrations)}"
+        raise MozartError("E404", message, "install the newer Mozart again")
+    for number, script in enumerate(migrations[version:], start=version + 1):
+        await database.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
