@@ -1,0 +1,63 @@
+"""Daemons for the process tests, each in a short directory of its own (a socket's path has 107 bytes at most).
+
+Whatever a test did, at its end nothing may be left: no process, no socket, no half-written file, no traceback.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.process.daemon import Daemon, write_score
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A short MOZART_HOME."""
+    with tempfile.TemporaryDirectory(prefix="mz", ignore_cleanup_errors=True) as directory:
+        yield Path(directory)
+
+
+@pytest.fixture
+def start_daemon(home: Path) -> Iterator[Callable[..., Daemon]]:
+    """`start_daemon(settings={...}, workers=1)`: a daemon at `home`, checked when the test is over."""
+    started: list[Daemon] = []
+
+    def start(settings: dict[str, Any] | None = None, workers: int = 2) -> Daemon:
+        daemon = Daemon(home, settings, workers)
+        started.append(daemon)
+        return daemon.start()
+
+    yield start
+    for daemon in started:
+        check_end(daemon)
+
+
+def check_end(daemon: Daemon) -> None:
+    code = daemon.stop()
+    printed, left = daemon.printed(), daemon.leftovers()
+    daemon.remove()
+    print(printed)
+    assert not left
+    assert "Traceback" not in printed
+    assert code is not None, "it did not stop"
+
+
+@pytest.fixture
+def daemon(start_daemon: Callable[..., Daemon]) -> Daemon:
+    """A daemon with two workers."""
+    return start_daemon()
+
+
+@pytest.fixture
+def score(tmp_path: Path) -> Callable[..., Path]:
+    """`score("say one", "say two", parallel={...})`: a score file, one sheet per script of the scripted agent."""
+
+    def write(*scripts: str, **fields: Any) -> Path:
+        return write_score(tmp_path, *scripts, **fields)
+
+    return write
