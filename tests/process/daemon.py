@@ -1,4 +1,4 @@
-"""A real daemon in a directory of its own, for tests and benches: start it, ask it, kill parts of it, count what is left.
+"""A real daemon in a directory of its own, for tests and benches: start it, ask it, kill parts of it, see what is left.
 
 `Daemon` runs `mozartd start --foreground` of this checkout with an environment in which nothing of the user's is left;
 the fixtures `daemon` and `start_daemon` (conftest) stop it and check what it leaves behind. `write_score` makes scores
