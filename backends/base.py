@@ -13,6 +13,32 @@ from typing import Any, Protocol
 
 STDOUT, STDERR = "stdout", "stderr"
 
+#: A parser sees this many bytes of a longer line.
+LINE_CAP = 4 << 20
+
+#: Variables by which an agent tells its tools that they run inside it. An agent started with one of them in its environment
+#: refuses to start, joins the other's session, or sends its output elsewhere: the worker drops them.
+DROPPED_ENVIRONMENT = frozenset(
+    {
+        "CLAUDECODE",
+        "CLAUDE_CODE_CHILD_SESSION",
+        "CLAUDE_CODE_ENTRYPOINT",
+        "CLAUDE_CODE_EXECPATH",
+        "CLAUDE_CODE_SESSION_ID",
+        "CLAUDE_CODE_SSE_PORT",
+        "CLAUDE_EFFORT",
+        "CODEX_SANDBOX",
+        "CODEX_SANDBOX_NETWORK_DISABLED",
+        "CODEX_THREAD_ID",
+        "CURSOR_AGENT",
+        "GEMINI_CLI",
+        "GOOSE_TERMINAL",
+        "OPENCODE",
+        "OPENCODE_PID",
+        "QWEN_CODE",
+    }
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -107,6 +133,8 @@ class Ending:
     """The last 16 KiB of stderr."""
     stdout_tail: str
     now: float
+    out_of_memory: str = ""
+    """What the kernel says about it (a counter of the memory cgroup, a line of its log), or empty: nothing known."""
 
 
 @dataclass(frozen=True, slots=True)

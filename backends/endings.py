@@ -1,0 +1,155 @@
+"""What a process's ending means, as far as any program's does: why it was stopped, its signal, its exit code.
+
+Pure. Each function answers None when it has nothing to say, and the backend goes on to what it alone knows. The order is
+that of every verdict here: our own stop, then structured events, then this, then text on stderr.
+"""
+
+from __future__ import annotations
+
+import re
+from signal import Signals
+
+from backends.base import Ending, Limited, Verdict
+from backends.records import last_line
+
+_STOPPED = {
+    "timeout": ("timeout", "E001", "it did not end within its time limit", "raise backend.timeout_seconds or give it less to do"),
+    "stalled": ("stalled", "E006", "it printed nothing for too long", "raise stale_detection.idle_timeout_seconds if it thinks long"),
+    "no_output": ("stalled", "E006", "it never printed anything", "run the command by hand and see what it waits for"),
+    "post_result": ("stalled", "E007", "its result was there but the process would not exit", "something it started keeps it alive"),
+    "cancelled": ("cancelled", "E004", "it was cancelled", ""),
+}  # fmt: skip
+
+_CRASHES = frozenset(
+    {Signals.SIGSEGV, Signals.SIGBUS, Signals.SIGABRT, Signals.SIGFPE, Signals.SIGILL, Signals.SIGTRAP, Signals.SIGSYS}
+)
+_MEMORY = re.compile(
+    r"(?i)heap out of memory|out of memory: killed|memory cgroup out of memory|oom[-_ ]?kill|^MemoryError\b|std::bad_alloc"
+    r"|fatal error: out of memory|memory allocation of \d+ bytes failed|\bcannot allocate memory",
+    re.MULTILINE,
+)
+_NOT_FOUND = re.compile(r"(?i)not found|no such file or directory|cannot find|not recognized")
+_PANIC = re.compile(r"(?m)^.*(?:panicked at|Bun has crashed|Segmentation fault|Fatal Python error|core dumped).*$")
+
+
+def stopped(ending: Ending, limit: Limited | None = None, last_seen: str = "") -> Verdict | None:
+    """Mozart stopped it: that is what happened, whatever the exit code. `last_seen` is what it was busy with."""
+    if ending.stopped_by is None:
+        return None
+    if ending.stopped_by == "limited":
+        return limited(limit or Limited("the agent reported a limit"))
+    name, code, message, hint = _STOPPED[ending.stopped_by]
+    return Verdict(name, code, message, hint, evidence=last_seen or last_line(ending.stderr_tail))
+
+
+def limited(limit: Limited, message: str = "", code: str = "") -> Verdict:
+    """A verdict for a limit: overloaded, a quota with its reset time, or too many requests."""
+    if limit.kind == "overloaded":
+        return Verdict("overloaded", code or "E103", message or "the service is overloaded", "", limit.evidence, limit)
+    quota = limit.kind not in ("requests", "tokens")
+    words = "a quota or usage limit is reached" if quota else "too many requests"
+    return Verdict("rate_limited", code or ("E104" if quota else "E101"), message or words, "", limit.evidence, limit)
+
+
+def signalled(ending: Ending) -> Verdict | None:
+    """It died of a signal, told by the kernel or, as shells do, by an exit code of 128 + n."""
+    number = ending.signal if ending.signal is not None else _by_shell(ending.exit_code)
+    if number is None:
+        return None
+    name = _signal_name(number)
+    if number in (Signals.SIGKILL, Signals.SIGABRT) and (evidence := _out_of_memory(ending)):
+        return Verdict(
+            "crashed", "E005", f"it ran out of memory ({name})", "give it more memory or less to hold", evidence
+        )
+    if number in _CRASHES:
+        return Verdict("crashed", "E003", f"it crashed ({name})", "", _crash_line(ending) or name)
+    if number == Signals.SIGINT:
+        return Verdict("failed", "E004", "somebody interrupted it (SIGINT)", "", name)
+    return Verdict("crashed", "E002", f"it was killed by {name}", "", last_line(ending.stderr_tail) or name)
+
+
+def missing(program: str, evidence: str = "") -> Verdict:
+    """The program does not exist: said by the worker when it cannot start it, and here for exit code 127."""
+    hint = (
+        f"install {program} or put its directory into PATH" if program else "install it or put its directory into PATH"
+    )
+    return Verdict("missing", "E505", f"cannot find the program {program}".rstrip(), hint, evidence or program)
+
+
+def conventional(ending: Ending, program: str = "") -> Verdict | None:
+    """What exit codes mean by convention when nothing better is known: 124 timeout, 126 and 127 not to be started."""
+    line = last_line(ending.stderr_tail)
+    if ending.exit_code == 124:
+        return Verdict("timeout", "E001", "it ended with 124, as a command does that ran out of time", "", line)
+    if ending.exit_code == 127 and (not line or _NOT_FOUND.search(ending.stderr_tail)):
+        return missing(_named_in(ending.stderr_tail) or program, line)
+    if ending.exit_code == 126 and (not line or "denied" in line or "cannot execute" in line or "exec" in line):
+        return Verdict("missing", "E505", f"cannot execute the program {program}".rstrip(), "make it executable", line)
+    return None
+
+
+def crashed(ending: Ending) -> Verdict | None:
+    """A crash report on stderr with an exit code that hides it (Rust's 101, a runtime's own handler)."""
+    if ending.exit_code in (0, None):
+        return None
+    if evidence := _out_of_memory(ending):
+        return Verdict("crashed", "E005", "it ran out of memory", "give it more memory or less to hold", evidence)
+    if evidence := _crash_line(ending):
+        return Verdict("crashed", "E003", f"it crashed (exit code {ending.exit_code})", "", evidence)
+    return None
+
+
+def failed(ending: Ending, code: str = "E009", message: str = "", hint: str = "") -> Verdict:
+    """Nothing more is known: the exit code and the last thing it said."""
+    words = message or f"it exited with {ending.exit_code}"
+    return Verdict("failed", code, words, hint, last_line(ending.stderr_tail) or last_line(ending.stdout_tail))
+
+
+def truncated(ending: Ending) -> Verdict:
+    message = "it exited with 0 but its output stops before the result"
+    return Verdict("truncated", "E503", message, "its session can be continued", last_line(ending.stdout_tail)[-300:])
+
+
+def _by_shell(exit_code: int | None) -> int | None:
+    if exit_code is None or not 128 < exit_code < 160:
+        return None
+    known = _CRASHES | {
+        Signals.SIGHUP,
+        Signals.SIGINT,
+        Signals.SIGQUIT,
+        Signals.SIGKILL,
+        Signals.SIGPIPE,
+        Signals.SIGTERM,
+    }
+    return exit_code - 128 if exit_code - 128 in known else None
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _out_of_memory(ending: Ending) -> str:
+    if ending.out_of_memory:
+        return ending.out_of_memory
+    found = _MEMORY.search(ending.stderr_tail)
+    return _line_around(ending.stderr_tail, found) if found else ""
+
+
+def _crash_line(ending: Ending) -> str:
+    found = _PANIC.search(ending.stderr_tail)
+    return found[0].strip()[:2000] if found else ""
+
+
+def _line_around(text: str, found: re.Match[str]) -> str:
+    begin = text.rfind("\n", 0, found.start()) + 1
+    end = text.find("\n", found.end())
+    return text[begin : end if end >= 0 else len(text)].strip()[:2000]
+
+
+def _named_in(stderr: str) -> str:
+    """The program a shell could not find: `sh: 1: foo: not found`, `bash: line 1: foo: command not found`."""
+    found = re.search(r"(?m)^(?:.*: )?([^:\s]+): (?:command )?not found\s*$", stderr)
+    return found[1] if found else ""

@@ -1,0 +1,58 @@
+"""What the renderers share: keeping track of whether the cursor stands at the beginning of a line, and cleaning text.
+
+An agent's text goes to a terminal: control characters other than newline and tab are dropped, so that no output of a model
+can move the cursor, ring or retitle the window.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from backends.records import decoded, text
+
+_CONTROLS = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)))
+#: Characters of a tool's argument, or of its error, worth one line.
+TELLING = 160
+
+
+def clean(value: Any) -> str:
+    return text(value).translate(_CONTROLS)
+
+
+def brief(value: Any, limit: int = TELLING) -> str:
+    """Its first line, shortened; how many more there are."""
+    lines = clean(value).strip().split("\n")
+    first = lines[0].strip()
+    if len(first) > limit:
+        first = first[: limit - 1] + "…"
+    return f"{first} (+{len(lines) - 1} lines)" if len(lines) > 1 else first
+
+
+class Page:
+    """Where the cursor stands. `stream` continues a line, `line` begins a new one."""
+
+    def __init__(self) -> None:
+        self.midline = False
+
+    def stream(self, words: str) -> str:
+        if words:
+            self.midline = not words.endswith("\n")
+        return words
+
+    def line(self, words: str) -> str:
+        return self.fresh() + words + "\n"
+
+    def fresh(self) -> str:
+        """A newline if one is needed."""
+        before, self.midline = "\n" if self.midline else "", False
+        return before
+
+
+class Plain:
+    """Lines as they are."""
+
+    def feed(self, stream: str, line: bytes) -> str:
+        return decoded(line) + "\n"
+
+    def finish(self) -> str:
+        return ""
