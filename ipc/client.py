@@ -17,6 +17,10 @@ from ipc.frames import Frame, FrameDecoder, FrameError, encode_frame
 from ipc.paths import check_socket
 
 
+class NotListening(MozartError):  # noqa: N818 - a fact about the socket, not a mistake
+    """No daemon at all: no socket, or nobody behind it. One may be started."""
+
+
 class Disconnected(MozartError):  # noqa: N818 - a fact about the connection, not a mistake
     """The daemon went away while it was talking to us; asking again may find its successor."""
 
@@ -53,11 +57,17 @@ class Client:
         try:
             self._socket = connect_unix(path, timeout)
         except OSError as error:
-            reason = "nothing listens there" if isinstance(error, ConnectionRefusedError) else error.strerror
+            absent = isinstance(error, FileNotFoundError | ConnectionRefusedError)
+            reason = "nothing listens there" if absent else error.strerror or "it does not answer"
             hint = "start it with `mozartd start`, or let `mozart run` start it"
-            raise MozartError("E501", f"cannot reach the daemon at {path}: {reason}", hint, EXIT_UNREACHABLE) from None
+            kind = NotListening if absent else MozartError
+            raise kind("E501", f"cannot reach the daemon at {path}: {reason}", hint, EXIT_UNREACHABLE) from None
         self._send({"type": "hello", "protocol": PROTOCOL, "version": VERSION, "role": "client", "pid": os.getpid()})
-        self.daemon = self._check_hello(self._receive())
+        try:
+            self.daemon = self._check_hello(self._receive())
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Client:
         return self
@@ -71,14 +81,23 @@ class Client:
     def close(self) -> None:
         self._socket.close()
 
+    def set_timeout(self, seconds: float | None) -> None:
+        """How long to wait for any one answer; a subscription may be silent for ever (None)."""
+        self._socket.settimeout(seconds)
+
     def request(self, method: str, params: dict[str, Any] | None = None) -> Any:
         """The result of one request. Raises the daemon's error as MozartError, Disconnected when it went away."""
         self._last_id += 1
         self._send({"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params or {}})
+        earlier: list[Frame] = []
         while True:
             frame = self._receive()
             if frame.get("id") == self._last_id or ("error" in frame and frame.get("id") is None):
                 break
+            if "method" in frame:
+                # Of a subscription made before: it belongs to whoever reads `notifications` next.
+                earlier.append(frame)
+        self._frames[:0] = earlier
         if "error" in frame:
             raise MozartError.from_rpc(frame["error"])
         return frame["result"]

@@ -1,0 +1,40 @@
+"""`mozart completion`: the script that teaches a shell our verbs, options and job ids."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from typer.completion import get_completion_script  # type: ignore[attr-defined]
+
+from cli import output
+from cli.options import Json
+from ipc.errors import EXIT_USAGE, MozartError
+
+EXAMPLE = 'eval "$(mozart completion bash)"'
+
+
+class Shell(StrEnum):
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
+
+
+def command(
+    shell: Annotated[
+        Shell | None, typer.Argument(metavar="[bash|zsh|fish]", help="Default: the shell of $SHELL.")
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Print the completion script for a shell."""
+    name = str(shell or os.path.basename(os.environ.get("SHELL", "")))
+    if name not in list(Shell):
+        raise MozartError("usage", f"cannot complete for the shell {name!r}", "name one: bash, zsh or fish", EXIT_USAGE)
+    script = get_completion_script(prog_name="mozart", complete_var="_MOZART_COMPLETE", shell=name)
+    if json:
+        output.document({"shell": name, "script": script})
+    else:
+        output.say(script)
+    return 0

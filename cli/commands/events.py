@@ -1,0 +1,45 @@
+"""`mozart events`: what happened, to one job or to all."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from cli import output, text
+from cli.daemon import connect
+from cli.feed import Feed
+from cli.options import Json, OptionalJob
+
+EXAMPLE = "mozart events hello-12 -f"
+
+
+def command(
+    job: OptionalJob = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on; with a job, until it ends.")] = False,
+    since: Annotated[int, typer.Option("--since", metavar="ID", min=0, help="Only events after this one.")] = 0,
+    json: Json = False,
+) -> int:
+    """Print events, oldest first: jobs and sheets changing state, attempts, holds."""
+    asked = {"since": since, "follow": follow, **({"job": job} if job else {})}
+    with Feed(connect(), {"events.follow": asked}) as feed:
+        for method, params in feed:
+            if method == "events.end":
+                return int(params["exit_code"]) if follow and job else 0
+            if json:
+                output.document({name: value for name, value in params.items() if name != "subscription"})
+            else:
+                output.say(describe(params))
+    return 0
+
+
+def describe(event: dict[str, Any]) -> str:
+    """`17  2026-11-23T02:15:06.123Z  hello-12 sheet 3 attempt 2  sheet.waiting  until 14:05:10: back-off`."""
+    who = " ".join(filter(None, [
+        event.get("job") or "",
+        f"sheet {event['sheet']}" if event.get("sheet") else "",
+        f"attempt {event['attempt']}" if event.get("attempt") else "",
+    ]))  # fmt: skip
+    data = event.get("data") or {}
+    facts = ", ".join(f"{name} {value}" for name, value in data.items() if value not in (None, "", [], {}, "state"))
+    return "  ".join(filter(None, [str(event["id"]), event["time"], who, event["type"], text.first_line(facts)]))

@@ -1,0 +1,58 @@
+"""`mozart list`: the jobs, newest first."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer
+
+from cli import output, text
+from cli.daemon import ask
+from cli.options import Json
+from ipc import states
+
+EXAMPLE = "mozart list --state running --state failed"
+
+HEADER = ("JOB", "STATE", "SHEETS", "SUBMITTED", "TIME", "COST", "WHY")
+
+
+def command(
+    state: Annotated[
+        list[states.Job] | None, typer.Option("--state", metavar="S", help="Jobs in this state; may be repeated.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Finished jobs too, however old.")] = False,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="At most this many.")] = None,
+    json: Json = False,
+) -> int:
+    """List jobs, newest first: those that are not finished, and the latest that are."""
+    answer = ask("list", {"states": [str(s) for s in state or ()], "all": every, "limit": limit})
+    if json:
+        output.document(answer)
+    elif answer["jobs"]:
+        output.say(jobs_table(answer["jobs"], time.time()))
+    else:
+        output.say("no jobs" if state or every else "no jobs; `mozart list --all` shows finished ones too")
+    return 0
+
+
+def jobs_table(jobs: list[dict[str, Any]], now: float) -> str:
+    return output.table(HEADER, [_row(job, now) for job in jobs])
+
+
+def _row(job: dict[str, Any], now: float) -> list[str]:
+    return [
+        job["id"],
+        text.state(job["state"]),
+        progress(job["sheets"]),
+        text.age(job["submitted_at"], now),
+        text.elapsed(job["started_at"], job["ended_at"], now),
+        text.money(job["cost_usd"]),
+        text.first_line(job["reason"] or "", 60),
+    ]
+
+
+def progress(sheets: dict[str, int]) -> str:
+    """`3/12`: sheets that need nothing more, of all."""
+    done = sum(sheets.get(name, 0) for name in states.SHEET_SATISFIED)
+    return f"{done}/{sum(sheets.values())}"

@@ -1,0 +1,161 @@
+"""`mozart status`: the daemon and its jobs, or one job and its sheets."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from cli import output, text
+from cli.commands.list import jobs_table
+from cli.daemon import connect
+from cli.options import Json, OptionalJob
+from ipc.client import Client
+
+EXAMPLE = "mozart status\nmozart status hello-12 --watch"
+
+HEADER = ("SHEET", "STATE", "ATTEMPTS", "TIME", "COST", "WHY")
+CLEAR = b"\x1b[H\x1b[J"
+
+
+def command(
+    job: OptionalJob = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Stay, and show every change, until the job ends.")
+    ] = False,
+    json: Json = False,
+) -> int:
+    """Show the daemon and its jobs, or one job with its sheets: state, attempts, time, cost, why it waits or failed."""
+    with connect() as client:
+        if watch:
+            return _watch(client, job, json)
+        _show(fetch(client, job), json)
+    return 0
+
+
+def fetch(client: Client, job: str | None) -> dict[str, Any]:
+    """What `--json` prints. The sheets of a big job come in pages."""
+    if job is None:
+        return client.request("status")  # type: ignore[no-any-return]
+    page = client.request("status", {"job": job})
+    whole = {"job": page["job"], "sheets": page["sheets"]}
+    while page.get("next") is not None:
+        page = client.request("status", {"job": page["job"]["id"], "after": page["next"]})
+        whole["sheets"] += page["sheets"]
+    return whole
+
+
+def _show(answer: dict[str, Any], json: bool) -> None:
+    if json:
+        output.document(answer)
+    else:
+        output.say(render(answer, time.time()))
+
+
+def _watch(client: Client, job: str | None, json: bool) -> int:
+    """Repaint at every event, not by the clock. Ends with the job."""
+    follow = {"since": -1, "follow": True, **({"job": job} if job else {})}
+    client.request("events.follow", follow)
+    client.set_timeout(None)
+    while True:
+        with connect() as other:
+            answer = fetch(other, job)
+        if output.is_terminal() and not json:
+            output.write(CLEAR)
+        _show(answer, json)
+        if not _changed(client):
+            return 0
+
+
+def _changed(client: Client) -> bool:
+    """Wait for a change, taking all that have come as one; False when there will be no more."""
+    for method, _params in client.notifications():
+        if method == "events.end":
+            return False
+        if not client.has_frames():
+            return True
+    return False
+
+
+def render(answer: dict[str, Any], now: float) -> str:
+    if "job" in answer:
+        return "\n".join(_job_lines(answer["job"], answer["sheets"], now))
+    lines = _daemon_lines(answer["daemon"])
+    lines += ["", jobs_table(answer["jobs"], now)] if answer["jobs"] else ["", "no jobs"]
+    return "\n".join(lines)
+
+
+def _daemon_lines(daemon: dict[str, Any]) -> list[str]:
+    workers = daemon.get("workers") or []
+    running = sum(worker.get("running") or 0 for worker in workers)
+    room = running + sum(worker.get("credit") or 0 for worker in workers)
+    up = text.duration(daemon["uptime_seconds"])
+    first = f"mozartd {daemon['version']} {text.state(daemon['state'])}, pid {daemon['pid']}, up {up}"
+    second = f"{len(workers)} workers, {running} of {room} attempts running"
+    if daemon.get("holds"):
+        second += f", {daemon['holds']} holds"
+    return [first, second]
+
+
+def _job_lines(job: dict[str, Any], sheets: list[dict[str, Any]], now: float) -> list[str]:
+    facts = [
+        text.counts(job["sheets"]),
+        text.elapsed(job["started_at"], job["ended_at"], now),
+        text.money(job["cost_usd"]),
+    ]
+    lines = [f"{output.paint(job['id'], output.BOLD)} {text.state(job['state'])}: {', '.join(filter(None, facts))}"]
+    if job["reason"]:
+        lines.append(f"reason: {job['reason']}")
+    lines += [f"score: {job['score']}", f"workspace: {job['workspace']}", ""]
+    return [*lines, output.table(HEADER, list(rows(sheets, now)))] if sheets else lines[:-1]
+
+
+def rows(sheets: list[dict[str, Any]], now: float) -> Iterator[list[str]]:
+    """A row for each sheet; a run of sheets that nothing has happened to shares one."""
+    start = 0
+    while start < len(sheets):
+        end = start + 1
+        while end < len(sheets) and _untouched(sheets[start]) and _same(sheets[start], sheets[end]):
+            end += 1
+        row = sheet_row(sheets[start], now)
+        if end - start > 1:
+            row[0] = f"{sheets[start]['n']}-{sheets[end - 1]['n']}"
+        yield row
+        start = end
+
+
+def _untouched(sheet: dict[str, Any]) -> bool:
+    return not sheet["attempts"] and sheet["until"] is None
+
+
+def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return _untouched(other) and (one["state"], one["reason"]) == (other["state"], other["reason"])
+
+
+def sheet_row(sheet: dict[str, Any], now: float) -> list[str]:
+    attempts = sheet["attempts"]
+    started = next((a["started_at"] for a in attempts if a["started_at"]), None)
+    running = sheet["state"] == "running"
+    ended = None if running else next((a["ended_at"] for a in reversed(attempts) if a["ended_at"]), None)
+    time_taken = text.elapsed(started, ended, now) if running or ended else ""
+    count = str(len(attempts)) if attempts else ""
+    return [
+        str(sheet["n"]),
+        text.state(sheet["state"]),
+        count,
+        time_taken,
+        text.money(sheet["cost_usd"]),
+        why(sheet, now),
+    ]
+
+
+def why(sheet: dict[str, Any], now: float) -> str:
+    """Why it waits or what went wrong: the reason, until when, the last attempt's code, the rules that failed."""
+    said: list[str] = [sheet["reason"] or "", text.until(sheet["until"], now)]
+    last = sheet["attempts"][-1] if sheet["attempts"] else None
+    if last and last["code"] and sheet["state"] != "completed":
+        said.append(f"{last['code']} {text.first_line(last['message'] or '', 100)}".strip())
+        said += [f"not met: {rule}" for rule in text.failed_rules(sheet)[:3]]
+    return "; ".join(filter(None, said))

@@ -1,0 +1,69 @@
+"""Reaching the daemon: connect, ask, and start one when none answers.
+
+Verbs call `ask` for one question and `connect` for a subscription. A connection waits ANSWER_SECONDS for any one
+answer, so that a daemon that hangs is reported as unreachable instead of hanging its clients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ipc.client import Client, Disconnected, NotListening
+from ipc.errors import EXIT_UNREACHABLE, MozartError
+from ipc.paths import find_paths
+
+#: A healthy daemon answers in microseconds; a coordinator that is being restarted, in a second or two.
+ANSWER_SECONDS = 30.0
+
+
+def connect() -> Client:
+    return Client(find_paths().client_socket, ANSWER_SECONDS)
+
+
+def ask(method: str, params: dict[str, Any] | None = None) -> Any:
+    with connect() as client:
+        return client.request(method, params)
+
+
+def ask_at_length(method: str, params: Callable[[], dict[str, Any]]) -> Any:
+    """Ask what may take hours to answer; asked again, with what `params` gives then, when the daemon was restarted."""
+    from cli.feed import reconnect
+
+    client = connect()
+    while True:
+        with client:
+            client.set_timeout(None)
+            try:
+                return client.request(method, params())
+            except Disconnected:
+                client = reconnect()
+
+
+def connect_or_start(may_start: bool) -> tuple[Client, int | None]:
+    """A connection, and the pid of the daemon if it had to be started."""
+    try:
+        return connect(), None
+    except NotListening as error:
+        if not may_start:
+            hint = "leave --no-start out, or start it with `mozartd start`"
+            raise MozartError(error.code, error.message, hint, EXIT_UNREACHABLE) from None
+    pid = start()
+    return connect(), pid
+
+
+def start() -> int:
+    """Start a daemon for this user in the background; its pid when it is ready. Two of us at once start one."""
+    import subprocess
+    import sys
+
+    import orjson
+
+    command = [sys.executable, "-m", "mozartd.main", "start", "--by-client", "--json"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    try:
+        return int(orjson.loads(done.stdout)["pid"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        why = (done.stderr or done.stdout).strip() or f"`mozartd start` ended with exit code {done.returncode}"
+        raise MozartError("E501", f"cannot start a daemon: {why}", "`mozartd start --foreground` shows more",
+                          EXIT_UNREACHABLE) from None  # fmt: skip

@@ -1,0 +1,97 @@
+"""Where output goes: bytes to stdout in whole blocks, documents as JSON, sentences for people, and a plain table.
+
+Every verb prints through here, so that a closed pipe is one exception, caught once (`cli.main`), and colour is decided
+once: on a terminal, unless NO_COLOR is set or TERM is dumb.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import sys
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+STDOUT_FD = 1
+
+BOLD, DIM, RED, GREEN, YELLOW, BLUE, MAGENTA, CYAN = "1", "2", "31", "32", "33", "34", "35", "36"
+
+_SGR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class PipeClosed(Exception):  # noqa: N818 - the reader's choice, not a mistake
+    """Whoever read our stdout has read enough."""
+
+
+def write(data: bytes | memoryview) -> None:
+    """All of `data` to stdout, now. Blocks while the reader is slow; raises PipeClosed when it is gone."""
+    rest = memoryview(data)
+    while rest:
+        try:
+            rest = rest[os.write(STDOUT_FD, rest) :]
+        except BlockingIOError:
+            # Somebody who shares our terminal made it non-blocking.
+            select.select([], [STDOUT_FD], [])
+        except BrokenPipeError:
+            raise PipeClosed from None
+
+
+def say(text: str) -> None:
+    """A line (or several) on stdout."""
+    write(f"{text}\n".encode(errors="replace"))
+
+
+def tell(text: str) -> None:
+    """A line for the person, on stderr; lost quietly when nobody can see it."""
+    try:
+        os.write(2, f"{text}\n".encode(errors="replace"))
+    except OSError:
+        return
+
+
+def document(value: Any) -> None:
+    """One JSON document and a newline, never wrapped, coloured or cut."""
+    import orjson  # only verbs that print JSON pay for it here; asking the daemon has loaded it anyway
+
+    write(orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE))
+
+
+def is_terminal(fd: int = STDOUT_FD) -> bool:
+    return os.isatty(fd)
+
+
+def wants_colour(fd: int = STDOUT_FD) -> bool:
+    return is_terminal(fd) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def paint(text: str, *codes: str) -> str:
+    """`text` in these colours when stdout shows colours."""
+    return f"\x1b[{';'.join(codes)}m{text}\x1b[0m" if codes and text and wants_colour() else text
+
+
+def width_of(text: str) -> int:
+    """Columns that `text` takes on a terminal."""
+    plain = _SGR.sub("", text) if "\x1b" in text else text
+    if plain.isascii():
+        return len(plain)
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in plain)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns aligned to the left, two spaces between; empty columns are left out."""
+    used = [i for i in range(len(header)) if any(row[i] for row in rows)]
+    lines = [[header[i] for i in used], *([row[i] for i in used] for row in rows)]
+    widths = [max(width_of(line[i]) for line in lines) for i in range(len(used))]
+    text = ["  ".join(_pad(cell, width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    return "\n".join([paint(text[0], DIM), *text[1:]])
+
+
+def _pad(cell: str, width: int) -> str:
+    return cell + " " * (width - width_of(cell))
+
+
+def flush_stdout() -> None:
+    """What print() still holds goes first: `write` bypasses it."""
+    sys.stdout.flush()

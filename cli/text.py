@@ -1,0 +1,86 @@
+"""Words for people: durations, times, money, states. Pure; `now` is an argument."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import Any
+
+from cli import output
+
+STATE_COLOURS = {
+    "completed": output.GREEN, "running": output.CYAN, "waiting": output.YELLOW, "awaiting": output.YELLOW,
+    "paused": output.YELLOW, "failed": output.RED, "blocked": output.RED, "cancelled": output.MAGENTA,
+    "skipped": output.DIM, "pending": output.DIM, "queued": output.DIM,
+}  # fmt: skip
+
+
+def state(name: str) -> str:
+    return output.paint(name, *filter(None, [STATE_COLOURS.get(name)]))
+
+
+def seconds_of(when: str | None) -> float | None:
+    """Seconds since the epoch of an RFC 3339 time."""
+    return datetime.fromisoformat(when).timestamp() if when else None
+
+
+def duration(seconds: float) -> str:
+    """`0.4s`, `42s`, `3m05s`, `2h13m`, `3d04h`: two units at most."""
+    if seconds < 10:
+        return f"{max(seconds, 0):.1f}s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02}s"
+    if whole < 86400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02}m"
+    return f"{whole // 86400}d{whole % 86400 // 3600:02}h"
+
+
+def elapsed(started: str | None, ended: str | None, now: float) -> str:
+    """How long it took, or has taken so far."""
+    begin = seconds_of(started)
+    return "" if begin is None else duration((seconds_of(ended) or now) - begin)
+
+
+def until(when: str | None, now: float) -> str:
+    """`until 14:05:10 (in 3m05s)`, in the reader's time zone; the date too when it is not today."""
+    moment = seconds_of(when)
+    if moment is None:
+        return ""
+    same_day = time.localtime(moment)[:3] == time.localtime(now)[:3]
+    clock = time.strftime("%H:%M:%S" if same_day else "%Y-%m-%d %H:%M:%S", time.localtime(moment))
+    return f"until {clock} (in {duration(moment - now)})" if moment > now else f"until {clock}"
+
+
+def age(when: str | None, now: float) -> str:
+    moment = seconds_of(when)
+    return "" if moment is None else f"{duration(now - moment)} ago"
+
+
+def money(usd: float | None) -> str:
+    return "" if usd is None else f"${usd:.2f}" if usd >= 0.1 or usd == 0 else f"${usd:.4f}"
+
+
+def size(count: int | float) -> str:
+    for unit in ("B", "KB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def counts(states: dict[str, int]) -> str:
+    """`3 completed, 1 running, 8 pending`."""
+    return ", ".join(f"{n} {state(name)}" for name, n in states.items() if n)
+
+
+def first_line(text: str, limit: int = 120) -> str:
+    """The first line of something that may be long."""
+    line = text.strip().split("\n", 1)[0]
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+def failed_rules(sheet: dict[str, Any]) -> list[str]:
+    return [rule.get("description") or rule["type"] for rule in sheet.get("validations") or () if not rule["passed"]]
