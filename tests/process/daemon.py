@@ -111,8 +111,7 @@ class Daemon:
         if not self.scripts.is_dir():
             make_scripts(self.scripts)
         self.environment = bare_environment(home, self.scripts)
-        if settings:
-            (home / "config.yaml").write_text(json.dumps(dict(settings)))
+        (home / "config.yaml").write_text(json.dumps({"stop_grace_seconds": 0.5, **(settings or {})}))
 
     def __repr__(self) -> str:
         return f"<Daemon {self.home} pid {self.process.pid if self.process else None}>"

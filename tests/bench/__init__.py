@@ -1,0 +1,81 @@
+"""`make bench`: what Mozart must reach, measured beside the programs it is compared with, in the same run.
+
+One file per bench, each with `measure() -> list[Row]`; `__main__` runs them and prints the table. A bench starts its own
+daemon (`running`), alternates between the baseline and us, and compares medians, so that a busy machine slows both.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.process.daemon import Daemon, write_score
+
+MB = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table. `value` is what is held against the reach."""
+
+    what: str
+    ours: str
+    baseline: str
+    reach: str
+    value: float
+    reached: bool
+
+
+def at_least(what: str, ours: float, baseline: float, unit: str, name: str, reach: float) -> Row:
+    """A rate: ours over the baseline's."""
+    ratio = ours / baseline
+    return Row(
+        what,
+        f"{ours:,.0f} {unit} = {ratio:.2f}×",
+        f"{name}: {baseline:,.0f} {unit}",
+        f"≥ {reach}×",
+        ratio,
+        ratio >= reach,
+    )
+
+
+def at_most(what: str, value: float, unit: str, reach: float, baseline: str = "") -> Row:
+    """An absolute number that must stay below another."""
+    return Row(what, f"{value:,.2f} {unit}", baseline, f"≤ {reach:g} {unit}", value, value <= reach)
+
+
+def quantile(values: Sequence[float], part: float) -> float:
+    """The smallest value that `part` of them do not exceed."""
+    return sorted(values)[max(0, math.ceil(len(values) * part) - 1)]
+
+
+@contextmanager
+def running(workers: int = 2) -> Iterator[Daemon]:
+    """A daemon with nothing to do, gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="mzb", ignore_cleanup_errors=True) as directory:
+        daemon = Daemon(Path(directory), workers=workers)
+        try:
+            yield daemon.start()
+        finally:
+            daemon.stop()
+            daemon.remove()
+
+
+@contextmanager
+def gated(daemon: Daemon, script: str, name: str) -> Iterator[tuple[str, Path]]:
+    """A job whose agent waits at a gate before it plays `script`: its id, and the gate to open."""
+    directory = daemon.home / name
+    directory.mkdir()
+    job = daemon.run(write_score(directory, f"gate go\n{script}", name=name))
+    daemon.wait_for(job, "attempt.started")
+    yield job, directory / "workspace" / "go"
+
+
+def open_gate(gate: Path) -> None:
+    """Returns when the agent stands at it and goes on."""
+    os.close(os.open(gate, os.O_WRONLY))

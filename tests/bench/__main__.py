@@ -1,0 +1,63 @@
+"""Run the benches (all, or those named) and print what was reached: `python -m tests.bench [NAME …] [--json FILE]`.
+
+Exit 1 when something was missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import platform
+import sys
+import time
+from importlib import import_module
+
+from tests.bench import Row
+
+NAMES = ("capture", "followers", "latency", "status_process", "sheets", "memory", "idle")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
+    parser.add_argument("--json", metavar="FILE", help="write the table there, too")
+    options = parser.parse_args()
+    if unknown := set(options.names) - set(NAMES):
+        parser.error(f"no such bench: {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    rows = [row for name in options.names or NAMES for row in measure(name)]
+    show(rows)
+    if options.json:
+        write(options.json, rows)
+    return 0 if all(row.reached for row in rows) else 1
+
+
+def measure(name: str) -> list[Row]:
+    print(f"{name} …", end="", file=sys.stderr, flush=True)
+    begin = time.monotonic()
+    rows: list[Row] = import_module(f"tests.bench.{name}").measure()
+    print(f" {time.monotonic() - begin:.0f} s", file=sys.stderr)
+    return rows
+
+
+def show(rows: list[Row]) -> None:
+    table = [("", "Mozart", "baseline", "reach", "")]
+    table += [(row.what, row.ours, row.baseline, row.reach, "pass" if row.reached else "MISS") for row in rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for cells in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())
+
+
+def write(path: str, rows: list[Row]) -> None:
+    document = {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "rows": [dataclasses.asdict(row) for row in rows],
+    }
+    with open(path, "w") as file:
+        json.dump(document, file, indent=1, ensure_ascii=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
