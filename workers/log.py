@@ -1,0 +1,125 @@
+"""One attempt's log file: CRI records, appended in the order in which the worker read them.
+
+Owned by `workers.capture`, the only writer. The file ends at a record's end at all times, also after a full disk: what
+could not be written whole is cut off again, the error is kept, and nothing more is stored. Rendering, rotation and
+reading live elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+
+from ipc import cri
+from workers import utf8
+
+
+class Log:
+    """`size` is where the last whole record ends; `error` why nothing is stored any more, or None."""
+
+    def __init__(self, path: str) -> None:
+        os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
+        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.size = os.fstat(self._fd).st_size
+        self.error: OSError | None = None
+        self._synced = self.size
+
+    def append(self, records: bytes) -> bool:
+        """Store whole records. False when they were not: `error` says why."""
+        if self.error is not None:
+            return False
+        try:
+            write_all(self._fd, records)
+        except OSError as error:
+            self.error = error
+            self._cut_torn_record()
+            return False
+        self.size += len(records)
+        return True
+
+    def _cut_torn_record(self) -> None:
+        # Readers stop at the last newline, so a torn tail that cannot be cut off is ugly, not wrong.
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._fd, self.size)
+
+    async def sync(self) -> None:
+        """Put on disk what was appended. In a thread: a sync takes as long as the disk likes."""
+        if self._synced == self.size or self.error is not None:
+            return
+        size = self.size
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, os.fdatasync, self._fd)
+        except OSError as error:
+            self.error = error
+        else:
+            self._synced = size
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def write_all(fd: int, block: bytes) -> None:
+    written = os.write(fd, block)
+    if written == len(block):
+        return
+    rest = memoryview(block)[written:]
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+
+
+def encode(stream: bytes, when: bytes, text: bytes) -> tuple[bytes, int]:
+    """The records of `text` and how many lines end in it. What follows its last newline becomes a part (P)."""
+    full = b"%s %s F " % (when, stream)
+    if is_long(text):
+        return encode_long(full, text), text.count(b"\n")
+    whole, newline, rest = text.rpartition(b"\n")
+    records = b""
+    lines = 0
+    if newline:
+        # One replace for the whole block: what it added tells the number of lines, without another pass.
+        body = whole.replace(b"\n", b"\n" + full)
+        lines = (len(body) - len(whole)) // len(full) + 1
+        records = b"%s%s\n" % (full, body)
+    if rest:
+        records += b"%sP %s\n" % (full[:-2], rest)
+    return records, lines
+
+
+def is_long(text: bytes) -> bool:
+    """Whether some line of `text` is longer than a record may be. Looks at one newline per window, not at every one."""
+    start, end = 0, len(text)
+    while end - start > cri.MAX_CONTENT:
+        newline = text.rfind(b"\n", start, start + cri.MAX_CONTENT + 1)
+        if newline < 0:
+            return True
+        start = newline + 1
+    return False
+
+
+def encode_long(full: bytes, text: bytes) -> bytes:
+    """As `encode`, line by line, cutting the long ones."""
+    part = full[:-2] + b"P "
+    *whole, rest = text.split(b"\n")
+    records = []
+    for line in whole:
+        *parts, last = pieces(line)
+        records += [b"%s%s\n" % (part, piece) for piece in parts]
+        records.append(b"%s%s\n" % (full, last))
+    if rest:
+        records += [b"%s%s\n" % (part, piece) for piece in pieces(rest)]
+    return b"".join(records)
+
+
+def pieces(line: bytes) -> list[bytes]:
+    """`line` in pieces a record may hold, at UTF-8 borders; at least one."""
+    found = []
+    start = 0
+    while len(line) - start > cri.MAX_CONTENT:
+        end = utf8.border(line, start + cri.MAX_CONTENT)
+        found.append(line[start:end])
+        start = end
+    found.append(line[start:])
+    return found
