@@ -1,6 +1,6 @@
-"""Twenty `mozart logs -f` of one flood, against twenty `cat` of the same bytes; and what a stopped follower costs the capture.
+"""Twenty `mozart logs -f` of one flood, against twenty `cat` of the same bytes; what a stopped follower costs the capture.
 
-Every follower's every byte is compared with what was written. A follower that was sent SIGSTOP must not slow the agent down.
+Every follower's every byte is compared with what was written. A follower that was sent SIGSTOP must slow nobody down.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From the agent's write to the line printed by `mozart logs -f`, against `tail -f` of a file that the same agent writes.
+"""From the agent's write to the line printed by `mozart logs -f`, against `tail -f` of a file the same agent writes.
 
 Each line carries the time at which it was written (CLOCK_MONOTONIC, the same for all processes of a machine).
 """
@@ -49,7 +49,7 @@ def tail_file(daemon: Daemon) -> list[float]:
 def latencies(process: subprocess.Popen[bytes]) -> list[float]:
     """Milliseconds, of each line."""
     assert process.stdout
-    found = []
+    found: list[float] = []
     while len(found) < LINES:
         written = int(process.stdout.readline().split()[1])
         found.append((time.monotonic_ns() - written) / 1e6)
