@@ -1,0 +1,1 @@
+"""The V-codes of score-format §7, one subject per file; each function takes a `LoadedScore` and gives its problems."""

@@ -1,0 +1,393 @@
+"""YAML text into plain values, remembering where each key was written.
+
+Bounded whatever the text does: size, nodes (aliases counted as often as they are used) and depth. Duplicate keys are errors,
+and so are tags, several documents and anything but a map at the top. Plain scalars mean what YAML 1.1 says, as in old scores,
+except dates, which stay text. It knows nothing of a score's fields; `load` calls it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+from yaml.constructor import SafeConstructor
+
+from ipc.score.problems import ERROR, Field, Problem, ScoreError, dotted
+
+#: Bytes of a score, at most.
+MAX_BYTES = 8 * 1024 * 1024
+#: Keys, values, lists and maps in it, at most; what an alias repeats counts again.
+MAX_NODES = 1_000_000
+#: Levels of nesting, at most.
+MAX_DEPTH = 64
+
+_PREFIX = "tag:yaml.org,2002:"
+_CONTAINER_TAGS = (None, "!", _PREFIX + "map", _PREFIX + "seq")
+_SMALL_INT = re.compile(r"(0|[1-9][0-9]{0,17})\Z")
+_CONSTRUCTOR = SafeConstructor()
+_CONSTRUCT: dict[str, Callable[[Any], Any]] = {
+    _PREFIX + "int": _CONSTRUCTOR.construct_yaml_int,
+    _PREFIX + "float": _CONSTRUCTOR.construct_yaml_float,
+    _PREFIX + "bool": _CONSTRUCTOR.construct_yaml_bool,
+    _PREFIX + "null": _CONSTRUCTOR.construct_yaml_null,
+    _PREFIX + "str": _CONSTRUCTOR.construct_yaml_str,
+}
+_HINTS = (
+    ("cannot start any token", "indent with spaces, and quote values that begin with @, %, ` or a tab"),
+    ("mapping values are not allowed", "quote values that contain ': ', and check the indentation"),
+    ("did not find expected key", "check the indentation of this line and the one before, and the quotes"),
+    ("expected <block end>", "check the indentation of this line and the one before"),
+    ("unexpected end of stream", "a quote or bracket is not closed"),
+)
+
+
+@dataclass
+class Document:
+    """A file's values, and the place of each key."""
+
+    path: str
+    source: str
+    data: dict[Any, Any]
+    #: id of a container → key → line and column from 0. Containers live as long as `data`.
+    marks: dict[int, dict[Any, tuple[int, int]]] = field(default_factory=dict)
+    #: (id of a container, key) → line from 0 on which the text of a literal block (`|`) begins.
+    blocks: dict[tuple[int, Any], int] = field(default_factory=dict)
+    #: Fields that came from the command line instead.
+    overridden: set[Field] = field(default_factory=set)
+
+    def position(self, path: Field) -> tuple[int | None, int | None]:
+        """Line and column, from 1, of the deepest part of `path` that was written; None for what the command line set."""
+        if any(path[: len(known)] == known for known in self.overridden):
+            return None, None
+        line, column = 0, 0
+        for container, key in self._walk(path):
+            line, column = self.marks.get(id(container), {}).get(key, (line, column))
+        return line + 1, column + 1
+
+    def block_line(self, path: Field) -> int | None:
+        """The line, from 1, on which the literal block at `path` begins."""
+        steps = list(self._walk(path))
+        if len(steps) != len(path) or not steps:
+            return None
+        line = self.blocks.get((id(steps[-1][0]), steps[-1][1]))
+        return None if line is None else line + 1
+
+    def problem(self, code: str, severity: str, field: Field, message: str, hint: str = "") -> Problem:
+        line, column = self.position(field)
+        return Problem(code, severity, message, hint, self.path, line, column, dotted(field))
+
+    def _walk(self, path: Field) -> Iterator[tuple[Any, Any]]:
+        here: Any = self.data
+        for part in path:
+            key = find_key(here, part)
+            if key is None:
+                return
+            yield here, key
+            here = here[key]
+
+
+def find_key(container: Any, part: Any) -> Any:
+    """The key that `part` means in `container` ("2" and 2 are the same); None when there is none."""
+    if isinstance(container, list):
+        index = int(part) if str(part).isdecimal() else -1
+        return index if 0 <= index < len(container) else None
+    if not isinstance(container, dict):
+        return None
+    if part in container:
+        return part
+    other = str(part) if isinstance(part, int) else int(part) if str(part).isdecimal() else None
+    return other if other in container else None
+
+
+def read_document(path: str) -> Document:
+    """Raises ScoreError, `unreadable`, naming the place and what to do."""
+    source = _decode(path, _read(path))
+    return parse_document(source, path)
+
+
+def parse_document(source: str, path: str) -> Document:
+    data, builder = _build(source, path)
+    if not isinstance(data, dict):
+        what = "is empty" if data is None else f"holds {_kind(data)}, not a score"
+        hint = "a score is a map with at least `name`, `sheet` and `prompt`"
+        raise _unreadable(path, "E304", f"the file {what}", hint, 0, 0)
+    return Document(path, source, data, builder.marks, builder.blocks)
+
+
+def parse_value(text: str, path: str) -> Any:
+    """One value typed on the command line."""
+    return _build(text, path)[0]
+
+
+def _build(source: str, path: str) -> tuple[Any, _Builder]:
+    builder = _Builder(path)
+    try:
+        for event in yaml.parse(source, Loader=yaml.CSafeLoader):
+            builder.feed(event)
+    except yaml.MarkedYAMLError as error:
+        raise _syntax_error(path, error) from None
+    except yaml.reader.ReaderError as error:
+        line, column = _place(source, error.position)
+        raise _unreadable(path, "E304", f"not text: {error.reason}", "save it as UTF-8 YAML", line, column) from None
+    except (RecursionError, yaml.YAMLError) as error:
+        raise _unreadable(path, "E304", f"not YAML: {error}", "", 0, 0) from None
+    return builder.root, builder
+
+
+# ---- the file -------------------------------------------------------------------------------------------------------
+
+
+def _read(path: str) -> bytes:
+    try:
+        # O_NONBLOCK: a FIFO without a writer must not hang us before we can see what it is.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        hint = "check the path; scores usually end in .yaml" if isinstance(error, FileNotFoundError) else ""
+        raise _unreadable(path, "E303", f"{error.strerror}", hint) from None
+    except ValueError as error:
+        raise _unreadable(path, "E303", str(error), "check the path") from None
+    with open(descriptor, "rb") as file:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise _unreadable(path, "E303", "is a directory", "name the score's file inside it")
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        message = f"is larger than {MAX_BYTES >> 20} MiB"
+        raise _unreadable(path, "E304", message, "keep long prompts in files and use prompt.template_file")
+    return data
+
+
+def _decode(path: str, data: bytes) -> str:
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start)
+        column = error.start - (data.rfind(b"\n", 0, error.start) + 1)
+        message = f"not UTF-8 text: byte 0x{data[error.start]:02x}"
+        raise _unreadable(path, "E304", message, "save the score as UTF-8 YAML", line, column) from None
+    if "\0" in text:
+        line, column = _place(text, text.index("\0"))
+        raise _unreadable(path, "E304", "not text: it holds NUL bytes", "save the score as UTF-8 YAML", line, column)
+    return text
+
+
+def _place(text: str, position: int) -> tuple[int, int]:
+    start = text.rfind("\n", 0, position) + 1
+    return text.count("\n", 0, position), position - start
+
+
+def _unreadable(
+    path: str, code: str, message: str, hint: str, line: int | None = None, column: int | None = None
+) -> ScoreError:
+    place = (None, None) if line is None or column is None else (line + 1, column + 1)
+    return ScoreError(path, [Problem(code, ERROR, message, hint, path, *place)], unreadable=True)
+
+
+def _syntax_error(path: str, error: yaml.MarkedYAMLError) -> ScoreError:
+    mark = error.problem_mark or error.context_mark
+    problem = error.problem or "syntax error"
+    hint = next((hint for text, hint in _HINTS if text in problem), "")
+    place = (mark.line, mark.column) if mark else (0, 0)
+    context = f" {error.context}" if error.context else ""
+    return _unreadable(path, "E304", f"not YAML:{context} {problem}".replace("  ", " "), hint, *place)
+
+
+def _kind(value: Any) -> str:
+    return "a list" if isinstance(value, list) else "text" if isinstance(value, str) else "a single value"
+
+
+# ---- events into values ---------------------------------------------------------------------------------------------
+
+#: The place of a map's value when its key has not come yet.
+_NO_KEY = object()
+#: A `<<` key: its value is merged when the map ends.
+_MERGE = object()
+
+
+class _Frame:
+    """A list or map that has not ended yet."""
+
+    __slots__ = ("container", "is_map", "key", "merges", "nodes", "place")
+
+    def __init__(self, container: Any, nodes: int, place: tuple[int, int]) -> None:
+        self.container = container
+        self.is_map = isinstance(container, dict)
+        self.key: Any = _NO_KEY
+        self.merges: list[tuple[Any, tuple[int, int]]] = []
+        self.nodes = nodes
+        self.place = place
+
+
+class _Builder:
+    """Eats the parser's events; `root` is the value. A stack of frames, so that depth costs no recursion."""
+
+    def __init__(self, path: str) -> None:
+        self.root: Any = None
+        self.marks: dict[int, dict[Any, tuple[int, int]]] = {}
+        self.blocks: dict[tuple[int, Any], int] = {}
+        self._path = path
+        self._stack: list[_Frame] = []
+        self._anchors: dict[str, tuple[Any, int]] = {}
+        self._open: dict[int, str] = {}
+        self._nodes = 0
+        self._documents = 0
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            yaml.ScalarEvent: self._scalar,
+            yaml.MappingStartEvent: lambda event: self._start(event, {}),
+            yaml.SequenceStartEvent: lambda event: self._start(event, []),
+            yaml.MappingEndEvent: lambda _: self._end(),
+            yaml.SequenceEndEvent: lambda _: self._end(),
+            yaml.AliasEvent: self._alias,
+            yaml.DocumentStartEvent: self._document,
+        }
+
+    def feed(self, event: Any) -> None:
+        handler = self._handlers.get(type(event))
+        if handler is not None:
+            handler(event)
+
+    def _document(self, event: Any) -> None:
+        self._documents += 1
+        if self._documents > 1:
+            raise self._refuse(event, "a second document begins here", "keep one score per file, without `---` inside")
+
+    def _scalar(self, event: Any) -> None:
+        mark = event.start_mark
+        self._count(event, 1)
+        frame = self._stack[-1] if self._stack else None
+        if frame is not None and frame.is_map and frame.key is _NO_KEY:
+            self._take_key(frame, event, (mark.line, mark.column))
+            return
+        value = self._value(event)
+        if event.anchor:
+            self._anchors[event.anchor] = (value, 1)
+        if event.style == "|" and frame is not None and frame.is_map:
+            self.blocks[id(frame.container), frame.key] = mark.line + 1
+        self._put(value, (mark.line, mark.column))
+
+    def _start(self, event: Any, container: Any) -> None:
+        self._count(event, 1)
+        if len(self._stack) >= MAX_DEPTH:
+            raise self._refuse(event, f"more than {MAX_DEPTH} levels deep", "")
+        if event.tag not in _CONTAINER_TAGS:
+            raise self._refuse(event, f"the tag {event.tag} is not allowed", "remove it")
+        frame = self._stack[-1] if self._stack else None
+        if frame is not None and frame.is_map and frame.key is _NO_KEY:
+            hint = "quote values that begin with { or [, such as \"{{ workspace }}/file\""
+            raise self._refuse(event, "a key is a map or list", hint)
+        mark = event.start_mark
+        self.marks[id(container)] = {}
+        self._put(container, (mark.line, mark.column))
+        if event.anchor:
+            self._anchors[event.anchor] = (container, -1)
+            self._open[id(container)] = event.anchor
+        self._stack.append(_Frame(container, self._nodes, (mark.line, mark.column)))
+
+    def _end(self) -> None:
+        frame = self._stack.pop()
+        for merged in self._merged_maps(frame):
+            for key, value in merged.items():
+                frame.container.setdefault(key, value)
+        anchor = self._open.pop(id(frame.container), None)
+        if anchor is not None:
+            self._anchors[anchor] = (frame.container, self._nodes - frame.nodes + 1)
+
+    def _alias(self, event: Any) -> None:
+        frame = self._stack[-1] if self._stack else None
+        if event.anchor not in self._anchors:
+            raise self._refuse(event, f"the alias *{event.anchor} has no anchor", "quote values that begin with *")
+        value, nodes = self._anchors[event.anchor]
+        if nodes < 0:
+            raise self._refuse(event, f"the alias *{event.anchor} stands inside its own anchor", "")
+        self._count(event, nodes)
+        mark = event.start_mark
+        if frame is not None and frame.is_map and frame.key is _NO_KEY:
+            raise self._refuse(event, "an alias as a key", "write the key out")
+        self._put(value, (mark.line, mark.column))
+
+    def _take_key(self, frame: _Frame, event: Any, place: tuple[int, int]) -> None:
+        if event.value == "<<" and not event.style:
+            frame.key = _MERGE
+            return
+        key = self._value(event)
+        if not isinstance(key, str | int) or isinstance(key, bool):
+            key = event.value  # `on:` and `1.5:` are words here
+        marks = self.marks[id(frame.container)]
+        if key in marks:
+            message = f"the key {key!r} stands here twice, first on line {marks[key][0] + 1}"
+            raise self._refuse(event, message, "remove one of them")
+        marks[key] = place
+        frame.key = key
+
+    def _put(self, value: Any, place: tuple[int, int]) -> None:
+        if not self._stack:
+            self.root = value
+            return
+        frame = self._stack[-1]
+        if not frame.is_map:
+            self.marks[id(frame.container)][len(frame.container)] = place
+            frame.container.append(value)
+        elif frame.key is _MERGE:
+            frame.merges.append((value, place))
+            frame.key = _NO_KEY
+        else:
+            frame.container[frame.key] = value
+            frame.key = _NO_KEY
+
+    def _merged_maps(self, frame: _Frame) -> Iterator[dict[Any, Any]]:
+        for value, place in frame.merges:
+            maps = value if isinstance(value, list) else [value]
+            if not all(isinstance(merged, dict) for merged in maps):
+                hint = "use an alias: `<<: *name`"
+                raise _unreadable(self._path, "E304", "`<<` takes a map or a list of maps", hint, *place)
+            yield from maps
+
+    def _value(self, event: Any) -> Any:
+        text: str = event.value
+        if event.tag is None and event.style:
+            return text
+        tag = event.tag
+        if tag in (None, "!"):
+            if _SMALL_INT.match(text):
+                return int(text)
+            tag = _resolve(text) if tag is None else _PREFIX + "str"
+        construct = _CONSTRUCT.get(tag)
+        if construct is None:
+            raise self._refuse(event, f"the tag {tag} is not allowed", "remove it")
+        try:
+            value = construct(yaml.ScalarNode(tag, text))
+        except (ValueError, KeyError, yaml.YAMLError):
+            raise self._refuse(event, f"{text[:40]!r} is not a value of its tag", "remove the tag or quote it") from None
+        if _cannot_travel(value):
+            raise self._refuse(event, f"the number {text[:40]} is out of range", "quote it to keep it as text")
+        return value
+
+    def _count(self, event: Any, nodes: int) -> None:
+        self._nodes += nodes
+        if self._nodes > MAX_NODES:
+            message = f"more than {MAX_NODES:,} values, counting what aliases repeat"
+            raise self._refuse(event, message, "use fewer aliases, or fewer entries")
+
+    def _refuse(self, event: Any, message: str, hint: str) -> ScoreError:
+        mark = event.start_mark
+        return _unreadable(self._path, "E304", message, hint, mark.line, mark.column)
+
+
+def _resolve(text: str) -> str:
+    """The tag of a plain scalar by YAML 1.1's rules, dates left as text."""
+    for tag, pattern in yaml.SafeLoader.yaml_implicit_resolvers.get(text[:1], ()):
+        if pattern.match(text) and tag in _CONSTRUCT:
+            return str(tag)
+    return _PREFIX + "str"
+
+
+def _cannot_travel(value: Any) -> bool:
+    """Whether JSON between the processes could not carry it: beyond 64 bits, infinite, not a number."""
+    if isinstance(value, float):
+        return value != value or value in (float("inf"), float("-inf"))  # noqa: PLR0124
+    return isinstance(value, int) and not -(2**63) <= value < 2**63

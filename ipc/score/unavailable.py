@@ -1,0 +1,51 @@
+"""Which features a score uses that are not built yet. `run` refuses such a score with their names; it is never half-run.
+
+Only what the score sets so that it would do something counts: a section switched off, or left at its defaults, does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ipc.score.schema import DETECTION_PATTERNS, Conductor, Logging, RateLimit, Score
+
+_BUILT_BACKENDS = ("command", "claude_cli")
+_SWITCHED = ("circuit_breaker", "cost_limits", "feedback", "learning", "grounding", "checkpoints", "concert", "ai_review", "bridge")
+_LISTS = ("notifications", "on_success", "on_failure_hooks")
+
+
+def unavailable(score: Score) -> list[str]:
+    """Their names as the score writes them; empty when all can run."""
+    return [*_backends(score), *_sections(score), *_settings(score)]
+
+
+def _backends(score: Score) -> Iterator[str]:
+    if score.backend.type not in _BUILT_BACKENDS:
+        yield f"backend.type {score.backend.type}"
+    for n, override in score.sheet.backends.items():
+        if override.type not in _BUILT_BACKENDS:
+            yield f"sheet.backends.{n}.type {override.type}"
+
+
+def _sections(score: Score) -> Iterator[str]:
+    for name in _SWITCHED:
+        section: Any = getattr(score, name)
+        if section is not None and section.enabled:
+            yield name
+    yield from (name for name in _LISTS if getattr(score, name))
+    if score.isolation is not None and score.isolation.enabled and score.isolation.mode != "none":
+        yield "isolation"
+    if score.workspace_lifecycle is not None and score.workspace_lifecycle.archive_on_fresh:
+        yield "workspace_lifecycle"
+
+
+def _settings(score: Score) -> Iterator[str]:
+    if score.conductor is not None and score.conductor != Conductor():
+        yield "conductor"
+    if score.logging is not None and score.logging != Logging():
+        yield "logging"
+    if set(score.rate_limit.detection_patterns) - set(DETECTION_PATTERNS):
+        yield "rate_limit.detection_patterns"
+    if score.rate_limit.max_quota_waits != RateLimit().max_quota_waits:
+        yield "rate_limit.max_quota_waits"
