@@ -1,4 +1,4 @@
-"""Twenty `mozart logs -f` of one flood, against twenty `cat` of the same bytes; what a stopped follower costs the capture.
+"""Twenty `mozart logs -f` of one flood, against twenty `cat` of the same bytes; what a stopped follower costs.
 
 Every follower's every byte is compared with what was written. A follower that was sent SIGSTOP must slow nobody down.
 """
