@@ -1,0 +1,193 @@
+"""The commands of `mozartd`: start, stop, status, reload.
+
+They find the supervisor through its lock and speak to it in signals; only `status` and `stop --drain` ask the
+coordinator. With --json one document on stdout, sentences on stderr. Called by `mozartd.main`; never part of the
+running daemon.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Any
+
+import typer
+from typer.exceptions import TyperException
+
+from ipc import VERSION
+from ipc.client import Client
+from ipc.errors import EXIT_INTERRUPTED, EXIT_UNREACHABLE, EXIT_USAGE, MozartError
+from ipc.paths import Paths, find_paths
+from mozartd.launch import Request, run_here, start_in_background
+from mozartd.lock import Running, find_supervisor, kill_and_wait, lock_holders
+from mozartd.orphans import find_strays
+from mozartd.processes import Process, send, wait_ended
+
+#: How long `mozartd status` waits for an answer: a coordinator that is being restarted needs a second or two.
+ANSWER_SECONDS = 10.0
+#: How long `mozartd stop` waits; the supervisor itself kills what takes longer than it was promised.
+STOP_SECONDS = 90.0
+#: How long a supervisor that was told to kill everything gets before it is killed itself.
+FORCE_SECONDS = 5.0
+
+app = typer.Typer(
+    name="mozartd",
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"mozartd {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def mozartd(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """The Mozart daemon. It runs what `mozart run` submits; `mozart` itself starts it when none runs.
+
+    Exit codes: 0 done, 1 failed, 2 usage or invalid settings, 4 daemon unreachable.
+    """
+
+
+@app.command(epilog="Example: mozartd start --workers 4")
+def start(
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay here and log to stderr.")] = False,
+    workers: Annotated[int | None, typer.Option(metavar="N", min=1, max=256, help="Worker processes.")] = None,
+    config: Annotated[str | None, typer.Option(metavar="FILE", help="The settings file to use.")] = None,
+    by_client: Annotated[bool, typer.Option("--by-client", hidden=True)] = False,
+    as_json: Json = False,
+) -> None:
+    """Start the daemon and return when it is ready. One that runs already is left alone."""
+    paths = _daemon_paths()
+    if config is not None:
+        paths = replace(paths, config=os.path.abspath(config))
+    running = find_supervisor(paths)
+    if running is not None and not running.is_stopping:
+        _answer(as_json, {"pid": running.process.pid, "state": "running"}, "mozartd is already running (pid {pid})")
+        return
+    request = Request(paths, config is not None, workers, by_client)
+    if foreground:
+        run_here(replace(request, report=sys.stdout.fileno() if as_json else None, keep_report=True))
+    answer = start_in_background(request)
+    words = "mozartd is running (pid {pid})" if answer["state"] == "ready" else "mozartd is already running (pid {pid})"
+    _answer(as_json, answer, words)
+
+
+@app.command(epilog="Example: mozartd stop --drain")
+def stop(
+    force: Annotated[bool, typer.Option("--force", help="Kill it and everything it runs, at once.")] = False,
+    drain: Annotated[bool, typer.Option("--drain", help="Let running attempts end first, start no others.")] = False,
+    timeout: Annotated[
+        float | None, typer.Option(metavar="SECONDS", min=0, help="Wait so long at most (90; with --drain for ever).")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Stop the daemon and return when all of it is gone. What ran then runs again after the next start."""
+    paths = _daemon_paths()
+    if force and drain:
+        raise MozartError("usage", "cannot both --force and --drain", "choose one", EXIT_USAGE)
+    running = find_supervisor(paths)
+    if drain and running is not None:
+        with Client(paths.client_socket, ANSWER_SECONDS) as client:
+            client.request("daemon.drain")
+    elif running is not None:
+        send(running.process, signal.SIGQUIT if force else signal.SIGTERM)
+    left = [running.process] if running is not None else lock_holders(paths.lock)
+    pid = left[0].pid if left else None
+    if force:
+        _force(paths, left)
+    elif not wait_ended(left, timeout if timeout is not None else None if drain else STOP_SECONDS):
+        hint = "wait longer with --timeout, or `mozartd stop --force`"
+        raise MozartError("E001", f"cannot say that the daemon (pid {pid}) has stopped: it takes longer", hint)
+    _answer(as_json, {"pid": pid, "state": "stopped"}, "mozartd has stopped" if pid else "mozartd is not running")
+
+
+def _force(paths: Paths, left: list[Process]) -> None:
+    """The supervisor kills everything; if it does not, we kill it and what it leaves."""
+    if not wait_ended(left, FORCE_SECONDS):
+        kill_and_wait(left)
+    kill_and_wait(lock_holders(paths.lock))
+    kill_and_wait(find_strays(paths.state, ()))
+
+
+@app.command(epilog="Example: mozartd reload")
+def reload(as_json: Json = False) -> None:
+    """Read the settings again. Running agents are not disturbed."""
+    from mozartd.settings import load_settings  # slow to import, and only this command needs it
+
+    running = _running()
+    load_settings(running.config)
+    send(running.process, signal.SIGHUP)
+    _answer(as_json, {"pid": running.process.pid, "state": "reloading"}, "mozartd (pid {pid}) reads its settings again")
+
+
+@app.command(epilog="Example: mozartd status --json")
+def status(as_json: Json = False) -> None:
+    """Ask the daemon how it is."""
+    with Client(find_paths().client_socket, ANSWER_SECONDS) as client:
+        answer = client.request("daemon.status")
+    _answer(as_json, answer, _summary(answer))
+
+
+def _summary(answer: dict[str, Any]) -> str:
+    workers = answer.get("workers", [])
+    running = sum(worker["running"] for worker in workers)
+    jobs = ", ".join(f"{count} {state}" for state, count in answer.get("jobs", {}).items() if count) or "none"
+    return f"mozartd {answer['version']} is {answer['state']} (pid {answer['pid']})\n" \
+           f"workers: {len(workers)}, {running} attempts running\njobs: {jobs}\nsocket: {answer['socket']}"  # fmt: skip
+
+
+def _daemon_paths() -> Paths:
+    """MOZART_SOCKET moves the clients' end, never the daemon's."""
+    return find_paths({name: value for name, value in os.environ.items() if name != "MOZART_SOCKET"})
+
+
+def _running() -> Running:
+    running = find_supervisor(_daemon_paths())
+    if running is None:
+        hint = "start it with `mozartd start`"
+        raise MozartError("E501", f"cannot find a daemon in {_daemon_paths().state}", hint, EXIT_UNREACHABLE)
+    return running
+
+
+def _answer(as_json: bool, answer: dict[str, Any], words: str) -> None:
+    print(json.dumps(answer) if as_json else words.format_map(answer))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; its exit code."""
+    try:
+        return int(app(arguments, prog_name="mozartd", standalone_mode=False) or 0)
+    except TyperException as error:
+        said = error.format_message().rstrip(".")
+        if not arguments:
+            print(said)
+            return EXIT_USAGE
+        message = f"cannot understand `mozartd {' '.join(arguments)}`: {said[:1].lower()}{said[1:]}"
+        return _report(MozartError("usage", message, "see `mozartd --help`", EXIT_USAGE), arguments)
+    except MozartError as error:
+        return _report(error, arguments)
+    except (KeyboardInterrupt, typer.Abort):
+        return EXIT_INTERRUPTED
+
+
+def _report(error: MozartError, arguments: Sequence[str]) -> int:
+    print(f"mozartd: {error}", file=sys.stderr)
+    if "--json" in arguments:
+        print(json.dumps({"error": {"code": error.code, "message": error.message, "hint": error.hint}}))
+    return error.exit_code

@@ -1,0 +1,113 @@
+"""How `mozartd start` turns into a running supervisor, and hears what became of it.
+
+The supervisor is a fresh interpreter (`mozartd supervise <request>`) rather than a fork of the command: it carries
+none of the command line's modules into its children, its environment is its own, and re-executing it is the same
+thing again. It reports one line of JSON on a pipe: that it is ready, or why it could not boot.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Any, NoReturn
+
+from ipc.errors import EXIT_FAILED, MozartError
+from ipc.paths import Paths, secure_directory
+from mozartd import entry, journal
+from mozartd.daemonize import run_in_background
+
+#: How long `mozartd start` waits for the daemon to be ready before it says that it is still starting.
+PATIENCE_SECONDS = 60.0
+
+#: What says whose agent or whose client somebody is, and must not reach a daemon started by one.
+_NOT_INHERITED = ("MOZART_STATE", "MOZART_ATTEMPT_ID", "MOZART_SOCKET")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the supervisor is told on its command line."""
+
+    paths: Paths
+    config_must_exist: bool = False
+    workers: int | None = None
+    started_by_client: bool = False
+    log: str | None = None
+    """The file that its stderr is, in the background."""
+    report: int | None = None
+    """Descriptor to report on."""
+    keep_report: bool = False
+    """It is stdout, not a pipe that closes to say that nothing more will come."""
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Request:
+        fields = json.loads(text)
+        return cls(**{**fields, "paths": Paths(**fields["paths"])})
+
+
+def command_line(request: Request) -> list[str]:
+    """-P, because the folder of `entry.py` holds modules with everyday names."""
+    return [sys.executable, "-P", os.path.join(entry.ROOT, "mozartd", "entry.py"), "supervise", request.to_json()]
+
+
+def daemon_environment(env: Mapping[str, str]) -> dict[str, str]:
+    """The starter's, but for what ties the starter itself to a daemon. The daemon will run in /."""
+    kept = {name: value for name, value in env.items() if name not in _NOT_INHERITED}
+    if kept.get("MOZART_HOME"):
+        kept["MOZART_HOME"] = os.path.abspath(os.path.expanduser(kept["MOZART_HOME"]))
+    return kept
+
+
+def run_here(request: Request) -> NoReturn:
+    """Become the supervisor: same pid, same terminal."""
+    argv = command_line(request)
+    os.execve(argv[0], argv, daemon_environment(os.environ))  # noqa: S606 - no shell wanted
+
+
+def start_in_background(request: Request) -> dict[str, Any]:
+    """What the new daemon reported: `{pid, state}`. Raises MozartError with the reason, or with the end of its log."""
+    log = request.paths.daemon_log
+    secure_directory(request.paths.state)
+    journal.rotate(log)
+    offset = os.path.getsize(log) if os.path.exists(log) else 0
+    read, write = os.pipe()
+    told = Request(request.paths, request.config_must_exist, request.workers, request.started_by_client, log, write)
+    run_in_background(command_line(told), daemon_environment(os.environ), log, write)
+    os.close(write)
+    return _hear(read, log, offset)
+
+
+def _hear(read: int, log: str, offset: int) -> dict[str, Any]:
+    ready, _, _ = select.select([read], [], [], PATIENCE_SECONDS)
+    said = os.read(read, 65536) if ready else b""
+    os.close(read)
+    if not ready:
+        hint = f"it may need more time; its log is {log}"
+        raise MozartError(
+            "E401", f"cannot say that the daemon is ready after {PATIENCE_SECONDS:.0f} s", hint, EXIT_FAILED
+        )
+    if not said:
+        message = f"cannot start the daemon: it ended before it was ready\n{journal.last_lines(log, offset)}".rstrip()
+        raise MozartError("E401", message, f"its whole log is {log}", EXIT_FAILED)
+    answer: dict[str, Any] = json.loads(said)
+    if "error" in answer:
+        raise MozartError(**answer["error"])
+    return answer
+
+
+def report(request: Request, answer: dict[str, Any]) -> None:
+    """From the supervisor, at most once."""
+    if request.report is None:
+        return
+    # The starter may have been interrupted; the daemon it asked for runs all the same.
+    with suppress(OSError):
+        os.write(request.report, json.dumps(answer).encode() + b"\n")
+    if not request.keep_report:
+        os.close(request.report)

@@ -1,0 +1,135 @@
+"""One daemon per state directory: the lock, and the file that says who holds it.
+
+The supervisor takes the lock before it does anything else and its children inherit it, so that it stays taken until
+the last of them is gone: no second coordinator ever opens the database while a first one lives. The pid file is a
+hint that is never believed alone: `find_supervisor` also wants the start time to match, and the lock file open in
+that process.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+from contextlib import suppress
+from dataclasses import dataclass
+
+from ipc.errors import MozartError
+from ipc.paths import Paths
+from mozartd.processes import Process, all_processes, read_process, send, wait_ended
+
+#: How long a starting daemon waits for one that is stopping, and for the children of one that was killed.
+STOPPING_SECONDS = 60.0
+LEFTOVER_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A living supervisor."""
+
+    process: Process
+    config: str
+    """The settings file it was started with."""
+    is_stopping: bool
+
+
+def take_lock(path: str) -> int | None:
+    """The descriptor that holds the lock, or None when somebody else does. Released when its last copy is closed."""
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    return lock
+
+
+def take_over(paths: Paths) -> int | Running:
+    """The lock, once what a dead or stopping supervisor left is gone; or the supervisor that has it and keeps it."""
+    unseen = 0
+    while (lock := take_lock(paths.lock)) is None:
+        running = find_supervisor(paths)
+        if running is not None and not running.is_stopping:
+            return running
+        holders = lock_holders(paths.lock)
+        unseen = 0 if holders else unseen + 1
+        if unseen > 10:
+            hint = "another container or machine may use this state directory: give each its own MOZART_HOME"
+            raise MozartError("E401", f"cannot lock {paths.lock}: somebody whom we cannot see holds it", hint)
+        if not wait_ended(holders, STOPPING_SECONDS if running else LEFTOVER_SECONDS):
+            _end(holders, paths)
+    return lock
+
+
+def _end(holders: list[Process], paths: Paths) -> None:
+    """Children of a dead supervisor that did not notice its death; but never a supervisor."""
+    running = find_supervisor(paths)
+    if running is None:
+        kill_and_wait(holders)
+    elif running.is_stopping:
+        hint = "wait for it, or end it with `mozartd stop --force`"
+        raise MozartError(
+            "E401", f"cannot start: the daemon before (pid {running.process.pid}) is still stopping", hint
+        )
+
+
+def kill_and_wait(processes: list[Process]) -> None:
+    for process in processes:
+        send(process, signal.SIGKILL)
+    wait_ended(processes, None)
+
+
+def lock_holders(path: str) -> list[Process]:
+    """Everybody who has the lock file open: the supervisor and its children, or what is left of them."""
+    try:
+        wanted = os.stat(path)
+    except FileNotFoundError:
+        return []
+    return [process for process in all_processes() if process.pid != os.getpid() and _has_open(process.pid, wanted)]
+
+
+def _has_open(pid: int, wanted: os.stat_result) -> bool:
+    try:
+        descriptors = os.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        return False
+    return any(_is_file(f"/proc/{pid}/fd/{descriptor}", wanted) for descriptor in descriptors)
+
+
+def _is_file(descriptor: str, wanted: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.stat(descriptor), wanted)
+    except OSError:
+        return False
+
+
+def write_pid_file(paths: Paths, *, is_stopping: bool = False) -> None:
+    """First line the pid, as everybody's pid files; second what `find_supervisor` needs to believe it."""
+    me = read_process(os.getpid())
+    assert me is not None
+    more = json.dumps({"started": me.started, "config": paths.config, "stopping": is_stopping})
+    temporary = f"{paths.pid_file}.{me.pid}"
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(f"{me.pid}\n{more}\n")
+    os.rename(temporary, paths.pid_file)
+
+
+def remove_pid_file(paths: Paths) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(paths.pid_file)
+
+
+def find_supervisor(paths: Paths) -> Running | None:
+    """The supervisor of this state directory, if it lives. What its pid file claims is checked against the kernel."""
+    try:
+        with open(paths.pid_file, encoding="utf-8") as file:
+            pid, more = int(file.readline()), json.loads(file.readline())
+        started, config, stopping = int(more["started"]), str(more["config"]), bool(more["stopping"])
+        wanted = os.stat(paths.lock)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    found = read_process(pid)
+    if found is None or found.is_zombie or found.started != started or not _has_open(pid, wanted):
+        return None
+    return Running(found, config, stopping)

@@ -1,0 +1,42 @@
+"""sd_notify: tells systemd that the daemon is ready, reloading, stopping or alive. Silent where systemd did not ask.
+
+The variables are removed from the environment, so that no agent can speak to systemd in the daemon's name.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+
+
+class Notifier:
+    def __init__(self) -> None:
+        self._address = os.environ.pop("NOTIFY_SOCKET", "")
+        interval = float(os.environ.pop("WATCHDOG_USEC", "0")) / 1_000_000
+        mine = os.environ.pop("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        #: Seconds between two signs of life, half of what systemd tolerates; None when it does not watch.
+        self.watchdog_seconds = interval / 2 if interval > 0 and mine else None
+
+    def send(self, *lines: str) -> None:
+        if not self._address:
+            return
+        address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as peer:
+            try:
+                peer.sendto("\n".join(lines).encode(), address)
+            except OSError:
+                # systemd may itself be restarting; a daemon does not stop because nobody listens to how it feels.
+                return
+
+    def ready(self, status: str) -> None:
+        self.send("READY=1", f"STATUS={status}")
+
+    def reloading(self) -> None:
+        self.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}", "STATUS=reloading")
+
+    def stopping(self, status: str) -> None:
+        self.send("STOPPING=1", f"STATUS={status}")
+
+    def alive(self) -> None:
+        self.send("WATCHDOG=1")

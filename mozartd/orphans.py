@@ -1,0 +1,58 @@
+"""Processes that agents left behind when their worker died: finding them, and killing exactly them.
+
+The supervisor is a child-subreaper, so what a dead worker had started comes home to it; what got away otherwise still
+carries MOZART_STATE and MOZART_ATTEMPT_ID in its environment. `strays` is pure; `kill` is the only thing here that
+acts.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Collection, Mapping
+
+from mozartd.processes import Process, all_processes, environment, send
+
+
+def find_strays(state: str, children: Collection[int]) -> list[Process]:
+    """What runs for the state directory's attempts, or as a child of ours, without a living child of ours above it."""
+    table = {process.pid: process for process in all_processes()}
+    marked = {pid for pid in table if _is_attempt(environment(pid), state)}
+    return strays(table, marked, os.getpid(), children)
+
+
+def _is_attempt(variables: Mapping[bytes, bytes], state: str) -> bool:
+    return variables.get(b"MOZART_STATE") == os.fsencode(state) and b"MOZART_ATTEMPT_ID" in variables
+
+
+def strays(
+    table: Mapping[int, Process], marked: Collection[int], supervisor: int, children: Collection[int]
+) -> list[Process]:
+    """Of the processes in `table`: those marked or descended from `supervisor`, but not through one of `children`.
+
+    The supervisor itself and whatever it descends from are never strays, even when a marked process started the daemon.
+    """
+    spared = {supervisor, *_ancestors(table, supervisor)}
+    found = []
+    for pid, process in table.items():
+        above = _ancestors(table, pid)
+        if pid in spared or pid in children or process.is_zombie or any(parent in children for parent in above):
+            continue
+        if pid in marked or supervisor in above:
+            found.append(process)
+    return found
+
+
+def _ancestors(table: Mapping[int, Process], pid: int) -> list[int]:
+    """From the parent upwards; a table read while processes came and went may hold a loop."""
+    found: list[int] = []
+    process = table.get(pid)
+    while process is not None and process.parent not in found and process.parent != pid:
+        found.append(process.parent)
+        process = table.get(process.parent)
+    return found
+
+
+def kill_all(processes: Collection[Process]) -> int:
+    """How many there still were to kill."""
+    return sum(send(process, signal.SIGKILL) for process in processes)

@@ -1,0 +1,98 @@
+"""Other processes, as /proc shows them: who they are, whose they are, and how to signal the right one.
+
+A pid alone is never trusted: it may have been reused since it was read. A `Process` carries its start time, and
+`send` checks it again through a pidfd before it signals. Reads only; decides nothing. Used by the supervisor and by
+`mozartd stop`.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    pid: int
+    parent: int
+    group: int
+    started: int
+    """Clock ticks since boot: with the pid, unique until the machine reboots."""
+    is_zombie: bool
+
+
+def read_process(pid: int) -> Process | None:
+    """None when there is no such process any more."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            stat = file.read()
+    except OSError:
+        return None
+    # The second field is the program's name in parentheses, and may itself hold spaces and parentheses.
+    fields = stat[stat.rindex(b")") + 2 :].split()
+    return Process(pid, int(fields[1]), int(fields[2]), int(fields[19]), fields[0] in b"ZX")
+
+
+def all_processes() -> Iterator[Process]:
+    for name in os.listdir("/proc"):
+        if name.isdigit() and (process := read_process(int(name))):
+            yield process
+
+
+def environment(pid: int) -> dict[bytes, bytes]:
+    """What the process was started with; empty when it is not ours to read or gone."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            pairs = file.read().split(b"\0")
+    except OSError:
+        return {}
+    return dict(pair.split(b"=", 1) for pair in pairs if b"=" in pair)
+
+
+def open_pidfd(process: Process) -> int | None:
+    """A pidfd that certainly refers to this very process; None when it has ended."""
+    try:
+        pidfd = os.pidfd_open(process.pid)
+    except OSError:
+        return None
+    now = read_process(process.pid)
+    if now is None or now.started != process.started:
+        os.close(pidfd)
+        return None
+    return pidfd
+
+
+def send(process: Process, number: signal.Signals) -> bool:
+    """Signal exactly this process. False when it has ended or may not be signalled."""
+    pidfd = open_pidfd(process)
+    if pidfd is None:
+        return False
+    try:
+        signal.pidfd_send_signal(pidfd, number)
+    except OSError:
+        return False
+    finally:
+        os.close(pidfd)
+    return True
+
+
+def wait_ended(processes: Iterable[Process], timeout: float | None) -> bool:
+    """Whether all of them ended within `timeout` seconds (None: however long it takes)."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    return all(_wait_ended(process, deadline) for process in processes)
+
+
+def _wait_ended(process: Process, deadline: float | None) -> bool:
+    pidfd = open_pidfd(process)
+    if pidfd is None:
+        return True
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    try:
+        return bool(poll.poll(None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000))
+    finally:
+        os.close(pidfd)

@@ -1,0 +1,49 @@
+"""The two listening sockets: bound before the first fork, kept open by the supervisor for its whole life.
+
+A client that connects while the coordinator is being replaced waits in the backlog and notices nothing. Refuses to
+replace anything but a socket; what it replaces is replaced by rename, so that there is no moment without one.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from ipc.errors import EXIT_FAILED, EXIT_USAGE, MozartError
+from ipc.paths import check_socket
+
+#: Connections that may wait while the coordinator is busy or being replaced.
+BACKLOG = 1024
+
+
+def listen_unix(path: str, mode: int) -> socket.socket:
+    """A listening socket at `path`. The caller holds the lock, so a socket that is already there is nobody's."""
+    try:
+        check_socket(path)
+    except MozartError as error:
+        raise MozartError(error.code, error.message, error.hint, EXIT_USAGE) from None
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    directory = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY)
+    name = os.path.basename(path)
+    temporary = f".{name}.{os.getpid()}"
+    try:
+        # Through the descriptor, because the kernel takes 107 bytes and a path may be longer.
+        listener.bind(f"/proc/self/fd/{directory}/{temporary}")
+        os.chmod(temporary, mode, dir_fd=directory)
+        listener.listen(BACKLOG)
+        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+    except OSError as error:
+        listener.close()
+        hint = "set MOZART_HOME to a directory on a local file system"
+        raise MozartError("E303", f"cannot listen at {path}: {error.strerror}", hint, EXIT_FAILED) from None
+    finally:
+        os.close(directory)
+    return listener
+
+
+def remove_socket(path: str) -> None:
+    """At the very end of the supervisor's life; it holds the lock, so the socket is its own."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
