@@ -1,8 +1,7 @@
 """`make bench`: what Mozart must reach, measured beside the programs it is compared with, in the same run.
 
 One file per bench, each with `measure() -> list[Row]`; `__main__` runs them and prints the table. A bench starts a
-daemon of its own (`running`), alternates between the baseline and us, and compares medians, so that a busy machine slows
-both.
+daemon of its own (`running`), takes turns between the baseline and us, and compares medians: a busy machine slows both.
 """
 
 from __future__ import annotations
