@@ -264,11 +264,18 @@ class Plain:
         self._open = None if data.endswith(b"\n") else key
         return between + data
 
-    def finish(self) -> bytes:
-        """The newline that the last line lacks."""
+    def interrupt(self) -> bytes:
+        """The newline that the last line lacks, before somebody else writes."""
         missing = self._open is not None and not self._exact
         self._open = None
         return b"\n" if missing else b""
+
+    def finish(self) -> bytes:
+        return self.interrupt()
+
+    def open_lines(self) -> Iterator[tuple[Key, bytes]]:
+        """None: everything is shown at once."""
+        return iter(())
 
 
 class Prefixed:
@@ -288,6 +295,10 @@ class Prefixed:
         if rest:
             self._held[key] = rest
         return self._lines(key, lines) if lines else b""
+
+    def interrupt(self) -> bytes:
+        """Nothing: what was written ends with a line's end."""
+        return b""
 
     def open_lines(self) -> Iterator[tuple[Key, bytes]]:
         """What is held now, for those who show it while it grows."""

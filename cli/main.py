@@ -58,7 +58,7 @@ def _unknown_verb(word: str) -> MozartError:
 
     near = get_close_matches(word, VERBS, 1)
     hint = f"did you mean `mozart {near[0]}`?" if near else "`mozart --help` lists the verbs"
-    return MozartError("usage", f"cannot {word}: there is no such verb", hint, EXIT_USAGE)
+    return MozartError("usage", f"cannot run `mozart {word}`: there is no such verb", hint, EXIT_USAGE)
 
 
 def _show_version(wanted: bool) -> None:

@@ -25,14 +25,14 @@ def command(
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="At most this many.")] = None,
     json: Json = False,
 ) -> int:
-    """List jobs, newest first: those that are not finished, and the latest that are."""
+    """List jobs, newest first: those that are not finished, unless told otherwise."""
     answer = ask("list", {"states": [str(s) for s in state or ()], "all": every, "limit": limit})
     if json:
         output.document(answer)
     elif answer["jobs"]:
         output.say(jobs_table(answer["jobs"], time.time()))
     else:
-        output.say("no jobs" if state or every else "no jobs; `mozart list --all` shows finished ones too")
+        output.say("no jobs" if state or every else "no unfinished jobs; `mozart list --all` shows the others too")
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -119,6 +120,13 @@ class TextWriter:
 
     def finish(self) -> bytes:
         return b"".join(map(self._sink.put, self._text.finish())) + self._sink.finish()
+
+    def interrupt(self) -> bytes:
+        """What must come before a line that is not the agents'."""
+        return self._sink.interrupt()
+
+    def open_lines(self) -> Iterator[tuple[lines.Key, bytes]]:
+        return self._sink.open_lines()
 
 
 class JsonWriter:

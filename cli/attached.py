@@ -1,0 +1,125 @@
+"""Watching a job to its end: three ways to show one feed of logs and events.
+
+`JsonView` prints records for scripts; `PlainView` lines for a pipe or a file; `cli.progress.LiveView` lines above a
+panel that says what runs. Each is told of chunks and events as they come, and of the time when it asked to be.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Protocol, cast
+
+from cli import lines, output
+from cli.board import Board, describe
+from cli.commands.logs import JsonWriter, TextWriter
+from cli.feed import Feed
+from ipc.messages import Chunk
+
+#: How long a sentence about a sheet waits for the sheet's last lines, which come by another way.
+SETTLE_SECONDS = 0.05
+
+
+class View(Protocol):
+    def chunk(self, chunk: Chunk) -> None: ...
+
+    def event(self, event: dict[str, Any]) -> None: ...
+
+    def tick(self, now: float) -> None:
+        """Called when the time that `due` gave has come, and never much later than that."""
+
+    def due(self) -> float | None:
+        """When to be called again, if nothing comes."""
+
+    def finish(self, end: dict[str, Any]) -> None: ...
+
+
+def watch(feed: Feed, view: View) -> dict[str, Any]:
+    """Show everything; the `logs.end`."""
+    end: dict[str, Any] = {}
+    while not feed.ended:
+        due = view.due()
+        found = feed.next(None if due is None else max(due - time.time(), 0))
+        if found is not None:
+            method, params = found
+            if method == "logs.chunk":
+                view.chunk(cast("Chunk", params))
+            elif method == "events.event":
+                view.event(params)
+            else:
+                end = params
+        due, now = view.due(), time.time()
+        if due is not None and due <= now:
+            view.tick(now)
+    view.finish(end)
+    return end
+
+
+class JsonView:
+    """NDJSON: events and records as they come, the end last."""
+
+    def __init__(self) -> None:
+        self._writer = JsonWriter(lines.ALL)
+
+    def chunk(self, chunk: Chunk) -> None:
+        output.write(self._writer.feed(chunk))
+
+    def event(self, event: dict[str, Any]) -> None:
+        output.document({name: value for name, value in event.items() if name != "subscription"})
+
+    def tick(self, now: float) -> None:
+        raise AssertionError("never due")
+
+    def due(self) -> float | None:
+        return None
+
+    def finish(self, end: dict[str, Any]) -> None:
+        output.document({"type": "end", **{name: end[name] for name in ("job", "state", "reason", "exit_code")}})
+
+
+class Notices:
+    """Sentences about events, each held until the lines that belong before it had time to arrive."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._held: list[tuple[float, str]] = []
+
+    def add(self, event: dict[str, Any], now: float) -> None:
+        sentence = describe(event, self._board, now)
+        self._board.apply(event)
+        if sentence:
+            self._held.append((now + SETTLE_SECONDS, sentence))
+
+    def due(self) -> float | None:
+        return self._held[0][0] if self._held else None
+
+    def take(self, now: float) -> list[str]:
+        """The sentences whose time has come."""
+        ready = [sentence for due, sentence in self._held if due <= now]
+        del self._held[: len(ready)]
+        return ready
+
+
+class PlainView:
+    """Lines as they come, and what happens to the sheets in between."""
+
+    def __init__(self, board: Board, writer: TextWriter) -> None:
+        self._writer = writer
+        self._notices = Notices(board)
+
+    def chunk(self, chunk: Chunk) -> None:
+        output.write(self._writer.feed(chunk))
+
+    def event(self, event: dict[str, Any]) -> None:
+        self._notices.add(event, time.time())
+
+    def tick(self, now: float) -> None:
+        for sentence in self._notices.take(now):
+            output.write(self._writer.interrupt())
+            output.say(f"mozart: {sentence}")
+
+    def due(self) -> float | None:
+        return self._notices.due()
+
+    def finish(self, end: dict[str, Any]) -> None:
+        output.write(self._writer.finish())
+        self.tick(float("inf"))

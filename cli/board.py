@@ -1,0 +1,121 @@
+"""A running job as its events tell it: what `mozart run` shows at the bottom of the terminal, and says in a pipe.
+
+Pure: fed with events and a clock's reading, asked for facts. Never asks the daemon anything.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from cli import text
+from ipc.states import JOB_ENDED, SHEET_ENDED
+
+Event = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Running:
+    attempt: int
+    since: float
+
+
+@dataclass(slots=True)
+class Waiting:
+    state: str
+    reason: str
+    until: str | None
+
+
+@dataclass(slots=True)
+class Board:
+    """One job. `states` knows the sheets that an event has named; the others are pending."""
+
+    job: str
+    total: int
+    state: str = "queued"
+    reason: str = ""
+    started: float | None = None
+    states: dict[int, str] = field(default_factory=dict)
+    running: dict[int, Running] = field(default_factory=dict)
+    waiting: dict[int, Waiting] = field(default_factory=dict)
+    cost_usd: float = 0.0
+
+    @property
+    def ended(self) -> bool:
+        return self.state in JOB_ENDED
+
+    def counts(self) -> dict[str, int]:
+        """How many sheets are in which state, those that need nothing more first."""
+        counted = Counter(self.states.values())
+        counted["pending"] += self.total - len(self.states)
+        order = ("completed", "skipped", "failed", "blocked", "cancelled", "running", "waiting", "awaiting", "pending")
+        return {name: counted[name] for name in order if counted[name]}
+
+    def done(self) -> int:
+        return sum(state in SHEET_ENDED for state in self.states.values())
+
+    def apply(self, event: Event) -> None:
+        kind, _, what = event["type"].partition(".")
+        if kind == "job":
+            self._job(what, event)
+        elif kind == "sheet":
+            self._sheet(event["sheet"], what, event)
+        elif event["type"] == "attempt.finished":
+            self.cost_usd += event["data"].get("cost_usd") or 0.0
+
+    def _job(self, state: str, event: Event) -> None:
+        self.state = state
+        self.reason = event["data"].get("reason") or ""
+        if state == "running" and self.started is None:
+            self.started = text.seconds_of(event["time"])
+
+    def _sheet(self, sheet: int, state: str, event: Event) -> None:
+        data = event["data"]
+        self.states[sheet] = state
+        self.running.pop(sheet, None)
+        self.waiting.pop(sheet, None)
+        if state == "running":
+            self.running[sheet] = Running(data.get("attempt") or 1, text.seconds_of(event["time"]) or 0.0)
+        elif state not in SHEET_ENDED and (data.get("reason") or data.get("until")):
+            self.waiting[sheet] = Waiting(state, data.get("reason") or "", data.get("until"))
+
+
+def describe(event: Event, board: Board, now: float) -> str:
+    """The event as a line for people, or nothing when it says nothing that they need. Asked before `board.apply`."""
+    kind, _, what = event["type"].partition(".")
+    data = event.get("data") or {}
+    if kind == "sheet":
+        return _describe_sheet(event["sheet"], what, data, board, now)
+    if kind == "job" and what == "paused":
+        return f"{board.job} is paused{_because(data)}"
+    if event["type"] == "hold.set":
+        until = text.until(data.get("until"), now)
+        return f"nothing starts on {_scope(data)} {until}{_because(data)}".replace("  ", " ")
+    return ""
+
+
+def _describe_sheet(sheet: int, state: str, data: dict[str, Any], board: Board, now: float) -> str:
+    who = f"sheet {sheet} of {board.total}" if board.total > 1 else "the sheet"
+    running = board.running.get(sheet)
+    if state == "running":
+        again = f", attempt {data['attempt']}" if (data.get("attempt") or 1) > 1 else ""
+        return f"{who} is running{again}"
+    if state == "pending":
+        return f"{who} will run again{_because(data)}" if data.get("reason") else ""
+    if state in ("waiting", "awaiting"):
+        return " ".join(filter(None, [f"{who} waits", text.until(data.get("until"), now)])) + _because(data)
+    took = f" in {text.duration(now - running.since)}" if running and state in ("completed", "failed") else ""
+    return f"{who} {state}{took}{_because(data)}"
+
+
+def _because(data: dict[str, Any]) -> str:
+    return f": {text.first_line(data['reason'])}" if data.get("reason") else ""
+
+
+def _scope(data: dict[str, Any]) -> str:
+    scope = data.get("scope") or {}
+    if isinstance(scope, str):
+        return scope
+    return "/".join(str(scope[name]) for name in ("backend", "account", "model") if scope.get(name))

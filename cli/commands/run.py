@@ -1,0 +1,183 @@
+"""`mozart run`: check a score, hand it to the daemon, watch it to its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli import output
+from cli.daemon import connect, connect_or_start
+from cli.options import Json
+from ipc.client import Client
+from ipc.errors import EXIT_INTERRUPTED, EXIT_USAGE, MozartError
+
+if TYPE_CHECKING:
+    from ipc.score.load import LoadedScore
+
+EXAMPLE = "mozart run examples/hello.yaml\nmozart run review.yaml --var branch=main --detach"
+
+#: What an agent may need of the submitter's environment: the default of the setting `submit_env`, which may allow less.
+SUBMIT_ENV = ("PATH", "LANG", "LC_*", "TZ", "VIRTUAL_ENV", "SSH_AUTH_SOCK")
+
+
+def command(
+    score: Annotated[str, typer.Argument(metavar="SCORE", help="The score's file.")],
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Do not wait: print the job's id.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, run nothing (= mozart plan).")] = False,
+    workspace: Annotated[str | None, typer.Option("--workspace", metavar="P", help="Instead of the score's.")] = None,
+    var: Annotated[list[str] | None, typer.Option("--var", metavar="K=V", help="A template variable; repeat.")] = None,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", metavar="F=V", help="A field of the score; repeat.")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Archive what earlier jobs left in the workspace.")] = False,
+    no_start: Annotated[bool, typer.Option("--no-start", help="Refuse when no daemon runs.")] = False,
+    start_sheet: Annotated[
+        int | None, typer.Option("--start-sheet", metavar="N", min=1, help="Skip those before.")
+    ] = None,
+    self_healing: Annotated[bool, typer.Option("--self-healing", hidden=True)] = False,
+    escalation: Annotated[bool, typer.Option("--escalation", hidden=True)] = False,
+    json: Json = False,
+) -> int:
+    """Run a score and watch it: live lines, and on a terminal what runs and what waits. Starts a daemon if none runs.
+
+    Ctrl-C stops watching, never the job. The exit code is the job's: 0 completed, 1 failed, 3 cancelled or paused.
+    """
+    for name, wanted in (("--self-healing", self_healing), ("--escalation", escalation)):
+        if wanted:
+            raise MozartError("usage", f"cannot use {name}: it is not available yet", "run without it", EXIT_USAGE)
+    if dry_run:
+        return _dry_run(score, workspace, var, sets, json)
+    loaded = _load(score, pairs("--var", var), pairs("--set", sets), workspace)
+    client, started = connect_or_start(may_start=not no_start)
+    if started is not None:
+        output.tell(f"mozart: started the daemon (pid {started})")
+    with client:
+        job = client.request("submit", submission(loaded, os.environ, fresh, start_sheet))["job"]
+    if detach:
+        return _detached(job, json)
+    return attach(job, json)
+
+
+def pairs(option: str, given: list[str] | None) -> dict[str, str]:
+    """`K=V` each."""
+    found = {}
+    for pair in given or ():
+        name, equals, value = pair.partition("=")
+        if not (name and equals):
+            hint = f"write {option} NAME=VALUE"
+            raise MozartError("usage", f"cannot understand {option} {pair}: it has no name and value", hint, EXIT_USAGE)
+        found[name] = value
+    return found
+
+
+def submission(loaded: LoadedScore, env: Mapping[str, str], fresh: bool, start_sheet: int | None) -> dict[str, Any]:
+    environment = {name: value for name, value in env.items() if any(fnmatchcase(name, known) for known in SUBMIT_ENV)}
+    return {
+        "score": loaded.score.model_dump(mode="json"), "path": str(loaded.path), "source": loaded.source,
+        "environment": environment, "fresh": fresh, "start_sheet": start_sheet,
+    }  # fmt: skip
+
+
+def _dry_run(score: str, workspace: str | None, var: list[str] | None, sets: list[str] | None, json: bool) -> int:
+    from cli.commands import plan
+
+    return plan.command(score=score, workspace=workspace, var=var, sets=sets, json=json)
+
+
+def _load(score: str, variables: dict[str, str], sets: dict[str, str], workspace: str | None) -> LoadedScore:
+    """The score, checked: errors refuse it, warnings go to stderr."""
+    from ipc.score.check import check  # with pydantic, yaml and jinja2: only `run`, `plan` and `validate` pay for them
+
+    from ipc.score.load import load_score
+    from ipc.score.problems import ScoreError, errors_of
+    from ipc.score.unavailable import unavailable
+
+    loaded = load_score(score, variables, sets, workspace)
+    problems = [*loaded.problems, *check(loaded)]
+    errors = errors_of(problems)
+    if errors:
+        raise ScoreError(score, errors)
+    missing = unavailable(loaded.score)
+    if missing:
+        names = ", ".join(missing)
+        message = f"cannot run {score}: {names} {'is' if len(missing) == 1 else 'are'} not available yet"
+        raise MozartError("E301", message, "take it out of the score; `mozart plan` still shows its plan", EXIT_USAGE)
+    for problem in problems:
+        if problem.severity == "warning":
+            output.tell(str(problem))
+    return loaded
+
+
+def _detached(job: str, json: bool) -> int:
+    if json:
+        output.document({"job": job})
+    else:
+        output.tell(f"follow it with `mozart logs -f {job}`")
+        output.say(job)
+    return 0
+
+
+def attach(job: str, json: bool) -> int:
+    """Watch the job to its end; Ctrl-C leaves it running."""
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        code = _watch(connect(), job, json)
+    except KeyboardInterrupt:
+        output.tell(f"\nmozart: detached; {job} goes on")
+        output.tell(f"come back with `mozart logs -f {job}`, stop it with `mozart cancel {job}`")
+        return EXIT_INTERRUPTED
+    if not json:
+        _say_how_it_ended(job)
+    return code
+
+
+def _leave(number: int, _frame: object) -> None:
+    """An exception, so that the terminal gets its cursor back."""
+    sys.exit(128 + number)
+
+
+def _watch(client: Client, job: str, json: bool) -> int:
+    from cli import attached, lines
+    from cli.board import Board
+    from cli.commands.logs import TextWriter, prefix, renderer_of
+    from cli.feed import Feed
+
+    total = sum(client.request("status", {"job": job, "after": 1 << 31})["job"]["sheets"].values())
+    board = Board(job, total)
+    text = lines.Text(renderer_of, lines.ALL)
+    context: Any
+    if json:
+        context = nullcontext(attached.JsonView())
+    elif output.is_terminal() and os.environ.get("TERM") != "dumb":
+        from cli.progress import LiveView  # rich, for terminals only
+
+        context = LiveView(board, TextWriter(text, lines.Prefixed(prefix if total > 1 else no_prefix)))
+    else:
+        context = nullcontext(
+            attached.PlainView(board, TextWriter(text, lines.Prefixed(prefix) if total > 1 else lines.Plain()))
+        )
+    feed = Feed(client, {
+        "events.follow": {"job": job, "since": 0, "follow": True}, "logs.follow": {"job": job, "follow": True},
+    })  # fmt: skip
+    with feed, context as view:
+        return int(attached.watch(feed, view)["exit_code"])
+
+
+def no_prefix(_sheet: int, _attempt: int) -> bytes:
+    return b""
+
+
+def _say_how_it_ended(job: str) -> None:
+    from cli.commands.status import fetch
+    from cli.summary import summary
+
+    with connect() as client:
+        output.say(summary(fetch(client, job), time.time()))
