@@ -124,7 +124,9 @@ class Client:
                 f"cannot talk to the daemon at {self.path}: it is version {frame.get('version')} "
                 f"(protocol {frame.get('protocol')}), this is version {VERSION} (protocol {PROTOCOL})"
             )
-            raise MozartError("E404", message, "restart the daemon with `mozartd stop` and `mozartd start`", EXIT_UNREACHABLE)
+            raise MozartError(
+                "E404", message, "restart the daemon with `mozartd stop` and `mozartd start`", EXIT_UNREACHABLE
+            )
         return frame
 
     def _send(self, frame: Frame) -> None:

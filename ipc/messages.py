@@ -25,7 +25,9 @@ class Hello(TypedDict):
     slots: NotRequired[int]
     """Attempts this worker holds at once, at most. Its credit is slots minus running."""
     running: NotRequired[list[Running]]
-    """Attempts whose agents this worker runs now. What it finished but was not acknowledged follows as `finished`."""
+    """Attempts whose agents this worker runs now."""
+    unacknowledged: NotRequired[list[str]]
+    """Attempts it has finished and reported without an `ack`: their `finished` follow."""
 
 
 class Running(TypedDict):

@@ -89,7 +89,9 @@ def secure_directory(path: str, mode: int = 0o700) -> None:
         hint = "choose another place with MOZART_HOME"
         raise MozartError("E303", f"cannot use {path}: {error.strerror}", hint, EXIT_USAGE) from None
     if stat.S_ISLNK(found.st_mode) or not stat.S_ISDIR(found.st_mode):
-        raise MozartError("E303", f"cannot use {path}: it is not a directory", "remove it, or set MOZART_HOME", EXIT_USAGE)
+        raise MozartError(
+            "E303", f"cannot use {path}: it is not a directory", "remove it, or set MOZART_HOME", EXIT_USAGE
+        )
     if found.st_uid != os.geteuid():
         message = f"cannot use {path}: it belongs to uid {found.st_uid}, not to uid {os.geteuid()}"
         raise MozartError("E303", message, "set MOZART_HOME to a directory of your own", EXIT_USAGE)
@@ -107,7 +109,9 @@ def check_socket(path: str) -> None:
         raise MozartError("E501", f"cannot use the socket {path}: {error.strerror}", "", EXIT_UNREACHABLE) from None
     if not stat.S_ISSOCK(found.st_mode):
         kind = "a symlink" if stat.S_ISLNK(found.st_mode) else "not a socket"
-        raise MozartError("E501", f"cannot use {path}: it is {kind}", "remove it, then start the daemon", EXIT_UNREACHABLE)
+        raise MozartError(
+            "E501", f"cannot use {path}: it is {kind}", "remove it, then start the daemon", EXIT_UNREACHABLE
+        )
     shared = stat.S_IMODE(found.st_mode) & 0o060 == 0o060
     if found.st_uid not in (os.geteuid(), 0) and not shared:
         message = f"cannot use {path}: it belongs to uid {found.st_uid}"

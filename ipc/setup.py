@@ -61,7 +61,7 @@ class CoordinatorSetup:
     boot: str
     """Names this life of the supervisor; workers' names begin with it."""
     workers: dict[str, int] = field(default_factory=dict)
-    """Workers alive when this coordinator was forked: name → pid. They will connect, or die; until then their attempts stand."""
+    """Workers alive when this coordinator was forked: name → pid. They connect, or die; until then their attempts stand."""
     restarts: int = 0
     started_by_client: bool = False
     """`mozart run` started this daemon: it exits after `idle_exit_seconds` without work."""

@@ -19,6 +19,8 @@ from mozartd.coordinator.journal import Journal
 from mozartd.coordinator.model import Attempt, Job, Sheet
 from mozartd.store.store import Write
 
+_OPEN = (SheetState.PENDING, SheetState.RUNNING, SheetState.WAITING, SheetState.AWAITING)
+
 
 class Book:
     def __init__(self, journal: Journal, last_seq: int) -> None:
@@ -31,7 +33,7 @@ class Book:
         self._dirty_jobs: dict[str, Job] = {}
         self._dirty_sheets: dict[tuple[str, int], tuple[int, Sheet]] = {}
         self._attempt_writes: list[Write] = []
-        self._ended: list[Job] = []
+        self._settled: list[Job] = []
 
     def __repr__(self) -> str:
         return f"<Book {len(self.jobs)} jobs, {len(self.running)} running>"
@@ -54,7 +56,8 @@ class Book:
         job.ended_at = now if job.state in JOB_ENDED else None
         if job.state in JOB_ENDED:
             job.wanted = ""
-            self._ended.append(job)
+        if job.is_settled:
+            self._settled.append(job)
         self.touch(job)
         self.journal.append(now, f"job.{job.state}", job.id, reason=reason)
 
@@ -64,12 +67,11 @@ class Book:
 
     def end_if_over(self, job: Job, now: float) -> None:
         """Give the job its end when no sheet of it can do anything more."""
-        S = SheetState
-        if job.state in JOB_ENDED or job.count(S.PENDING, S.RUNNING, S.WAITING, S.AWAITING):
+        if job.state in JOB_ENDED or job.count(*_OPEN):
             return
-        if job.wanted == "cancel" or job.count(S.CANCELLED):
+        if job.wanted == "cancel" or job.count(SheetState.CANCELLED):
             self.change_job(job, "cancel", now, job.reason or "cancelled")
-        elif job.count(S.FAILED, S.BLOCKED):
+        elif job.count(SheetState.FAILED, SheetState.BLOCKED):
             self.change_job(job, "fail", now, _why_failed(job))
         else:
             self.change_job(job, "complete", now)
@@ -128,6 +130,13 @@ class Book:
             for other in list(job.sheets.values()):
                 self._block(job, other, now, f"not started: sheet {sheet.n} failed and fail_fast is on")
 
+    def cancel_sheet(self, job: Job, sheet: Sheet, now: float, reason: str) -> None:
+        """What depends on it can never start: it is blocked."""
+        self.change_sheet(job, sheet, "cancel", now, reason)
+        if job.wanted != "cancel":
+            for dependent in _downstream(job, sheet.n):
+                self._block(job, dependent, now, f"sheet {sheet.n} was cancelled")
+
     def _block(self, job: Job, sheet: Sheet, now: float, reason: str) -> None:
         if sheet.state in (SheetState.PENDING, SheetState.WAITING, SheetState.AWAITING):
             self.change_sheet(job, sheet, "block", now, reason)
@@ -183,12 +192,17 @@ class Book:
         self._dirty_jobs, self._dirty_sheets, self._attempt_writes = {}, {}, []
         return writes
 
-    def take_ended(self) -> list[Job]:
-        """Jobs that ended since the last call, and have not begun again: after the commit the store alone holds them."""
-        ended, self._ended = [job for job in self._ended if job.state in JOB_ENDED], []
-        return ended
+    def is_dirty(self) -> bool:
+        return bool(self._dirty_jobs or self._dirty_sheets or self._attempt_writes)
+
+    def take_settled(self) -> list[Job]:
+        """Jobs whose end or pause is on disk since the last call. Called after a commit."""
+        settled = [job for job in self._settled if job.id not in self._dirty_jobs and job.is_settled]
+        self._settled = [job for job in self._settled if job.id in self._dirty_jobs and job.is_settled]
+        return settled
 
     def forget(self, job: Job) -> None:
+        """From now on the store alone holds it."""
         if job.state in JOB_ENDED:
             self.jobs.pop(job.id, None)
 

@@ -37,8 +37,18 @@ class Journal:
         self.listeners: set[Callable[[], None]] = set()
         """Called after each publish, with nothing: they look at what they have not seen."""
 
+    @property
+    def last_published(self) -> int:
+        return self._last_id - len(self._unwritten)
+
     def append(
-        self, at: float, type: str, job: str | None = None, sheet: int | None = None, attempt: int | None = None, **data: Any
+        self,
+        at: float,
+        type: str,
+        job: str | None = None,
+        sheet: int | None = None,
+        attempt: int | None = None,
+        **data: Any,
     ) -> None:
         self._last_id += 1
         self._unwritten.append(Event(self._last_id, at, type, job, sheet, attempt, data))
@@ -56,7 +66,7 @@ class Journal:
     def recent_since(self, since: int) -> list[Event] | None:
         """The events after `since`, or None when memory does not reach back that far."""
         if not self.recent:
-            return [] if since >= self._last_id - len(self._unwritten) else None
+            return [] if since >= self.last_published else None
         if since < self.recent[0].id - 1:
             return None
         if since >= self.recent[-1].id:

@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from ipc.messages import LastAttempt, attempt_id
+from ipc.states import JOB_ENDED
 from ipc.states import Job as JobState
 from ipc.states import Sheet as SheetState
 
@@ -72,6 +73,8 @@ class Sheet:
     cost_usd: float | None = None
     missing: int = 0
     """Prerequisites that are not satisfied yet. Derived."""
+    output: str = ""
+    """The tail of what its last attempt printed; kept only where the job's skip_when may ask for it. Derived."""
     cancelling: bool = False
     """A cancel frame was sent for its running attempt. Derived: a lost one is sent again when the worker says hello."""
 
@@ -124,6 +127,11 @@ class Job:
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {state}" for state, count in sorted(self.counts.items()) if count)
         return f"<Job {self.id} {self.state}: {counts}>"
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing more happens to it by itself."""
+        return self.state in JOB_ENDED or self.state is JobState.PAUSED
 
     @property
     def total_sheets(self) -> int:

@@ -6,6 +6,7 @@ One pure function of the report, what the sheet has spent, the job's policy, `no
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from ipc.errors import CODES, LIMIT_CODES
@@ -61,8 +62,8 @@ class Cancelled(NamedTuple):
 Decision = Done | Again | Hold | Interrupted | GiveUp | Pause | Cancelled
 
 
-def decide(report: Finished, history: History, policy: Policy, now: float, random: float) -> Decision:
-    """`history` counts this attempt's predecessors, not the attempt itself; `random` is uniform in [0, 1)."""
+def decide(report: Finished, mode: str, history: History, policy: Policy, now: float, random: float) -> Decision:
+    """`mode` is the attempt's, `history` counts its predecessors, not the attempt itself; `random` is uniform in [0, 1)."""
     if report["verdict"] == "skipped":
         return Done(skipped=True, reason=report["message"])
     if report["verdict"] == "cancelled":
@@ -75,7 +76,7 @@ def decide(report: Finished, history: History, policy: Policy, now: float, rando
         return _hold(report, history, policy, now)
     if report["validations"] and not _hopeless(report) and _is_nearly_done(report, history, policy):
         return Again(now + policy.completion_delay, "completion", describe(report))
-    return _retry(report, history, policy, now, random)
+    return _retry(report, history.attempts + (mode != "completion"), policy, now, random)
 
 
 def is_passed(report: Finished) -> bool:
@@ -124,8 +125,7 @@ def _is_nearly_done(report: Finished, history: History, policy: Policy) -> bool:
     return share >= policy.completion_threshold and history.completions < policy.max_completions
 
 
-def _retry(report: Finished, history: History, policy: Policy, now: float, random: float) -> Decision:
-    spent = history.attempts + 1
+def _retry(report: Finished, spent: int, policy: Policy, now: float, random: float) -> Decision:
     if _hopeless(report) or spent >= policy.full_attempts:
         return GiveUp(describe(report))
     return Again(now + delay(spent, policy, random), "normal", describe(report))
@@ -133,6 +133,7 @@ def _retry(report: Finished, history: History, policy: Policy, now: float, rando
 
 def delay(n: int, policy: Policy, random: float) -> float:
     """Seconds before the attempt after the n-th full one: base·exp^(n−1), jittered by ×U(0.5, 1.5), at most max."""
-    # The exponent is bounded: 2.0 ** 5000 overflows.
-    wait = min(policy.base_delay * policy.exponential_base ** min(n - 1, 64), policy.max_delay)
+    # Compared as logarithms: 2.0 ** 5000 overflows.
+    grown = math.log(policy.base_delay) + (n - 1) * math.log(policy.exponential_base)
+    wait = policy.max_delay if grown >= math.log(policy.max_delay) else math.exp(grown)
     return min(wait * (0.5 + random), policy.max_delay) if policy.jitter else wait

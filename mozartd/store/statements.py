@@ -24,7 +24,9 @@ def parse_statements(text: str) -> dict[str, str]:
 
 def load_statements() -> dict[str, str]:
     folder = files(__package__) / "sql"
-    return parse_statements("\n".join(file.read_text() for file in sorted(folder.iterdir(), key=lambda file: file.name)))
+    return parse_statements(
+        "\n".join(file.read_text() for file in sorted(folder.iterdir(), key=lambda file: file.name))
+    )
 
 
 def load_migrations() -> list[str]:

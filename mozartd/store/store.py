@@ -102,13 +102,13 @@ class Store:
 
     # -- reading
 
-    async def read(self, name: str, **values: Any) -> list[Row]:
+    async def read(self, statement: str, **values: Any) -> list[Row]:
         """The rows of a named statement. Sees every write that is done."""
-        rows = await self._database.execute_fetchall(self._statements[name], values)
+        rows = await self._database.execute_fetchall(self._statements[statement], values)
         return [dict(row) for row in rows]
 
-    async def read_one(self, name: str, **values: Any) -> Row | None:
-        rows = await self.read(name, **values)
+    async def read_one(self, statement: str, **values: Any) -> Row | None:
+        rows = await self.read(statement, **values)
         return rows[0] if rows else None
 
 
@@ -124,7 +124,13 @@ def _settle(batches: Sequence[_Batch], error: sqlite3.Error | None) -> None:
 
 
 async def _prepare(database: aiosqlite.Connection) -> None:
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "busy_timeout = 5000", "temp_store = MEMORY"):
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        "busy_timeout = 5000",
+        "temp_store = MEMORY",
+    ):
         await database.execute(f"PRAGMA {pragma}")
 
 

@@ -1,0 +1,184 @@
+"""A started attempt becomes a complete assignment for its worker.
+
+Scores live in the store; a few stay parsed in memory. An assignment whose score is at hand goes out at once, another one when
+the store has answered. Sends to the worker that the attempt was started on; when that worker is gone meanwhile, the crew has
+given the attempt back and nothing is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from ipc.messages import Assign
+from ipc.paths import Paths
+from ipc.score.expand import PlannedSheet
+from ipc.score.schema import Score
+from ipc.score.variables import built_in
+from mozartd.coordinator.book import Book
+from mozartd.coordinator.crew import Crew
+from mozartd.coordinator.followers import Followers
+from mozartd.coordinator.model import Attempt, Job, Sheet
+from mozartd.store.store import Store
+
+#: Parsed scores kept in memory.
+KEPT = 64
+
+
+@dataclass(slots=True)
+class Parts:
+    """A submitted score, cut into what assignments repeat."""
+
+    score: Score
+    environment: dict[str, str]
+    backend: dict[str, Any]
+    overrides: dict[int, dict[str, Any]]
+    prompt: dict[str, Any]
+    validations: list[dict[str, Any]]
+    skip_commands: dict[int, dict[str, Any]]
+
+    @classmethod
+    def of(cls, score: Score, environment: dict[str, str]) -> Parts:
+        sheet = score.sheet
+        return cls(
+            score, environment, score.backend.model_dump(mode="json"),
+            {n: override.model_dump(mode="json", exclude_unset=True) for n, override in sheet.backends.items()},
+            score.prompt.model_dump(mode="json"), [rule.model_dump(mode="json") for rule in score.validations],
+            {n: command.model_dump(mode="json") for n, command in sheet.skip_when_command.items()},
+        )  # fmt: skip
+
+    def backend_of(self, n: int) -> dict[str, Any]:
+        return {**self.backend, **self.overrides.get(n, {})}
+
+
+class Scores:
+    """The submitted scores: the newest used in memory, all in the store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._kept: OrderedDict[int, Parts] = OrderedDict()
+
+    def keep(self, seq: int, parts: Parts) -> None:
+        self._kept[seq] = parts
+        self._kept.move_to_end(seq)
+        if len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+
+    def at_hand(self, seq: int) -> Parts | None:
+        return self._kept.get(seq)
+
+    async def load(self, seq: int) -> Parts:
+        parts = self._kept.get(seq)
+        if parts is None:
+            row = await self._store.read_one("score_of", seq=seq)
+            assert row is not None
+            parts = Parts.of(Score.model_validate(orjson.loads(row["score"])), orjson.loads(row["environment"]))
+        self.keep(seq, parts)
+        return parts
+
+
+class Assigner:
+    def __init__(
+        self, book: Book, crew: Crew, scores: Scores, followers: Followers, store: Store, paths: Paths
+    ) -> None:
+        self._book = book
+        self._crew = crew
+        self._scores = scores
+        self._followers = followers
+        self._store = store
+        self._paths = paths
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def assign(self, attempt: Attempt) -> None:
+        """The attempt's row is on disk: send the assignment."""
+        parts = self._scores.at_hand(attempt.seq)
+        if parts is not None and parts.score.cross_sheet is None:
+            self._send(attempt, parts, {}, {})
+            return
+        task = asyncio.get_running_loop().create_task(self._load_and_send(attempt), name=f"assign {attempt.id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _load_and_send(self, attempt: Attempt) -> None:
+        parts = await self._scores.load(attempt.seq)
+        outputs, files = await self._previous(attempt, parts.score)
+        self._send(attempt, parts, outputs, files)
+
+    async def _previous(self, attempt: Attempt, score: Score) -> tuple[dict[int, str], dict[str, str]]:
+        """What earlier sheets printed and wrote, as `cross_sheet` asks for it."""
+        cross = score.cross_sheet
+        if cross is None or attempt.id not in self._book.running:
+            return {}, {}
+        first = 1 if cross.lookback_sheets == 0 else max(1, attempt.n - cross.lookback_sheets)
+        sheets = orjson.dumps(list(range(first, attempt.n))).decode()
+        outputs: dict[int, str] = {}
+        files: dict[str, str] = {}
+        for row in await self._store.read("last_attempts", seq=attempt.seq, sheets=sheets):
+            facts = orjson.loads(row["facts"])
+            if cross.auto_capture_stdout:
+                outputs[row["n"]] = facts.get("tail", "")[-cross.max_output_chars :]
+            files.update(facts.get("captured") or {})
+        return outputs, files
+
+    def _send(self, attempt: Attempt, parts: Parts, outputs: dict[int, str], files: dict[str, str]) -> None:
+        worker = self._crew.workers.get(attempt.worker)
+        if worker is None or attempt.id not in self._book.running:
+            return
+        job, sheet = self._book.find(attempt)
+        assignment = self._build(attempt, job, sheet, parts)
+        assignment["variables"]["previous_outputs"] = {str(n): text for n, text in outputs.items()}
+        assignment["variables"]["previous_files"] = files
+        self._followers.started(attempt, assignment["log"], assignment["backend"]["type"])
+        worker.send(dict(assignment))
+
+    def _build(self, attempt: Attempt, job: Job, sheet: Sheet, parts: Parts) -> Assign:
+        score = parts.score
+        backend = parts.backend_of(sheet.n)
+        cross = score.cross_sheet
+        return {
+            "type": "assign", "attempt": attempt.id, "job": job.id, "sheet": sheet.n, "k": attempt.k,
+            "mode": attempt.mode,  # type: ignore[typeddict-item]
+            "log": self._paths.attempt_log(job.id, sheet.n, attempt.k),
+            "prompt_file": self._paths.attempt_prompt(job.id, sheet.n, attempt.k),
+            "score_dir": os.path.dirname(job.score_path), "workspace": job.workspace, "environment": parts.environment,
+            "backend": backend, "timeout_seconds": _timeout(backend, sheet.n),
+            "idle_seconds": score.stale_detection.idle_timeout_seconds if score.stale_detection.enabled else None,
+            "prompt": parts.prompt, "variables": _variables(job, sheet, attempt, score), "validations": parts.validations,
+            "skip_command": parts.skip_commands.get(sheet.n),
+            "capture": cross.model_dump(mode="json") if cross and cross.capture_files else None,
+            "last": sheet.last, "lessons": _lessons(job, sheet), "session_id": sheet.history.session_id,
+            "watched": self._followers.is_watched(attempt),
+        }  # fmt: skip
+
+
+def _timeout(backend: dict[str, Any], n: int) -> float:
+    overrides = backend.get("timeout_overrides") or {}
+    return float(overrides.get(n, overrides.get(str(n), backend["timeout_seconds"])))
+
+
+def _variables(job: Job, sheet: Sheet, attempt: Attempt, score: Score) -> dict[str, Any]:
+    planned = PlannedSheet(
+        sheet.n, sheet.stage, sheet.instance, sheet.fan_count, sheet.start_item, sheet.end_item, sheet.dependencies
+    )
+    return built_in(score, planned, job.total_sheets, job_id=job.id, attempt=attempt.k)
+
+
+def _lessons(job: Job, sheet: Sheet) -> list[str]:
+    """What failed in this job's other sheets and still concerns them, at most ten sentences."""
+    lessons = []
+    for other in job.sheets.values():
+        if (
+            other.n != sheet.n
+            and other.last is not None
+            and other.history.attempts
+            and other.state.value != "completed"
+        ):
+            lessons.append(f"sheet {other.n}: {other.reason}")
+        if len(lessons) == 10:
+            break
+    return [lesson for lesson in lessons if not lesson.endswith(": ")]

@@ -1,0 +1,120 @@
+"""Those who ask: one session per connection on the client socket.
+
+Speaks JSON-RPC 2.0: checks the hello and the peer, hands each request to its handler in `requests/`, answers with its result
+or error. A session's tasks end with its connection. What a request means is the handler's; a bad frame costs its sender the
+connection and nobody anything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sqlite3
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from ipc.connection import Connection, hello, hello_problem
+from ipc.errors import (
+    RPC_INTERNAL,
+    RPC_INVALID_PARAMS,
+    RPC_INVALID_REQUEST,
+    RPC_UNKNOWN_METHOD,
+    MozartError,
+)
+from ipc.frames import Frame, FrameError
+from mozartd.coordinator.params import InvalidParamsError, Params
+
+log = logging.getLogger(__name__)
+
+#: Requests of one connection under way at once; above it we stop reading from it.
+MAX_REQUESTS = 64
+
+Handler = Callable[["Session", Params], Awaitable[Any]]
+
+
+class Session:
+    """One client."""
+
+    def __init__(
+        self, handlers: dict[str, Handler], allowed_uids: frozenset[int] | None, gone: Callable[[Session], None]
+    ) -> None:
+        self.connection = Connection(self._frame, self._lost)
+        self._handlers = handlers
+        self._allowed_uids = allowed_uids
+        self._gone = gone
+        self._greeted = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._subscriptions = 0
+
+    def __repr__(self) -> str:
+        return f"<Session {len(self._tasks)} tasks, {self.connection!r}>"
+
+    def next_subscription(self) -> int:
+        self._subscriptions += 1
+        return self._subscriptions
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Run a side task that ends with this connection; its failure is logged and ends the connection."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+        return task
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if len(self._tasks) == MAX_REQUESTS - 1:
+            self.connection.resume_reading()
+        if not task.cancelled() and task.exception() is not None:
+            log.error("%s failed", task.get_name(), exc_info=task.exception())
+            self.connection.abort()
+
+    def _lost(self, connection: Connection) -> None:
+        for task in tuple(self._tasks):
+            task.cancel()
+        self._gone(self)
+
+    # -- frames
+
+    def _frame(self, connection: Connection, frame: Frame) -> None:
+        if not self._greeted:
+            self._greet(frame)
+        elif frame.get("jsonrpc") != "2.0" or not isinstance(frame.get("method"), str) or "id" not in frame:
+            self._answer_error(
+                frame.get("id"), RPC_INVALID_REQUEST, "cannot take a frame that is no JSON-RPC 2.0 request"
+            )
+        else:
+            self.spawn(self._answer(frame), f"request {frame['method']}")
+            if len(self._tasks) >= MAX_REQUESTS:
+                connection.pause_reading()
+
+    def _greet(self, frame: Frame) -> None:
+        problem = hello_problem(frame, "client")
+        uid = self.connection.peer_uid
+        if self._allowed_uids is not None and uid not in self._allowed_uids:
+            problem = f"cannot talk to uid {uid}: this daemon belongs to uid {os.geteuid()}"
+        if problem:
+            self.connection.refuse(problem)
+            return
+        self._greeted = True
+        self.connection.send(hello("coordinator"))
+
+    async def _answer(self, frame: Frame) -> None:
+        call, method = frame["id"], frame["method"]
+        handler = self._handlers.get(method)
+        if handler is None:
+            self._answer_error(call, RPC_UNKNOWN_METHOD, f"cannot do {method!r}: there is no such method")
+            return
+        try:
+            result = await handler(self, Params(frame.get("params") or {}))
+            self.connection.send({"jsonrpc": "2.0", "id": call, "result": result})
+        except InvalidParamsError as error:
+            self._answer_error(call, RPC_INVALID_PARAMS, str(error))
+        except MozartError as error:
+            self.connection.send({"jsonrpc": "2.0", "id": call, "error": error.as_rpc()})
+        except (FrameError, sqlite3.Error, OSError) as error:
+            log.exception("request %s failed", method)
+            self._answer_error(call, RPC_INTERNAL, f"cannot answer {method}: {error}")
+
+    def _answer_error(self, call: Any, code: int, message: str) -> None:
+        self.connection.send({"jsonrpc": "2.0", "id": call, "error": {"code": code, "message": message}})

@@ -1,0 +1,257 @@
+"""The workers: who is connected, what each runs, how much more each takes.
+
+Turns their frames into changes (through `settle`) and hands assignments down. Credit is slots minus running attempts, so it
+cannot leak. A worker is dead when the kernel says so (pidfd), not when its connection is: a worker that lost us reconnects,
+and what it runs is not run a second time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ipc.connection import Connection, hello, hello_problem
+from ipc.frames import Frame
+from ipc.messages import attempt_id
+from mozartd.coordinator.book import Book
+from mozartd.coordinator.limits import Limits
+from mozartd.coordinator.model import Attempt, Job, Sheet
+from mozartd.coordinator.settle import interrupt, settle
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Worker:
+    name: str
+    pid: int
+    slots: int = 0
+    restarts: int = 0
+    connection: Connection | None = None
+    running: set[str] = field(default_factory=set)
+    draining: bool = False
+
+    @property
+    def credit(self) -> int:
+        if self.connection is None or self.connection.lost or self.draining:
+            return 0
+        return max(0, self.slots - len(self.running))
+
+    def send(self, frame: Frame) -> None:
+        if self.connection is not None:
+            self.connection.send(frame)
+
+
+class Crew:
+    """`due` runs the turn; `after_commit` postpones; `grew` tells followers; set by the coordinator's composition."""
+
+    def __init__(self, book: Book, limits: Limits) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._book = book
+        self._limits = limits
+        self.workers: dict[str, Worker] = {}
+        self._by_connection: dict[Connection, Worker] = {}
+        self.due: Callable[[], None] = lambda: None
+        self.after_commit: Callable[[Callable[[], None]], None] = lambda effect: effect()
+        self.on_grew: Callable[[Attempt], None] = lambda attempt: None
+        self.on_over: Callable[[Attempt], None] = lambda attempt: None
+        self.is_watched: Callable[[Attempt], bool] = lambda attempt: False
+        self.on_empty: Callable[[], None] = lambda: None
+
+    def __repr__(self) -> str:
+        return f"<Crew {len(self.workers)} workers, credit {self.credit}>"
+
+    @property
+    def credit(self) -> int:
+        return sum(worker.credit for worker in self.workers.values())
+
+    def pick(self) -> Worker:
+        """The worker with most room. Only called while there is credit."""
+        return max(self.workers.values(), key=lambda worker: worker.credit)
+
+    def expect(self, name: str, pid: int) -> None:
+        """This worker was alive when we were forked: it will say hello, or die."""
+        self.workers[name] = Worker(name, pid)
+        self._watch_death(self.workers[name])
+
+    def cancel(self, job: Job, sheet: Sheet, reason: str) -> None:
+        """Stop the running attempt of a sheet."""
+        attempt = self._book.running.get(attempt_id(job.id, sheet.n, sheet.k))
+        worker = self.workers.get(attempt.worker) if attempt else None
+        # Without a worker to tell, the attempt is about to be given back, and then cancelled.
+        if attempt and worker:
+            worker.send({"type": "cancel", "attempt": attempt.id, "reason": reason})
+
+    def watch(self, attempt: str, on: bool) -> None:
+        """Ask for `grew` frames, or not any more."""
+        running = self._book.running.get(attempt)
+        worker = self.workers.get(running.worker) if running else None
+        if worker:
+            worker.send({"type": "watch" if on else "unwatch", "attempt": attempt})
+
+    # -- connections
+
+    def connect(self) -> Connection:
+        """The protocol of a new connection on the worker socket."""
+        return Connection(self._first_frame_or_next, self._lost)
+
+    def _first_frame_or_next(self, connection: Connection, frame: Frame) -> None:
+        worker = self._by_connection.get(connection)
+        if worker is not None:
+            self._frame(worker, frame)
+            return
+        problem = hello_problem(frame, "worker") or (
+            "" if connection.peer_uid == os.geteuid() else "it runs as another user"
+        )
+        if problem:
+            log.error("%s", problem)
+            connection.refuse(problem)
+            return
+        self._welcome(connection, frame)
+
+    def _welcome(self, connection: Connection, frame: Frame) -> None:
+        name = frame["worker"]
+        worker = self.workers.get(name)
+        if worker is None:
+            self.expect(name, frame["pid"])
+            worker = self.workers[name]
+        worker.connection, worker.slots, worker.restarts = connection, frame["slots"], frame.get("restarts", 0)
+        self._by_connection[connection] = worker
+        connection.send(hello("coordinator"))
+        running = {entry["attempt"]: entry for entry in frame.get("running", ())}
+        self._reconcile(worker, running, set(frame.get("unacknowledged", ())))
+        log.info("worker %s (pid %d) is here, running %d", name, worker.pid, len(running))
+        self.due()
+
+    def _reconcile(self, worker: Worker, running: dict[str, dict[str, Any]], unacknowledged: set[str]) -> None:
+        """What the book says this worker runs, and what it says: an assignment it never got is given back."""
+        for attempt in [attempt for attempt in self._book.running.values() if attempt.worker == worker.name]:
+            if attempt.id in running:
+                attempt.size = running[attempt.id]["bytes"]
+                self._refresh(worker, attempt)
+            elif attempt.id not in unacknowledged:
+                self._give_back(worker, attempt, "the assignment was lost with the coordinator")
+        # An attempt the book does not know as this worker's must not run on.
+        for id in running:
+            known = self._book.running.get(id)
+            if known is None or known.worker != worker.name:
+                worker.send({"type": "cancel", "attempt": id, "reason": "unknown to the coordinator"})
+            else:
+                worker.running.add(id)
+
+    def _refresh(self, worker: Worker, attempt: Attempt) -> None:
+        """Say again what may have been lost with the last coordinator."""
+        job, sheet = self._book.find(attempt)
+        if self.is_watched(attempt):
+            worker.send({"type": "watch", "attempt": attempt.id})
+        if job.wanted == "cancel" or sheet.cancelling:
+            worker.send({"type": "cancel", "attempt": attempt.id, "reason": "cancelled"})
+
+    def _lost(self, connection: Connection) -> None:
+        worker = self._by_connection.pop(connection, None)
+        if worker is not None and worker.connection is connection:
+            worker.connection = None
+
+    # -- deaths
+
+    def _watch_death(self, worker: Worker) -> None:
+        try:
+            fd = os.pidfd_open(worker.pid)
+        except ProcessLookupError:
+            self._loop.call_soon(self._died, worker)
+            return
+        self._loop.add_reader(fd, self._died_at, fd, worker)
+
+    def _died_at(self, fd: int, worker: Worker) -> None:
+        self._loop.remove_reader(fd)
+        os.close(fd)
+        # Whatever it still had sent is in the socket: take it before its attempts are given back.
+        self._loop.call_soon(self._loop.call_soon, self._died, worker)
+
+    def _died(self, worker: Worker) -> None:
+        log.warning("worker %s (pid %d) died with %d attempts", worker.name, worker.pid, len(worker.running))
+        self.workers.pop(worker.name, None)
+        if worker.connection is not None:
+            worker.connection.abort()
+        for attempt in [attempt for attempt in self._book.running.values() if attempt.worker == worker.name]:
+            self._give_back_when_gone(worker, attempt)
+        self.due()
+        if not self.workers:
+            self.on_empty()
+
+    def _give_back_when_gone(self, worker: Worker, attempt: Attempt) -> None:
+        """The supervisor is killing the dead worker's agents: wait for that, so that nothing runs twice at once."""
+        pid = attempt.facts.get("agent_pid")
+        try:
+            fd = os.pidfd_open(pid) if pid else -1
+        except OSError:
+            fd = -1
+        if fd < 0:
+            self._give_back(worker, attempt, "its worker died")
+            return
+
+        def gone() -> None:
+            self._loop.remove_reader(fd)
+            os.close(fd)
+            self._give_back(worker, attempt, "its worker died")
+
+        self._loop.add_reader(fd, gone)
+
+    def _give_back(self, worker: Worker, attempt: Attempt, reason: str) -> None:
+        worker.running.discard(attempt.id)
+        if attempt.id in self._book.running:
+            interrupt(self._book, self._limits, attempt, reason, time.time())
+            self.on_over(attempt)
+            self.due()
+
+    # -- frames
+
+    def _frame(self, worker: Worker, frame: Frame) -> None:
+        kind = frame.get("type")
+        if kind == "draining":
+            worker.draining = True
+            return
+        attempt = self._book.running.get(frame.get("attempt", ""))
+        if attempt is None:
+            if kind == "finished":
+                worker.running.discard(frame["attempt"])
+                worker.send({"type": "ack", "attempt": frame["attempt"]})
+            return
+        if kind == "grew":
+            attempt.size = frame["size"]
+            self.on_grew(attempt)
+        elif kind == "finished":
+            self._finished(worker, attempt, frame)
+        elif kind == "started":
+            attempt.facts.update(agent_pid=frame["agent_pid"], started_at=frame["at"], worker_pid=worker.pid)
+            self._book.note(attempt)
+            self._book.journal.append(
+                time.time(), "attempt.started", attempt.job, attempt.n, attempt.k, mode=attempt.mode
+            )
+            self.due()
+        elif kind == "progress":
+            attempt.facts.update(bytes=frame["bytes"], lines=frame["lines"])
+        elif kind == "noted":
+            self._noted(attempt, frame["event"])
+        else:
+            log.warning("worker %s sent a frame of unknown type %r", worker.name, kind)
+
+    def _finished(self, worker: Worker, attempt: Attempt, frame: Frame) -> None:
+        settle(self._book, self._limits, attempt, frame, time.time(), random.random())  # type: ignore[arg-type]
+        worker.running.discard(attempt.id)
+        self.after_commit(lambda: worker.send({"type": "ack", "attempt": attempt.id}))
+        self.on_over(attempt)
+        self.due()
+
+    def _noted(self, attempt: Attempt, event: dict[str, Any]) -> None:
+        """Known before the end: a session that can be continued, a limit that others must obey at once."""
+        if event.get("kind") == "session" or "session_id" in event:
+            attempt.facts["session_id"] = event.get("session_id")
+            self._book.note(attempt)
+            self.due()

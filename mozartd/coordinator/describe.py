@@ -1,0 +1,101 @@
+"""Jobs, sheets and attempts as people and scripts see them: the JSON shapes of the `--json` contract.
+
+Pure. Times leave as RFC 3339 UTC with milliseconds; everything inside is seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+
+from ipc.messages import attempt_id
+from mozartd.coordinator.crew import Crew
+from mozartd.coordinator.journal import Event
+from mozartd.coordinator.model import Job, Sheet
+
+
+def rfc3339(when: float | None) -> str | None:
+    """UTC with milliseconds; None stays None."""
+    if when is None:
+        return None
+    seconds, milliseconds = divmod(round(when * 1000), 1000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{milliseconds:03d}Z"
+
+
+def job_json(job: Job) -> dict[str, Any]:
+    return {
+        "id": job.id, "name": job.name, "state": job.state.value, "reason": job.reason, "score": job.score_path,
+        "workspace": job.workspace, "submitted_at": rfc3339(job.submitted_at), "started_at": rfc3339(job.started_at),
+        "ended_at": rfc3339(job.ended_at), "priority": job.priority, "group": job.group,
+        "sheets": {state: count for state, count in job.counts.items() if count}, "cost_usd": job.cost_usd,
+        "tokens": job.tokens,
+    }  # fmt: skip
+
+
+def sheet_json(job: Job, sheet: Sheet, attempts: list[dict[str, Any]]) -> dict[str, Any]:
+    last = sheet.last
+    rules = last["validations"] if last else []
+    return {
+        "n": sheet.n, "stage": sheet.stage, "instance": sheet.instance, "state": sheet.state.value, "reason": sheet.reason,
+        "until": rfc3339(sheet.until), "dependencies": list(sheet.dependencies), "backend": sheet.scope.split("/")[0],
+        "attempts": attempts, "cost_usd": sheet.cost_usd,
+        "validations": [{key: rule[key] for key in ("type", "description", "passed", "detail")} for rule in rules],
+    }  # fmt: skip
+
+
+_ATTEMPT_FACTS = (
+    "verdict", "code", "message", "hint", "evidence", "exit_code", "signal", "worker_pid", "agent_pid", "bytes", "lines",
+    "cost_usd", "tokens", "session_id", "model",
+)  # fmt: skip
+
+
+def attempt_json(row: Mapping[str, Any], log: str) -> dict[str, Any]:
+    """From an attempt's row."""
+    facts = orjson.loads(row["facts"])
+    return {
+        "k": row["k"], "mode": row["mode"], "state": row["state"],
+        **{key: facts.get(key) for key in _ATTEMPT_FACTS},
+        "started_at": rfc3339(facts.get("started_at")), "ended_at": rfc3339(facts.get("ended_at")), "log": log,
+        "interrupted": facts.get("verdict") == "interrupted",
+    }  # fmt: skip
+
+
+def event_json(event: Event) -> dict[str, Any]:
+    found = {"job": event.job, "sheet": event.sheet, "attempt": event.attempt}
+    data = {**event.data}
+    if "until" in data:
+        data["until"] = rfc3339(data["until"])
+    return {
+        "id": event.id, "time": rfc3339(event.at), "type": event.type,
+        **{key: value for key, value in found.items() if value is not None}, "data": data,
+    }  # fmt: skip
+
+
+def workers_json(crew: Crew) -> list[dict[str, Any]]:
+    workers = sorted(crew.workers.values(), key=lambda worker: worker.name)
+    return [
+        {"pid": worker.pid, "credit": worker.credit, "running": len(worker.running), "restarts": worker.restarts}
+        for worker in workers
+    ]
+
+
+def sheet_counts(jobs: Iterable[Job]) -> dict[str, int]:
+    """Sheets of unfinished jobs by state."""
+    total: dict[str, int] = {}
+    for job in jobs:
+        for state, count in job.counts.items():
+            if count:
+                total[state] = total.get(state, 0) + count
+    return total
+
+
+def running_progress(rows: list[dict[str, Any]], job: Job, live: Mapping[str, Any]) -> None:
+    """Lay what running attempts reported since their row was written over their JSON."""
+    for row in rows:
+        for attempt in row["attempts"]:
+            facts = live.get(attempt_id(job.id, row["n"], attempt["k"]))
+            if facts is not None:
+                attempt["bytes"], attempt["lines"] = facts.facts.get("bytes"), facts.facts.get("lines")

@@ -1,0 +1,218 @@
+"""Who watches logs: each follower is a cursor on files.
+
+A follower sends what lies between its cursor and the end of each attempt's log, at its own reader's pace; live is just not
+being at the end. So replay and live are one path, and a slow follower slows nobody. After a coordinator's death the CLI
+comes back with its cursors. Reads whole CRI records only; knows nothing of what they mean.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ipc.connection import Connection
+from ipc.cri import MAX_RECORD
+from ipc.states import Job as JobState
+from mozartd.coordinator.model import Attempt, Job
+
+#: Bytes read and sent at a time; holds at least one record of any length.
+WINDOW = 256 * 1024
+assert WINDOW >= 2 * MAX_RECORD
+
+#: Exit code of a command that follows a job to its end, by the job's state.
+EXIT_CODES = {JobState.COMPLETED: 0, JobState.FAILED: 1, JobState.CANCELLED: 3, JobState.PAUSED: 3}
+
+
+@dataclass(slots=True)
+class Cursor:
+    """One attempt's log as one follower has it."""
+
+    sheet: int
+    k: int
+    path: str
+    backend: str
+    offset: int = 0
+    ended: bool = False
+    """No more will be written."""
+    fd: int = -1
+
+    def read(self) -> bytes:
+        """The next whole records; empty at the end, or where the file is not there yet."""
+        if self.fd < 0:
+            try:
+                self.fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                return b""
+        data = os.pread(self.fd, WINDOW, self.offset)
+        return data[: data.rfind(b"\n") + 1]
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which attempts of a job: one sheet's or all, one attempt's or all."""
+
+    sheet: int | None = None
+    k: int | None = None
+
+    def takes(self, sheet: int, k: int) -> bool:
+        return self.sheet in (None, sheet) and self.k in (None, k)
+
+
+class Follower:
+    """One `logs.follow`. `run` is its task; `wake` tells it that something grew, started or ended."""
+
+    def __init__(self, connection: Connection, subscription: int, job: Job, filter: Filter, follow: bool) -> None:
+        self.job = job
+        self.filter = filter
+        self._connection = connection
+        self._subscription = subscription
+        self._follow = follow
+        self._cursors: dict[tuple[int, int], Cursor] = {}
+        self._woken = asyncio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Follower of {self.job.id}, {len(self._cursors)} open logs>"
+
+    def add(self, cursor: Cursor) -> None:
+        self._cursors.setdefault((cursor.sheet, cursor.k), cursor)
+        self._woken.set()
+
+    def open_logs(self) -> list[tuple[int, int]]:
+        """(sheet, attempt) of the logs that are not sent to their end."""
+        return list(self._cursors)
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    def mark_ended(self, sheet: int, k: int) -> None:
+        cursor = self._cursors.get((sheet, k))
+        if cursor is not None:
+            cursor.ended = True
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Send until there is nothing more to come."""
+        try:
+            while not self._connection.lost:
+                self._woken.clear()
+                over = self._is_over()
+                if await self._send_all():
+                    continue
+                if over:
+                    self._send("logs.end", end_of(self.job))
+                    return
+                await self._woken.wait()
+        finally:
+            for cursor in self._cursors.values():
+                cursor.close()
+
+    def _is_over(self) -> bool:
+        """Asked before reading: what was written before the end is read after it."""
+        return not self._follow or (self.job.is_settled and not self.job.running)
+
+    async def _send_all(self) -> bool:
+        """One round over all logs, oldest first; an ended one is sent to its end before the next. False: nothing new."""
+        sent = False
+        for key, cursor in list(self._cursors.items()):
+            ended = cursor.ended
+            while self._send_some(cursor):
+                sent = True
+                await self._connection.drained()
+                if not ended or self._connection.lost:
+                    break
+            else:
+                if ended:
+                    cursor.close()
+                    del self._cursors[key]
+        return sent
+
+    def _send_some(self, cursor: Cursor) -> bool:
+        data = cursor.read()
+        if not data:
+            return False
+        params: dict[str, Any] = {
+            "job": self.job.id, "sheet": cursor.sheet, "attempt": cursor.k, "offset": cursor.offset,
+            "end": cursor.offset + len(data), "backend": cursor.backend,
+        }  # fmt: skip
+        try:
+            params["text"] = data.decode()
+        except UnicodeDecodeError:
+            params["base64"] = base64.b64encode(data).decode()
+        cursor.offset += len(data)
+        self._send("logs.chunk", params)
+        return True
+
+    def _send(self, method: str, params: dict[str, Any]) -> None:
+        params["subscription"] = self._subscription
+        self._connection.send({"jsonrpc": "2.0", "method": method, "params": params})
+
+
+class Followers:
+    """All of them, by job; asks workers for `grew` frames while somebody watches."""
+
+    def __init__(self, watch: Callable[[str, bool], None]) -> None:
+        self._watch = watch
+        self._by_job: dict[str, set[Follower]] = {}
+        self._watched: dict[str, set[str]] = {}
+        """Running attempts whose workers were asked for `grew`, by job."""
+
+    def __len__(self) -> int:
+        return sum(map(len, self._by_job.values()))
+
+    def enrol(self, follower: Follower) -> None:
+        """It hears of its job's attempts from now on, until `dismiss`."""
+        self._by_job.setdefault(follower.job.id, set()).add(follower)
+
+    def watch(self, follower: Follower, running: Iterable[Attempt]) -> None:
+        """Ask the workers of what runs now for `grew` frames."""
+        for attempt in running:
+            if follower.filter.takes(attempt.n, attempt.k):
+                self._watched.setdefault(attempt.job, set()).add(attempt.id)
+                self._watch(attempt.id, True)
+
+    def dismiss(self, follower: Follower) -> None:
+        group = self._by_job[follower.job.id]
+        group.discard(follower)
+        if not group:
+            del self._by_job[follower.job.id]
+            for id in self._watched.pop(follower.job.id, ()):
+                self._watch(id, False)
+
+    def is_watched(self, attempt: Attempt) -> bool:
+        return any(follower.filter.takes(attempt.n, attempt.k) for follower in self._by_job.get(attempt.job, ()))
+
+    def started(self, attempt: Attempt, path: str, backend: str) -> None:
+        """A new attempt, perhaps of a watched job."""
+        for follower in self._by_job.get(attempt.job, ()):
+            if follower.filter.takes(attempt.n, attempt.k):
+                self._watched.setdefault(attempt.job, set()).add(attempt.id)
+                follower.add(Cursor(attempt.n, attempt.k, path, backend))
+
+    def grew(self, attempt: Attempt) -> None:
+        for follower in self._by_job.get(attempt.job, ()):
+            follower.wake()
+
+    def ended(self, attempt: Attempt) -> None:
+        """The attempt's log is complete."""
+        self._watched.get(attempt.job, set()).discard(attempt.id)
+        for follower in self._by_job.get(attempt.job, ()):
+            follower.mark_ended(attempt.n, attempt.k)
+
+    def job_changed(self, job: Job) -> None:
+        """The job ended or paused: its followers look whether that was all."""
+        for follower in self._by_job.get(job.id, ()):
+            follower.wake()
+
+
+def end_of(job: Job) -> dict[str, Any]:
+    """How a stream that follows this job ends."""
+    return {"job": job.id, "state": job.state.value, "reason": job.reason, "exit_code": EXIT_CODES.get(job.state, 0)}

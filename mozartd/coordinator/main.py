@@ -1,0 +1,183 @@
+"""The coordinator process, from fork to exit code.
+
+Puts the parts together, listens on the two sockets that the supervisor bound, and runs until it is told to stop (SIGTERM),
+the supervisor dies (lifeline), it has drained, or it was without work for too long. Owns nothing but this composition.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from functools import partial
+
+import uvloop
+
+from ipc.errors import MozartError
+from ipc.setup import EXIT_CANNOT_BOOT, EXIT_OK, EXIT_ORPHANED, EXIT_STOP_ALL, CoordinatorSetup, Inherited
+from mozartd.coordinator import history, metrics, recovery, requests
+from mozartd.coordinator.assign import Assigner, Scores
+from mozartd.coordinator.clients import Session
+from mozartd.coordinator.crew import Crew
+from mozartd.coordinator.endings import Endings
+from mozartd.coordinator.followers import Followers
+from mozartd.coordinator.model import Job
+from mozartd.coordinator.parts import Parts
+from mozartd.coordinator.registry import Registry
+from mozartd.coordinator.skips import why_skip
+from mozartd.coordinator.turn import Turn
+from mozartd.store.store import Store
+
+log = logging.getLogger(__name__)
+
+#: Seconds that workers have to report when the supervisor has died, before we close the store.
+ORPHAN_SECONDS = 5.0
+
+
+def run(setup: CoordinatorSetup) -> int:
+    """Called by the supervisor in the forked child. Returns the exit code."""
+    try:
+        return uvloop.run(_run(setup))
+    except MozartError as error:
+        log.error("%s", error)
+        return EXIT_CANNOT_BOOT
+
+
+async def _run(setup: CoordinatorSetup) -> int:
+    loop = asyncio.get_running_loop()
+    stop: asyncio.Future[int] = loop.create_future()
+    store = await Store.open(setup.paths.database)
+    try:
+        parts = await _compose(setup, store, _once(stop))
+        loop.add_signal_handler(signal.SIGTERM, _once(stop), EXIT_OK)
+        loop.add_signal_handler(signal.SIGINT, lambda: None)
+        loop.add_reader(setup.inherited.lifeline, _orphaned, setup.inherited.lifeline, parts, _once(stop))
+        _beat(loop, setup.inherited)
+        if setup.started_by_client:
+            _watch_idle(parts, _once(stop))
+        sessions: set[Session] = set()
+        servers = await _listen(setup, parts, sessions, _once(stop))
+        code = await stop
+        for server in servers:
+            server.close()
+        await parts.turn.committed() if not parts.turn.degraded else None
+        for session in tuple(sessions):
+            session.connection.abort()
+        return code
+    finally:
+        await store.close()
+
+
+def _once(stop: asyncio.Future[int]) -> Callable[[int], None]:
+    """The first reason to stop counts."""
+    return lambda code: None if stop.done() else stop.set_result(code)
+
+
+async def _compose(setup: CoordinatorSetup, store: Store, stop: Callable[[int], None]) -> Parts:
+    book, limits, journal = await recovery.load(store)
+    crew = Crew(book, limits)
+    turn = Turn(store, book, limits, crew, setup.settings.max_concurrent_sheets, why_skip)
+    followers = Followers(crew.watch)
+    scores = Scores(store)
+    endings = Endings()
+    parts = Parts(
+        setup, setup.settings, store, journal, book, limits, crew, turn, scores, followers, Registry(book, store),
+        endings, None, lambda: _drain(parts, stop),
+    )  # fmt: skip
+    turn.assign = Assigner(book, crew, scores, followers, store, setup.paths).assign
+    turn.on_settled = partial(_settled, parts)
+    crew.due, crew.after_commit = turn.due, turn.after_commit
+    crew.on_grew, crew.on_over, crew.is_watched = followers.grew, followers.ended, followers.is_watched
+    for name, pid in setup.workers.items():
+        crew.expect(name, pid)
+    recovery.repair(book, limits, setup.workers, time.time())
+    journal.append(time.time(), "daemon.started", pid=os.getpid(), restarts=setup.restarts)
+    await turn.committed()
+    return parts
+
+
+def _settled(parts: Parts, job: Job) -> None:
+    """A job ended or paused, and that is on disk."""
+    parts.endings.tell(job)
+    parts.followers.job_changed(job)
+    asyncio.get_running_loop().create_task(history.prune(parts), name="prune")
+
+
+# -- sockets
+
+
+async def _listen(
+    setup: CoordinatorSetup, parts: Parts, sessions: set[Session], stop: Callable[[int], None]
+) -> list[asyncio.AbstractServer]:
+    loop = asyncio.get_running_loop()
+    handlers = requests.bind(parts)
+    allowed = None if setup.settings.socket_mode == 0o660 else frozenset({0, os.geteuid()})
+
+    def session() -> asyncio.Protocol:
+        session = Session(handlers, allowed, sessions.discard)
+        sessions.add(session)
+        return session.connection
+
+    servers: list[asyncio.AbstractServer] = [
+        await loop.create_unix_server(parts.crew.connect, sock=_keep_open(setup.worker_listener)),
+        await loop.create_unix_server(session, sock=_keep_open(setup.client_listener)),
+    ]
+    if setup.settings.metrics_address:
+        servers.append(await _serve_metrics(parts, setup.settings.metrics_address))
+    return servers
+
+
+def _keep_open(listener: socket.socket) -> socket.socket:
+    """A copy for the loop to close: the listening socket is the supervisor's and outlives us."""
+    return listener.dup()
+
+
+async def _serve_metrics(parts: Parts, address: str) -> asyncio.Server:
+    try:
+        server, parts.metrics_url = await metrics.serve(metrics.Metrics(parts), address)
+    except (OSError, ValueError) as error:
+        raise MozartError("E301", f"cannot serve metrics at {address}: {error}", "change metrics_address") from None
+    return server
+
+
+# -- life and death
+
+
+def _beat(loop: asyncio.AbstractEventLoop, inherited: Inherited) -> None:
+    """Show the supervisor that this loop turns."""
+    os.utime(inherited.liveness)
+    loop.call_later(inherited.beat_seconds, _beat, loop, inherited)
+
+
+def _orphaned(lifeline: int, parts: Parts, stop: Callable[[int], None]) -> None:
+    """The supervisor died: workers stop their agents and report; then we go too."""
+    loop = asyncio.get_running_loop()
+    loop.remove_reader(lifeline)
+    parts.turn.draining = True
+    parts.crew.on_empty = lambda: stop(EXIT_ORPHANED)
+    if parts.crew.workers:
+        loop.call_later(ORPHAN_SECONDS, stop, EXIT_ORPHANED)
+    else:
+        stop(EXIT_ORPHANED)
+
+
+def _drain(parts: Parts, stop: Callable[[int], None]) -> None:
+    parts.turn.draining = True
+    parts.turn.on_idle = lambda: stop(EXIT_STOP_ALL)
+    parts.turn.due()
+
+
+def _watch_idle(parts: Parts, stop: Callable[[int], None]) -> None:
+    """A daemon that `mozart run` started ends itself when it was without work for long enough. One timer, seldom due."""
+    seconds = parts.settings.idle_exit_seconds
+    busy = any(not job.is_settled for job in parts.book.jobs.values())
+    quiet = 0.0 if busy else time.time() - parts.turn.changed_at
+    if quiet >= seconds:
+        log.info("no work for %g s: stopping", quiet)
+        stop(EXIT_STOP_ALL)
+        return
+    asyncio.get_running_loop().call_later(seconds - quiet, _watch_idle, parts, stop)

@@ -1,0 +1,78 @@
+"""What a coordinator finds when it starts, and how it makes it true again.
+
+Loads the unfinished jobs. Attempts whose worker is alive are left to it: it will say hello, or die. Attempts of an earlier life
+of the daemon are over, whatever the rows say: they were interrupted, not failed. Everything repaired is an event.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Collection
+
+import orjson
+
+from ipc.states import Sheet as SheetState
+from mozartd.coordinator.book import Book
+from mozartd.coordinator.journal import Journal
+from mozartd.coordinator.limits import Hold, Limits
+from mozartd.coordinator.model import Attempt, Job, Sheet
+from mozartd.coordinator.settle import interrupt
+from mozartd.store.store import Store
+
+log = logging.getLogger(__name__)
+
+
+async def load(store: Store) -> tuple[Book, Limits, Journal]:
+    """The unfinished jobs, the holds, and the numbers to go on from. Nothing is repaired yet."""
+    last = await store.read_one("last_ids")
+    assert last is not None
+    journal = Journal(last["event"])
+    limits = Limits(journal, [Hold(**row) for row in await store.read("all_holds")])
+    book = Book(journal, last["job"])
+    sheets: dict[int, list[Sheet]] = defaultdict(list)
+    for row in await store.read("unfinished_sheets"):
+        sheets[row["seq"]].append(Sheet.of(row))
+    for row in await store.read("unfinished_jobs"):
+        job = Job.of(row)
+        job.take(sheets[job.seq])
+        if job.policy.skip_when:
+            await _recall_outputs(store, job)
+        book.add(job)
+    for row in await store.read("running_attempts"):
+        attempt = Attempt.of(row)
+        book.running[attempt.id] = attempt
+    return book, limits, journal
+
+
+async def _recall_outputs(store: Store, job: Job) -> None:
+    numbers = orjson.dumps(list(job.sheets)).decode()
+    for row in await store.read("last_attempts", seq=job.seq, sheets=numbers):
+        job.sheets[row["n"]].output = orjson.loads(row["facts"]).get("tail", "")
+
+
+def repair(book: Book, limits: Limits, workers: Collection[str], now: float) -> None:
+    """`workers` are the names of those alive now. Afterwards a running sheet has a running attempt whose worker lives."""
+    for attempt in list(book.running.values()):
+        job = book.jobs.get(attempt.job)
+        if job is None or job.sheets[attempt.n].state is not SheetState.RUNNING or job.sheets[attempt.n].k != attempt.k:
+            log.error("attempt %s runs although its sheet does not: it is ended", attempt.id)
+            attempt.facts.update(verdict="interrupted", ended_at=now)
+            book.end(attempt)
+        elif attempt.worker not in workers:
+            log.warning("attempt %s was interrupted: the daemon stopped", attempt.id)
+            interrupt(book, limits, attempt, "the daemon stopped while it ran", now)
+    running = {(attempt.job, attempt.n) for attempt in book.running.values()}
+    for job in list(book.jobs.values()):
+        for n in [n for n in job.running if (job.id, n) not in running]:
+            log.error("sheet %d of %s runs although no attempt does: it is ready again", n, job.id)
+            book.change_sheet(job, job.sheets[n], "interrupt", now, "repaired: no attempt was running")
+        if job.wanted == "cancel":
+            _finish_cancel(book, job, now)
+        book.end_if_over(job, now)
+
+
+def _finish_cancel(book: Book, job: Job, now: float) -> None:
+    for sheet in job.sheets.values():
+        if sheet.state in (SheetState.PENDING, SheetState.WAITING, SheetState.AWAITING):
+            book.cancel_sheet(job, sheet, now, "cancelled")

@@ -1,0 +1,62 @@
+"""Finding a job by what a person typed: an id, a unique prefix of one, or a score's name for its newest job.
+
+Unfinished jobs are in the book; ended ones are read from the store, for as long as somebody looks at them.
+"""
+
+from __future__ import annotations
+
+import difflib
+
+from ipc.errors import MozartError
+from mozartd.coordinator.book import Book
+from mozartd.coordinator.model import Job, Sheet
+from mozartd.store.store import Row, Store
+
+
+class Registry:
+    def __init__(self, book: Book, store: Store) -> None:
+        self._book = book
+        self._store = store
+
+    async def find(self, typed: str) -> Job:
+        """Without its sheets when it has ended. Raises MozartError `unknown_job` with the nearest names."""
+        job = self._book.jobs.get(typed)
+        return job if job is not None else self._as_known(await self._row(typed))
+
+    async def find_whole(self, typed: str) -> Job:
+        """With its sheets."""
+        job = await self.find(typed)
+        if not job.sheets:
+            rows = await self._store.read("sheets_of", seq=job.seq, after=0, limit=-1)
+            job.take([Sheet.of(row) for row in rows])
+        # Somebody else may have brought it back to life meanwhile.
+        return self._book.jobs.get(job.id, job)
+
+    def _as_known(self, row: Row) -> Job:
+        return self._book.jobs.get(row["id"]) or Job.of(row)
+
+    async def _row(self, typed: str) -> Row:
+        row = await self._store.read_one("job_by_id", job=typed)
+        row = row or await self._store.read_one("newest_job_named", name=typed)
+        if row is None:
+            rows = await self._with_prefix(typed)
+            if len(rows) > 1:
+                ids = ", ".join(row["id"] for row in rows[:5])
+                raise MozartError("ambiguous_job", f"cannot tell which job {typed!r} is: {ids}", "type more of the id")
+            row = rows[0] if rows else None
+        if row is None:
+            raise MozartError("unknown_job", f"cannot find a job {typed!r}", await self._hint(typed))
+        return row
+
+    async def _with_prefix(self, typed: str) -> list[Row]:
+        if not typed:
+            return []
+        return await self._store.read(
+            "jobs_with_prefix", prefix=typed, upper=typed[:-1] + chr(min(ord(typed[-1]) + 1, 0x10FFFF))
+        )
+
+    async def _hint(self, typed: str) -> str:
+        rows = await self._store.read("recent_ids")
+        known = {row["id"]: None for row in rows} | {row["name"]: None for row in rows}
+        near = difflib.get_close_matches(typed, known, n=3)
+        return f"did you mean {', '.join(near)}?" if near else "`mozart list --all` shows every job"

@@ -1,0 +1,34 @@
+"""One file per verb, the same word as in `cli/commands/`; each answers after its changes are on disk.
+
+A handler takes (parts, session, params) and returns the result; it reads every parameter and calls `params.finish()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+from mozartd.coordinator.clients import Handler, Session
+from mozartd.coordinator.params import Params
+from mozartd.coordinator.parts import Parts
+from mozartd.coordinator.requests import cancel, daemon, events, list, logs, prompt, retry, status, submit, wait
+
+_HANDLERS: dict[str, Callable[[Parts, Session, Params], Awaitable[Any]]] = {
+    "submit": submit.handle,
+    "status": status.handle,
+    "list": list.handle,
+    "logs.follow": logs.handle,
+    "events.follow": events.handle,
+    "prompt": prompt.handle,
+    "wait": wait.handle,
+    "cancel": cancel.handle,
+    "retry": retry.handle,
+    "daemon.status": daemon.handle_status,
+    "daemon.drain": daemon.handle_drain,
+}
+
+
+def bind(parts: Parts) -> dict[str, Handler]:
+    """The handlers of one coordinator, by method."""
+    return {method: partial(handle, parts) for method, handle in _HANDLERS.items()}

@@ -1,0 +1,97 @@
+"""`events.follow`: what happened, in order, from the store and then live.
+
+{job?, since, follow} → {subscription}, then `events.event` notifications and, without follow or at a job's end, `events.end`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import orjson
+
+from ipc.connection import Connection
+from mozartd.coordinator.clients import Session
+from mozartd.coordinator.describe import event_json
+from mozartd.coordinator.followers import end_of
+from mozartd.coordinator.journal import Event
+from mozartd.coordinator.model import Job
+from mozartd.coordinator.params import Params
+from mozartd.coordinator.parts import Parts
+
+#: Events read from the store at a time.
+PAGE = 500
+
+
+async def handle(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
+    typed, since, follow = params.text_or("job", ""), params.whole("since", 0) or 0, params.flag("follow")
+    params.finish()
+    job = await parts.registry.find(typed) if typed else None
+    await parts.turn.committed()
+    subscription = session.next_subscription()
+    reader = _Reader(parts, session.connection, subscription, job, since, follow)
+    session.spawn(reader.run(), "events.follow")
+    return {"subscription": subscription}
+
+
+class _Reader:
+    """One subscription: the id of the last event sent, and what comes after it."""
+
+    def __init__(
+        self, parts: Parts, connection: Connection, subscription: int, job: Job | None, since: int, follow: bool
+    ) -> None:
+        self._parts = parts
+        self._connection = connection
+        self._subscription = subscription
+        self._job = job
+        self._since = since
+        self._follow = follow
+        self._woken = asyncio.Event()
+
+    async def run(self) -> None:
+        listeners = self._parts.journal.listeners
+        listeners.add(self._woken.set)
+        try:
+            while not self._connection.lost:
+                self._woken.clear()
+                over = self._is_over()
+                if await self._send_new():
+                    continue
+                if over:
+                    self._notify("events.end", end_of(self._job) if self._job else {})
+                    return
+                await self._woken.wait()
+        finally:
+            listeners.discard(self._woken.set)
+
+    def _is_over(self) -> bool:
+        job = self._job
+        return not self._follow or (job is not None and job.is_settled and not job.running)
+
+    async def _send_new(self) -> bool:
+        events = self._parts.journal.recent_since(self._since)
+        if events is None:
+            events = await self._read()
+        # Cut before filtering: other jobs' events count as seen.
+        for event in events[:PAGE]:
+            self._since = event.id
+            if self._job is None or event.job == self._job.id:
+                self._notify("events.event", event_json(event))
+        await self._connection.drained()
+        return bool(events)
+
+    async def _read(self) -> list[Event]:
+        if self._job is None:
+            rows = await self._parts.store.read("events_since", since=self._since, limit=PAGE)
+        else:
+            rows = await self._parts.store.read("job_events_since", job=self._job.id, since=self._since, limit=PAGE)
+        events = [Event(**{**row, "data": orjson.loads(row["data"])}) for row in rows]
+        if not events and self._parts.journal.recent:
+            # Nothing older: go on with what is in memory.
+            self._since = max(self._since, self._parts.journal.recent[0].id - 1)
+        return events
+
+    def _notify(self, method: str, params: dict[str, Any]) -> None:
+        self._connection.send(
+            {"jsonrpc": "2.0", "method": method, "params": {"subscription": self._subscription, **params}}
+        )

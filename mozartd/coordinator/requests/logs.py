@@ -1,0 +1,104 @@
+"""`logs.follow`: an answer, then every byte of a job's logs, from the first.
+
+{job, sheet?, attempt?, follow, tail?, cursors?} → {job, subscription}, then `logs.chunk` notifications and one `logs.end`.
+`cursors` ({"<sheet>.<k>": offset}) goes on where a lost connection stopped; `tail` begins N lines before each log's end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any
+
+from ipc.cri import MAX_RECORD
+from ipc.errors import MozartError
+from mozartd.coordinator.clients import Session
+from mozartd.coordinator.followers import Cursor, Filter, Follower
+from mozartd.coordinator.params import InvalidParamsError, Params
+from mozartd.coordinator.parts import Parts
+
+
+async def handle(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
+    typed, follow = params.text("job"), params.flag("follow")
+    filter = Filter(params.whole("sheet"), params.whole("attempt"))
+    tail, cursors = params.whole("tail"), _cursors(params.mapping("cursors"))
+    params.finish()
+    job = await parts.registry.find_whole(typed)
+    if filter.sheet is not None and filter.sheet not in job.sheets:
+        raise MozartError("unknown_sheet", f"cannot show sheet {filter.sheet}: {job.id} has {job.total_sheets} sheets")
+    subscription = session.next_subscription()
+    follower = Follower(session.connection, subscription, job, filter, follow)
+    # Enrolled before its logs are looked up: an attempt that starts meanwhile is not missed.
+    parts.followers.enrol(follower)
+    try:
+        await _open_logs(parts, follower, tail, cursors)
+    except BaseException:
+        parts.followers.dismiss(follower)
+        raise
+    parts.followers.watch(follower, [attempt for attempt in parts.book.running.values() if attempt.job == job.id])
+    # A task of its own, begun in a later iteration: the answer goes out before the first chunk.
+    task = session.spawn(follower.run(), f"follower of {job.id}")
+    task.add_done_callback(lambda _: parts.followers.dismiss(follower))
+    return {"job": job.id, "subscription": subscription}
+
+
+async def _open_logs(parts: Parts, follower: Follower, tail: int | None, cursors: dict[tuple[int, int], int]) -> None:
+    job, filter = follower.job, follower.filter
+    await parts.turn.committed()
+    backends = {n: sheet.scope.split("/")[0] for n, sheet in job.sheets.items()}
+    for row in await parts.store.read("attempts_in_order", seq=job.seq):
+        n, k = row["n"], row["k"]
+        if filter.takes(n, k):
+            path = parts.setup.paths.attempt_log(job.id, n, k)
+            offset = cursors.get((n, k), 0)
+            if tail is not None and (n, k) not in cursors:
+                offset = await asyncio.to_thread(tail_offset, path, tail)
+            follower.add(Cursor(n, k, path, backends[n], offset, row["state"] == "ended"))
+    _close_ended(parts, follower)
+
+
+def _close_ended(parts: Parts, follower: Follower) -> None:
+    """An attempt may have ended while its row was read: the book knows what still runs."""
+    for sheet, k in follower.open_logs():
+        if f"{follower.job.id}:{sheet}:{k}" not in parts.book.running:
+            follower.mark_ended(sheet, k)
+
+
+def _cursors(values: dict[str, Any]) -> dict[tuple[int, int], int]:
+    cursors = {}
+    for key, offset in values.items():
+        sheet, _, k = key.partition(".")
+        if not (sheet.isdigit() and k.isdigit() and isinstance(offset, int) and offset >= 0):
+            raise InvalidParamsError(f"cannot use the cursor {key!r}: {offset!r}")
+        cursors[int(sheet), int(k)] = offset
+    return cursors
+
+
+def tail_offset(path: str, lines: int) -> int:
+    """Where the last `lines` lines of a log begin, reading backwards; 0 when there are fewer or no log."""
+    try:
+        with open(path, "rb") as log:
+            position = os.fstat(log.fileno()).st_size
+            rest = b""
+            found = 0
+            while position > 0:
+                step = min(position, 4 * MAX_RECORD)
+                position -= step
+                log.seek(position)
+                block = log.read(step) + rest
+                # The block's first record may have begun earlier: it is looked at again with what comes before it.
+                cut = block.find(b"\n") + 1 if position else 0
+                rest, end = block[:cut], position + len(block)
+                for record in reversed(block[cut:].split(b"\n")[:-1]):
+                    found += _ends_line(record)
+                    if found > lines:
+                        return end
+                    end -= len(record) + 1
+    except FileNotFoundError:
+        pass
+    return 0
+
+
+def _ends_line(record: bytes) -> bool:
+    """A `P` part is not the end of its line."""
+    return record.split(b" ", 3)[2:3] != [b"P"]

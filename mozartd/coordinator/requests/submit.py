@@ -1,0 +1,176 @@
+"""`submit`: a score becomes a job.
+
+{score, path, source, environment, fresh, start_sheet?} → {job}. The score is the normalised document that `mozart run` made;
+it is checked and expanded again here, because the daemon believes no client. The job's rows are on disk before it is in the
+book, so a submission that cannot be saved leaves nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fnmatch
+import os
+import re
+import shutil
+import time
+import unicodedata
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+
+from ipc.errors import EXIT_USAGE, MozartError
+from ipc.score.expand import expand
+from ipc.score.schema import Score
+from ipc.score.unavailable import unavailable
+from ipc.states import Sheet as SheetState
+from mozartd.coordinator import assign
+from mozartd.coordinator.clients import Session
+from mozartd.coordinator.model import Job, Policy, Sheet
+from mozartd.coordinator.params import Params
+from mozartd.coordinator.parts import Parts
+from mozartd.coordinator.scopes import scope_of
+from mozartd.store.store import Write
+
+
+async def handle(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
+    document, path, source = params.mapping("score"), params.text("path"), params.text_or("source", "")
+    environment = chosen_environment(params.mapping("environment"), parts.settings.submit_env)
+    fresh, start_sheet = params.flag("fresh"), params.whole("start_sheet")
+    params.finish()
+    if parts.turn.degraded:
+        raise MozartError(
+            "E403", f"cannot take {path}: {parts.turn.degraded}", "make room on the disk, then submit again"
+        )
+    if parts.turn.draining:
+        raise MozartError("draining", f"cannot take {path}: the daemon is about to stop", "submit it again in a moment")
+    score = await asyncio.to_thread(_check, document, path)
+    if fresh:
+        await asyncio.to_thread(archive_workspace, score, time.time())
+    job = await asyncio.to_thread(make_job, score, path, time.time(), start_sheet)
+    # Numbered here, on the loop: two submissions never share a number.
+    parts.book.last_seq += 1
+    job.seq, job.id = parts.book.last_seq, f"{job.id}-{parts.book.last_seq}"
+    await parts.store.write(_rows(job, score, source, environment))
+    parts.scores.keep(job.seq, assign.Parts.of(score, environment))
+    parts.book.add(job)
+    parts.journal.append(time.time(), "job.queued", job.id, name=job.name, sheets=job.total_sheets)
+    parts.book.end_if_over(job, time.time())
+    parts.turn.due()
+    return {"job": job.id}
+
+
+def _check(document: dict[str, Any], path: str) -> Score:
+    try:
+        score = Score.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise MozartError(
+            "E301", f"cannot take {path}: {where}: {first['msg']}", "mozart validate says more", EXIT_USAGE
+        ) from None
+    missing = unavailable(score)
+    if missing:
+        raise MozartError("E301", f"cannot run {path}: {missing[0]} is not available yet", "", EXIT_USAGE)
+    return score
+
+
+def make_job(score: Score, path: str, now: float, start_sheet: int | None = None) -> Job:
+    """The job of a score, without a number: `id` is only the slug yet."""
+    planned = expand(score)
+    if start_sheet is not None and not 1 <= start_sheet <= len(planned):
+        message = f"cannot start at sheet {start_sheet}: {path} has {len(planned)}"
+        raise MozartError("E301", message, "sheets are numbered from 1", EXIT_USAGE)
+    sheets = [
+        Sheet(
+            one.n, one.stage, one.instance, one.fan_count, one.start_item, one.end_item, one.dependencies,
+            scope_of(score, one.n),
+        )
+        for one in planned
+    ]  # fmt: skip
+    for sheet in sheets[: (start_sheet or 1) - 1]:
+        sheet.state, sheet.reason = SheetState.SKIPPED, f"before --start-sheet {start_sheet}"
+    job = Job(0, slug(score.name), score.name, path, str(score.workspace), score.priority, "", now, policy_of(score))
+    job.take(sheets)
+    return job
+
+
+def slug(name: str) -> str:
+    """What a job's id begins with: letters, digits and hyphens of the name, at most 60; `job` where nothing is left."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:60].strip("-") or "job"
+
+
+def policy_of(score: Score) -> Policy:
+    retry, parallel, limit = score.retry, score.parallel, score.rate_limit
+    return Policy(
+        max_concurrent=parallel.max_concurrent if parallel.enabled else 1,
+        fail_fast=parallel.fail_fast,
+        pause_seconds=float(score.pause_between_sheets_seconds),
+        full_attempts=max(1, retry.max_retries),
+        base_delay=float(retry.base_delay_seconds),
+        max_delay=float(retry.max_delay_seconds),
+        exponential_base=float(retry.exponential_base),
+        jitter=retry.jitter,
+        max_completions=retry.max_completion_attempts,
+        completion_delay=float(retry.completion_delay_seconds),
+        completion_threshold=float(retry.completion_threshold_percent),
+        limit_wait=60.0 * limit.wait_minutes,
+        max_waits=limit.max_waits,
+        skip_when=dict(score.sheet.skip_when),
+    )
+
+
+def chosen_environment(offered: dict[str, Any], names: list[str]) -> dict[str, str]:
+    """The submitter's variables that the setting `submit_env` names (a name may end in *)."""
+    return {
+        name: value
+        for name, value in offered.items()
+        if isinstance(value, str) and any(fnmatch.fnmatchcase(name, pattern) for pattern in names)
+    }
+
+
+def _rows(job: Job, score: Score, source: str, environment: dict[str, str]) -> list[Write]:
+    kept = {
+        "seq": job.seq, "score": score.model_dump_json(), "source": source, "environment": orjson.dumps(environment).decode(),
+    }  # fmt: skip
+    rows: list[Write] = [("put_job", job.row()), ("put_score", kept)]
+    rows += [("put_sheet", sheet.row(job.seq)) for sheet in job.sheets.values()]
+    return rows
+
+
+def archive_workspace(score: Score, now: float) -> None:
+    """`--fresh` with `workspace_lifecycle.archive_on_fresh`: what earlier jobs left moves to the archive."""
+    life, workspace = score.workspace_lifecycle, str(score.workspace)
+    if life is None or not life.archive_on_fresh or not os.path.isdir(workspace):
+        return
+    keep = [*life.preserve_patterns, life.archive_dir]
+    old = [name for name in os.listdir(workspace) if not any(_matches(name, pattern) for pattern in keep)]
+    if not old:
+        return
+    archive = os.path.join(workspace, life.archive_dir)
+    os.makedirs(archive, exist_ok=True)
+    target = os.path.join(archive, _archive_name(archive, life.archive_naming, now))
+    os.makedirs(target)
+    for name in old:
+        shutil.move(os.path.join(workspace, name), os.path.join(target, name))
+    _drop_oldest(archive, life.max_archives)
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return fnmatch.fnmatch(name, pattern.removesuffix("/**"))
+
+
+def _archive_name(archive: str, naming: str, now: float) -> str:
+    if naming == "timestamp":
+        return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+    numbers = [int(name) for name in os.listdir(archive) if name.isdigit()]
+    return str(max(numbers, default=0) + 1)
+
+
+def _drop_oldest(archive: str, keep: int) -> None:
+    if not keep:
+        return
+    kept = sorted(os.scandir(archive), key=lambda entry: entry.stat().st_mtime)
+    for entry in kept[:-keep]:
+        shutil.rmtree(entry.path)

@@ -1,0 +1,128 @@
+"""A report becomes changes: the decision of `retry` is carried out in the book.
+
+Called by `crew` for each `finished` frame and for attempts whose worker was lost, and by `recovery` at start.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ipc.messages import Finished
+from ipc.states import JOB_ENDED
+from ipc.states import Job as JobState
+from ipc.states import Sheet as SheetState
+from mozartd.coordinator import retry
+from mozartd.coordinator.book import Book
+from mozartd.coordinator.limits import Limits
+from mozartd.coordinator.model import Attempt, History, Job, Sheet
+
+#: What of a report is kept with the attempt's row.
+_KEPT = (
+    "verdict", "code", "message", "hint", "evidence", "exit_code", "signal", "started_at", "ended_at", "bytes", "lines", "tail",
+    "cost_usd", "tokens", "session_id", "model", "validations", "captured", "survivors",
+)  # fmt: skip
+#: What of it an event tells.
+_TOLD = ("verdict", "code", "message", "hint", "evidence", "exit_code", "signal", "cost_usd", "survivors")
+
+
+def settle(book: Book, limits: Limits, attempt: Attempt, report: Finished, now: float, random: float) -> None:
+    """The attempt has ended so; do what follows."""
+    job, sheet = book.find(attempt)
+    decision = retry.decide(report, attempt.mode, sheet.history, job.policy, now, random)
+    _keep(book, job, sheet, attempt, report, now)
+    if (job.wanted == "cancel" or sheet.cancelling) and not isinstance(decision, retry.Done):
+        decision = retry.Cancelled()
+    sheet.cancelling = False
+    _carry_out(book, limits, job, sheet, attempt, report, decision, now)
+    job.not_before = now + job.policy.pause_seconds if sheet.state is not SheetState.PENDING else job.not_before
+    book.end_if_over(job, now)
+
+
+def interrupt(book: Book, limits: Limits, attempt: Attempt, reason: str, now: float) -> None:
+    """Its worker is gone and cannot report: its log stays, its budget is untouched, it runs again."""
+    report: Finished = {
+        "type": "finished", "attempt": attempt.id, "verdict": "interrupted", "code": "E004", "message": reason, "hint": "",
+        "evidence": "", "exit_code": None, "signal": None, "started_at": attempt.facts.get("started_at"), "ended_at": now,
+        "bytes": 0, "lines": 0, "tail": "", "cost_usd": None, "tokens": None,
+        "session_id": attempt.facts.get("session_id"), "model": None, "limit": None, "validations": [], "applicable": 0,
+        "captured": {}, "survivors": 0,
+    }  # fmt: skip
+    settle(book, limits, attempt, report, now, 0.0)
+
+
+def _keep(book: Book, job: Job, sheet: Sheet, attempt: Attempt, report: Finished, now: float) -> None:
+    kept: dict[str, Any] = dict(report)
+    attempt.facts.update({key: kept[key] for key in _KEPT})
+    book.end(attempt)
+    _add_up(job, sheet, report)
+    if report["verdict"] not in ("interrupted", "cancelled"):
+        sheet.last = {key: kept[key] for key in ("verdict", "code", "message", "validations")}  # type: ignore[assignment]
+    if job.policy.skip_when:
+        sheet.output = report["tail"]
+    seconds = now - (report["started_at"] or now)
+    told = {key: kept[key] for key in _TOLD}
+    validations = [
+        {key: rule[key] for key in ("type", "description", "passed", "detail")} for rule in report["validations"]
+    ]
+    book.journal.append(
+        now,
+        "attempt.finished",
+        job.id,
+        sheet.n,
+        attempt.k,
+        mode=attempt.mode,
+        seconds=seconds,
+        validations=validations,
+        **told,
+    )
+
+
+def _add_up(job: Job, sheet: Sheet, report: Finished) -> None:
+    if report["cost_usd"] is not None:
+        job.cost_usd = (job.cost_usd or 0.0) + report["cost_usd"]
+        sheet.cost_usd = (sheet.cost_usd or 0.0) + report["cost_usd"]
+    for kind, count in (report["tokens"] or {}).items():
+        job.tokens[kind] = job.tokens.get(kind, 0) + int(count)  # type: ignore[call-overload]
+
+
+def _carry_out(
+    book: Book,
+    limits: Limits,
+    job: Job,
+    sheet: Sheet,
+    attempt: Attempt,
+    report: Finished,
+    decision: retry.Decision,
+    now: float,
+) -> None:
+    history = sheet.history
+    match decision:
+        case retry.Done(skipped, reason):
+            book.change_sheet(job, sheet, "skip" if skipped else "complete", now, reason)
+        case retry.Again(at, mode, reason):
+            _spend(history, attempt.mode)
+            history.mode, history.session_id = mode, report["session_id"] if mode == "completion" else None
+            book.change_sheet(job, sheet, "wait", now, reason, at, mode=mode)
+        case retry.Hold(until, reason):
+            history.waits += 1
+            limits.hold(sheet.scope, until, reason, report["evidence"], now)
+            book.change_sheet(job, sheet, "wait", now, reason, until)
+        case retry.GiveUp(reason):
+            _spend(history, attempt.mode)
+            book.fail_sheet(job, sheet, now, reason, code=report["code"], hint=report["hint"])
+        case retry.Interrupted():
+            history.interruptions += 1
+            book.change_sheet(job, sheet, "interrupt", now, report["message"])
+        case retry.Pause(reason):
+            book.change_sheet(job, sheet, "interrupt", now, reason)
+            if job.state not in JOB_ENDED and job.state is not JobState.PAUSED:
+                book.change_job(job, "pause", now, reason)
+        case retry.Cancelled():
+            book.cancel_sheet(job, sheet, now, "cancelled")
+
+
+def _spend(history: History, mode: str) -> None:
+    if mode == "completion":
+        history.completions += 1
+    else:
+        history.attempts += 1

@@ -1,0 +1,183 @@
+"""The coordinator's beat: changes become rows, then frames and answers.
+
+Whoever changed something calls `due`; once per loop iteration `run` ripens what waits, plans, starts, and commits all changes
+in one transaction. Frames and answers that depend on a change go out after its commit (`after_commit`, `committed`). One
+commit at a time: what changes meanwhile shares the next, and a row never overtakes an older version of itself. When the disk
+does not take the rows, they are kept and tried again; nothing is announced before it is true.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+
+from ipc.errors import MozartError
+from mozartd.coordinator import schedule
+from mozartd.coordinator.book import Book
+from mozartd.coordinator.crew import Crew
+from mozartd.coordinator.journal import Event
+from mozartd.coordinator.limits import Limits
+from mozartd.coordinator.model import Attempt, Job, Sheet
+from mozartd.store.store import Store, Write
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two tries to write when the disk does not take it.
+RETRY_WRITE = 1.0
+
+
+class Turn:
+    """`skips(job, sheet)` says why a sheet is to be skipped, or ''; `assign(attempt)` sends an assignment."""
+
+    def __init__(
+        self,
+        store: Store,
+        book: Book,
+        limits: Limits,
+        crew: Crew,
+        max_concurrent: int,
+        skips: Callable[[Job, Sheet], str],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._store = store
+        self._book = book
+        self._limits = limits
+        self._crew = crew
+        self._max_concurrent = max_concurrent
+        self._skips = skips
+        self.assign: Callable[[Attempt], None] = lambda attempt: None
+        self.on_settled: Callable[[Job], None] = lambda job: None
+        """A job ended or paused, and that is on disk."""
+        self.on_idle: Callable[[], None] = lambda: None
+        """Nothing runs while draining."""
+        self.changed_at = time.time()
+        self.draining = False
+        self.degraded = ""
+        """Why rows cannot be written, while that is so."""
+        self._scheduled = False
+        self._committing = False
+        self._writes: list[Write] = []
+        self._events: list[Event] = []
+        self._effects: list[Callable[[], None]] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __repr__(self) -> str:
+        return f"<Turn {len(self._writes)} rows to write{', degraded' if self.degraded else ''}>"
+
+    def due(self) -> None:
+        """Something changed: run in this iteration of the loop."""
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self.run)
+
+    def after_commit(self, effect: Callable[[], None]) -> None:
+        """Call `effect` when all changes made so far are on disk."""
+        self._effects.append(effect)
+        self.due()
+
+    def committed(self) -> asyncio.Future[None]:
+        """Done when all changes made so far are on disk."""
+        done = self._loop.create_future()
+        self.after_commit(partial(_resolve, done))
+        return done
+
+    def run(self) -> None:
+        self._scheduled = False
+        now = time.time()
+        self._book.ripen(now)
+        self._limits.end_due(now)
+        wake_at = self._start(now)
+        self._commit()
+        self._wake(wake_at, now)
+
+    # -- starting
+
+    def _start(self, now: float) -> float | None:
+        """Start what can start; a skipped sheet may make others ready, so plan again then."""
+        while True:
+            credit = 0 if self.draining else min(self._crew.credit, self._max_concurrent - len(self._book.running))
+            plan = schedule.plan(self._book.jobs.values(), credit, self._limits.untils(), now)
+            skipped = [self._start_or_skip(job, job.sheets[n], now) for job, n in plan.starts]
+            if not any(skipped):
+                return plan.wake_at
+
+    def _start_or_skip(self, job: Job, sheet: Sheet, now: float) -> bool:
+        reason = self._skips(job, sheet)
+        if reason:
+            self._book.change_sheet(job, sheet, "skip", now, reason)
+            self._book.end_if_over(job, now)
+            return True
+        worker = self._crew.pick()
+        attempt = self._book.start(job, sheet, worker.name, now)
+        worker.running.add(attempt.id)
+        self._effects.append(lambda: self.assign(attempt))
+        return False
+
+    def _wake(self, wake_at: float | None, now: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        times = [when for when in (wake_at, self._book.next_ripe(), self._limits.next_end()) if when is not None]
+        self._timer = self._loop.call_later(max(0.0, min(times) - now), self.due) if times else None
+
+    # -- committing
+
+    def _commit(self) -> None:
+        if self._committing:
+            return
+        # Order: job rows before what refers to them, and events last.
+        self._writes += self._book.take_changes() + self._limits.take_changes()
+        events = self._book.journal.take_unwritten()
+        self._writes += [("put_event", event.row()) for event in events]
+        self._events += events
+        if not self._writes:
+            self._succeed([], self._take_effects())
+            return
+        self._committing = True
+        self.changed_at = time.time()
+        writes, self._writes = self._writes, []
+        events, self._events = self._events, []
+        effects = self._take_effects()
+        self._store.write(writes).add_done_callback(lambda done: self._written(done, writes, events, effects))
+
+    def _take_effects(self) -> list[Callable[[], None]]:
+        effects, self._effects = self._effects, []
+        return effects
+
+    def _written(
+        self, done: asyncio.Future[None], writes: list[Write], events: list[Event], effects: list[Callable[[], None]]
+    ) -> None:
+        self._committing = False
+        error = done.exception()
+        if error is None:
+            self.degraded = ""
+            self._succeed(events, effects)
+            self.due_if_dirty()
+            return
+        self._writes[:0], self._events[:0], self._effects[:0] = writes, events, effects
+        if not self.degraded:
+            log.error("%s; trying again every %g s", error, RETRY_WRITE)
+        self.degraded = error.message if isinstance(error, MozartError) else str(error)
+        self._loop.call_later(RETRY_WRITE, self.due)
+
+    def due_if_dirty(self) -> None:
+        """What changed during the commit is waiting for the next one."""
+        if self._effects or self._book.is_dirty():
+            self.due()
+
+    def _succeed(self, events: list[Event], effects: list[Callable[[], None]]) -> None:
+        self._book.journal.publish(events)
+        for effect in effects:
+            effect()
+        for job in self._book.take_settled():
+            self._book.forget(job)
+            self.on_settled(job)
+        if self.draining and not self._book.running:
+            self.on_idle()
+
+
+def _resolve(done: asyncio.Future[None]) -> None:
+    if not done.done():
+        done.set_result(None)
