@@ -1,7 +1,7 @@
 """The adapters to agent CLIs and APIs, by name.
 
-Each is imported when it is first asked for: `mozart status` needs none, a worker one or two. Which of them a score may use
-is not decided here (`ipc.score.unavailable`).
+Each is imported when it is first asked for: `mozart status` needs none, a worker one or two. Which of them a score may
+use is not decided here (`ipc.score.unavailable`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What every backend offers, and the words it uses.
 
-A worker calls `Backend.command` before an attempt, feeds each output line to a fresh `Parser`, and asks that parser for the
-`Verdict` when the process has ended. `mozart logs` and `mozart run` feed the same lines to a fresh `Renderer`.
+A worker calls `Backend.command` before an attempt, feeds each output line to a fresh `Parser`, and asks that parser for
+the `Verdict` when the process has ended. `mozart logs` and `mozart run` feed the same lines to a fresh `Renderer`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ STDOUT, STDERR = "stdout", "stderr"
 #: A parser sees this many bytes of a longer line.
 LINE_CAP = 4 << 20
 
-#: Variables by which an agent tells its tools that they run inside it. An agent started with one of them in its environment
-#: refuses to start, joins the other's session, or sends its output elsewhere: the worker drops them.
+#: Variables by which an agent tells its tools that they run inside it. An agent started with one of them in its
+#: environment refuses to start, joins the other's session, or sends its output elsewhere: the worker drops them.
 DROPPED_ENVIRONMENT = frozenset(
     {
         "CLAUDECODE",
@@ -155,7 +155,7 @@ class Parser(Protocol):
     wants: frozenset[str]
 
     def feed(self, stream: str, line: bytes) -> Sequence[Event]:
-        """One line without its newline, cut to its first 4 MiB when longer. Called for every line: prefix test first."""
+        """One line without its newline, cut to LINE_CAP when longer. Called for every line: prefix test first."""
 
     def verdict(self, ending: Ending) -> Verdict: ...
 

@@ -1,9 +1,9 @@
 """Claude Code: `claude -p` with stream-json, the prompt on stdin.
 
-Command, parser, verdict and renderer in one place, because they share what is known of its events. Facts it rests on: an exit
-code of 0 proves nothing (SIGINT mid-answer exits 0), only a `result` event without an error flag does; API errors are results
-of subtype "success" with `is_error`; a subscription's limits come as `rate_limit_event`, an API key's as retries and then a
-synthetic assistant message.
+Command, parser, verdict and renderer in one place, because they share what is known of its events. Facts it rests on:
+an exit code of 0 proves nothing (SIGINT mid-answer exits 0), only a `result` event without an error flag does; API errors
+are results of subtype "success" with `is_error`; a subscription's limits come as `rate_limit_event`, an API key's as
+retries and then a synthetic assistant message.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ from backends.base import (
     Usage,
     Verdict,
 )
+from backends.failures import LIMITS, by_status, failure, limited
 from backends.records import count, decoded, items, last_line, number, parse, section, text
 from backends.rendering import Page, brief, clean
-from backends.resets import clamp, find_reset, zone_of
+from backends.resets import clamp, limit_said, limit_until, zone_of
 
 #: It refuses more on stdin.
 LARGEST_PROMPT = 10_000_000
@@ -59,9 +60,9 @@ class ClaudeBackend:
         if model := run.options.get("cli_model"):
             argv += ["--model", str(model)]
         if run.options.get("disable_mcp", True):
-            # Not `--setting-sources ""` as well: that would also drop CLAUDE.md, the login helper, proxies and permissions a
-            # user has set up, and an agent in Mozart would no longer be the one they know. Who wants that says so in
-            # cli_extra_args.
+            # Not `--setting-sources ""` as well: that would also drop CLAUDE.md, the login helper, proxies and
+            # permissions a user has set up, and an agent in Mozart would no longer be the one they know. Who wants that
+            # says so in cli_extra_args.
             argv.append("--strict-mcp-config")
         argv += _system_prompt(run)
         return Command(
@@ -236,10 +237,9 @@ class ClaudeParser:
 
     def _limit_of(self, facts: _Facts) -> Limited | None:
         kind = _kind(facts)
-        if kind not in _LIMITS:
+        if kind not in LIMITS:
             return None
-        reset = find_reset(facts.said, self._clock(), self._zone)
-        return Limited(facts.said[:2000], reset.at if reset else None, kind=_LIMITS[kind])
+        return limit_said(facts.said, LIMITS[kind], self._clock(), self._zone)
 
     # ---- the verdict ----
 
@@ -251,7 +251,7 @@ class ClaudeParser:
         if self._result is not None:
             return self._judge(self._result, ending)
         if self._limit is not None:
-            return endings.limited(self._limit)
+            return limited(self._limit)
         return endings.signalled(ending) or endings.crashed(ending) or self._judge_silence(ending)
 
     def _judge(self, result: dict[str, Any], ending: Ending) -> Verdict:
@@ -268,11 +268,10 @@ class ClaudeParser:
     def _failure(self, result: dict[str, Any]) -> Verdict:
         facts = _facts(result, self._error)
         kind = _kind(facts)
-        if kind in _LIMITS or (self._limit and kind == "other"):
-            limit = self._limit or self._limit_of(facts)
-            return endings.limited(limit or Limited(facts.said), _FAILURES[kind].message if kind in _FAILURES else "")
-        name, code, message, hint = _FAILURES[kind]
-        return Verdict(name, code, message, hint, facts.said[:2000] or facts.terminal or facts.subtype)
+        if self._limit and kind in (*LIMITS, "other"):
+            return limited(self._limit)
+        hint = "run `claude /login`, or set ANTHROPIC_API_KEY where the daemon runs" if kind == "auth" else ""
+        return failure(kind, facts.said or facts.terminal or facts.subtype, self._limit_of(facts), hint)
 
     def _judge_silence(self, ending: Ending) -> Verdict:
         """No result: text mode never has one; otherwise it died early, or what it said was cut off."""
@@ -352,7 +351,7 @@ def _limit_of_event(item: dict[str, Any], now: float) -> Limited | None:
         return None
     at, kind = number(info.get("resetsAt")), text(info.get("rateLimitType"))
     evidence = f"rate_limit_event: {kind or 'requests'} rejected"
-    return Limited(evidence, clamp(at, now).at if at else None, kind=kind or "requests")
+    return limit_until(evidence, kind or "requests", clamp(at, now) if at else None)
 
 
 _OVERAGE = frozenset({"allowed", "allowed_warning"})
@@ -381,37 +380,6 @@ def _facts(result: dict[str, Any], error: str) -> _Facts:
 _WORDS_OF_RESULT = ("subtype", "terminal_reason", "stop_reason")
 
 
-class _Failure(NamedTuple):
-    verdict: str
-    code: str
-    message: str
-    hint: str = ""
-
-
-_FAILURES = {
-    "auth": _Failure("auth", "E502", "the service refused the credentials", "run `claude /login`, or set ANTHROPIC_API_KEY"),
-    "bad_response": _Failure("failed", "E503", "the service sent something that is no answer", "is a proxy in between?"),
-    "billing": _Failure("rate_limited", "E104", "the credit balance is too low"),
-    "capped": _Failure("capped", "E509", "it reached its cap of turns or money", "raise the cap in backend.cli_extra_args"),
-    "dns": _Failure("failed", "E902", "the service's host name could not be resolved"),
-    "interrupted": _Failure("failed", "E004", "somebody interrupted it"),
-    "limit": _Failure("rate_limited", "E101", "too many requests"),
-    "long": _Failure("failed", "E507", "the prompt is too long for the model", "split the sheet"),
-    "model": _Failure("failed", "E506", "the model does not exist or is not allowed", "name another with backend.cli_model"),
-    "network": _Failure("failed", "E501", "the service could not be reached"),
-    "no_session": _Failure("failed", "E009", "the session to continue does not exist", "start anew"),
-    "other": _Failure("failed", "E009", "it ended with an error"),
-    "output": _Failure("capped", "E509", "its answer is longer than its output cap", "raise CLAUDE_CODE_MAX_OUTPUT_TOKENS"),
-    "overloaded": _Failure("overloaded", "E103", "the service is overloaded"),
-    "quota": _Failure("rate_limited", "E104", "a usage limit is reached"),
-    "refused": _Failure("refused", "E508", "the model refused the request", "say it in other words"),
-    "schema": _Failure("failed", "E503", "it never gave an answer of the schema asked for"),
-    "timeout": _Failure("failed", "E504", "the service did not answer in time"),
-    "tls": _Failure("failed", "E903", "a TLS connection to the service could not be made"),
-}  # fmt: skip
-#: Kinds that hold the scope, and what the hold is called when the vendor gives no word.
-_LIMITS = {"billing": "billing", "limit": "requests", "overloaded": "overloaded", "quota": "quota"}
-
 _SUBTYPES = {
     "error_max_turns": "capped",
     "error_max_budget_usd": "capped",
@@ -424,20 +392,18 @@ _TERMINALS = {
     "aborted_tools": "interrupted",
 }
 _ERRORS = {
-    "authentication_failed": "auth", "oauth_org_not_allowed": "auth", "billing_error": "billing", "model_not_found": "model",
-    "max_output_tokens": "output", "overloaded": "overloaded",
-}  # fmt: skip
-_STATUSES = {
-    401: "auth", 403: "auth", 402: "billing", 404: "model", 408: "timeout", 413: "long", 429: "limit", 500: "overloaded",
-    502: "overloaded", 503: "overloaded", 504: "timeout", 529: "overloaded",
+    "authentication_failed": "auth", "oauth_org_not_allowed": "auth", "billing_error": "billing",
+    "model_not_found": "model", "max_output_tokens": "output", "overloaded": "overloaded",
 }  # fmt: skip
 #: How its own messages begin. Looked at in error records only, and only from their first letter on.
 _SAYINGS = tuple(
     (re.compile(pattern, re.IGNORECASE), kind)
     for pattern, kind in (
-        (r"You['’]ve (?:hit|reached) your .{0,40}limit|Claude (?:AI )?usage limit reached|.{0,40}\blimit reached\b.{0,20}\bresets\b", "quota"),
+        (r"You['’]ve (?:hit|reached) your .{0,40}limit", "quota"),
+        (r"Claude (?:AI )?usage limit reached|.{0,40}\blimit reached\b.{0,20}\bresets\b", "quota"),
         (r"Credit balance is too low", "billing"),
-        (r"Invalid API key|Not logged in|Failed to authenticate|Your \w+ belongs to a disabled organization|.{0,80}\brun /login", "auth"),
+        (r"Invalid API key|Not logged in|Failed to authenticate|.{0,80}\brun /login", "auth"),
+        (r"Your \w+ belongs to a disabled organization", "auth"),
         (r"There's an issue with the selected model", "model"),
         (r"Prompt is too long", "long"),
         (r"Error: (?:Reached max turns|Exceeded USD budget)|Reached maximum (?:number of turns|budget)", "capped"),
@@ -447,12 +413,12 @@ _SAYINGS = tuple(
         (r"API Error: (?:Request rejected \(429\)|Server is temporarily limiting requests)", "limit"),
         (r"API Error: .{0,80}(?:\bcertificate|\bSSL\b|\bTLS\b|CERT_)", "tls"),
         (r"API Error: Unable to connect to API \((?:FailedToOpenSocket|ENOTFOUND|EAI_AGAIN)", "dns"),
-        (r"API Error: (?:Unable to connect|Connection error)", "network"),
+        (r"API Error: (?:Unable to connect|Connection error)", "unreachable"),
         (r"(?:API Error: )?Request timed out", "timeout"),
         (r"API Error: API returned an empty or malformed response", "bad_response"),
         (r"API Error: 529|API Error: .{0,40}overloaded", "overloaded"),
     )
-)  # fmt: skip
+)
 
 
 def _kind(facts: _Facts) -> str:
@@ -466,7 +432,7 @@ def _kind(facts: _Facts) -> str:
     if facts.error == "rate_limit" and begins != "quota":
         return "limit"
     status = facts.status or _status_in(facts.said)
-    return begins or _STATUSES.get(status or 0, "overloaded" if status and 500 <= status < 600 else "other")
+    return begins or by_status(status)
 
 
 def _status_in(said: str) -> int | None:
@@ -475,25 +441,22 @@ def _status_in(said: str) -> int | None:
 
 
 _COMPLAINTS = tuple(
-    (re.compile(pattern, re.IGNORECASE), code, hint)
-    for pattern, code, hint in (
-        (r"No conversation found with session ID", "E009", "it starts anew next time"),
-        (r"Session ID .* is already in use", "E009", ""),
-        (r"\bMCP config", "E305", "check the MCP configuration in backend.cli_extra_args"),
-        (r"requires --verbose|--output-format|--input-format|parsing streaming input", "E306", "check backend.cli_extra_args"),
-        (r"^error: |^Error: .*(?:option|argument|must be|Invalid)|cannot be used with|root/sudo", "E301", "check backend.cli_extra_args"),
-        (r"Input must be provided", "E301", "the prompt is empty"),
+    (re.compile(pattern, re.IGNORECASE), kind)
+    for pattern, kind in (
+        (r"No conversation found with session ID|Session ID .* is already in use", "no_session"),
+        (r"\bMCP config", "mcp"),
+        (r"requires --|only works with --|Error parsing streaming input", "mode"),
+        (r"^error: |^Error: .*(?:option|argument|must be|Invalid)|\bcannot be used with\b", "configuration"),
+        (r"^Error: Input must be provided", "configuration"),
     )
-)  # fmt: skip
+)
 
 
 def _usage_error(ending: Ending) -> Verdict:
     """It would not even start: one line on stderr."""
     line = last_line(ending.stderr_tail)
-    for pattern, code, hint in _COMPLAINTS:
-        if pattern.search(line):
-            return Verdict("failed", code, "it refused to start", hint, line)
-    return endings.conventional(ending, "claude") or endings.failed(ending)
+    kind = next((kind for pattern, kind in _COMPLAINTS if pattern.search(line)), "")
+    return failure(kind, line) if kind else endings.conventional(ending, "claude") or endings.failed(ending)
 
 
 # ---- for people -----------------------------------------------------------------------------------------------------

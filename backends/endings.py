@@ -1,7 +1,7 @@
 """What a process's ending means, as far as any program's does: why it was stopped, its signal, its exit code.
 
-Pure. Each function answers None when it has nothing to say, and the backend goes on to what it alone knows. The order is
-that of every verdict here: our own stop, then structured events, then this, then text on stderr.
+Pure. Each function answers None when it has nothing to say, and the backend goes on to what it alone knows. The order
+is that of every verdict here: our own stop, then structured events, then this, then text on stderr.
 """
 
 from __future__ import annotations
@@ -10,22 +10,23 @@ import re
 from signal import Signals
 
 from backends.base import Ending, Limited, Verdict
+from backends.failures import limited
 from backends.records import last_line
 
 _STOPPED = {
-    "timeout": ("timeout", "E001", "it did not end within its time limit", "raise backend.timeout_seconds or give it less to do"),
-    "stalled": ("stalled", "E006", "it printed nothing for too long", "raise stale_detection.idle_timeout_seconds if it thinks long"),
+    "timeout": ("timeout", "E001", "it did not end within its time limit", "raise backend.timeout_seconds or split it"),
+    "stalled": ("stalled", "E006", "it printed nothing for too long", "raise stale_detection.idle_timeout_seconds"),
     "no_output": ("stalled", "E006", "it never printed anything", "run the command by hand and see what it waits for"),
-    "post_result": ("stalled", "E007", "its result was there but the process would not exit", "something it started keeps it alive"),
+    "post_result": ("stalled", "E007", "its result was there but it would not exit", "something it started keeps it"),
     "cancelled": ("cancelled", "E004", "it was cancelled", ""),
-}  # fmt: skip
+}
 
 _CRASHES = frozenset(
-    {Signals.SIGSEGV, Signals.SIGBUS, Signals.SIGABRT, Signals.SIGFPE, Signals.SIGILL, Signals.SIGTRAP, Signals.SIGSYS}
+    {Signals.SIGABRT, Signals.SIGBUS, Signals.SIGFPE, Signals.SIGILL, Signals.SIGSEGV, Signals.SIGSYS, Signals.SIGTRAP}
 )
 _MEMORY = re.compile(
-    r"(?i)heap out of memory|out of memory: killed|memory cgroup out of memory|oom[-_ ]?kill|^MemoryError\b|std::bad_alloc"
-    r"|fatal error: out of memory|memory allocation of \d+ bytes failed|\bcannot allocate memory",
+    r"(?i)heap out of memory|out of memory: killed|memory cgroup out of memory|oom[-_ ]?kill|^MemoryError\b"
+    r"|std::bad_alloc|fatal error: out of memory|memory allocation of \d+ bytes failed|\bcannot allocate memory",
     re.MULTILINE,
 )
 _NOT_FOUND = re.compile(r"(?i)not found|no such file or directory|cannot find|not recognized")
@@ -40,15 +41,6 @@ def stopped(ending: Ending, limit: Limited | None = None, last_seen: str = "") -
         return limited(limit or Limited("the agent reported a limit"))
     name, code, message, hint = _STOPPED[ending.stopped_by]
     return Verdict(name, code, message, hint, evidence=last_seen or last_line(ending.stderr_tail))
-
-
-def limited(limit: Limited, message: str = "", code: str = "") -> Verdict:
-    """A verdict for a limit: overloaded, a quota with its reset time, or too many requests."""
-    if limit.kind == "overloaded":
-        return Verdict("overloaded", code or "E103", message or "the service is overloaded", "", limit.evidence, limit)
-    quota = limit.kind not in ("requests", "tokens")
-    words = "a quota or usage limit is reached" if quota else "too many requests"
-    return Verdict("rate_limited", code or ("E104" if quota else "E101"), message or words, "", limit.evidence, limit)
 
 
 def signalled(ending: Ending) -> Verdict | None:

@@ -1,7 +1,7 @@
 """What the renderers share: keeping track of whether the cursor stands at the beginning of a line, and cleaning text.
 
-An agent's text goes to a terminal: control characters other than newline and tab are dropped, so that no output of a model
-can move the cursor, ring or retitle the window.
+An agent's text goes to a terminal: control characters other than newline and tab are dropped, so that no output of a
+model can move the cursor, ring or retitle the window.
 """
 
 from __future__ import annotations

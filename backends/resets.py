@@ -1,9 +1,9 @@
 """When a limit resets, read from what an agent or a server says about it.
 
 Pure: `now` and the zone are arguments. Understands durations ("in 2 hours", "3h22m10s"), times of day ("3pm", "15:00
-(Europe/Berlin)"), days ("tomorrow at 9am", "Nov 23rd, 2026 1:35 AM"), ISO and HTTP dates, Unix seconds and milliseconds, and
-`retry-after`. A time is only looked for after a word that announces one, so that dates in other sentences mean nothing.
-What is found is clamped to between 5 seconds and 8 days, and the clamping is said.
+(Europe/Berlin)"), days ("tomorrow at 9am", "Nov 23rd, 2026 1:35 AM"), ISO and HTTP dates, Unix seconds and
+milliseconds, and `retry-after`. A time is only looked for after a word that announces one, so that dates in other
+sentences mean nothing. What is found is clamped to between 5 seconds and 8 days, and the clamping is said.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from email.utils import parsedate_to_datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from backends.base import Limited
 
 #: Seconds. A hold is never shorter or longer than these.
 SHORTEST, LONGEST = 5.0, 8 * 86400.0
@@ -50,6 +52,16 @@ def find_reset(said: str, now: float, zone: tzinfo | None = None) -> Reset | Non
     return None
 
 
+def limit_said(said: str, kind: str, now: float, zone: tzinfo | None = None, around: str = "") -> Limited:
+    """A limit as a text tells it; the reset may stand elsewhere in what is `around` it."""
+    return limit_until(said, kind, find_reset(said, now, zone) or find_reset(around, now, zone))
+
+
+def limit_until(evidence: str, kind: str, reset: Reset | None) -> Limited:
+    note = f" ({reset.note})" if reset and reset.note else ""
+    return Limited(evidence[:2000] + note, reset.at if reset else None, kind=kind)
+
+
 def from_header(value: str, now: float) -> Reset | None:
     """The value of a `retry-after` header: seconds or an HTTP date."""
     value = value.strip()
@@ -62,9 +74,13 @@ def from_header(value: str, now: float) -> Reset | None:
 # ---- the words before a time ----------------------------------------------------------------------------------------
 
 _CUE = re.compile(
-    r"""(?ix) \b(?: resets?(?:_|\s|-)?(?:at|in|after|time|on|by)?(?:_seconds|_ms)? | resetting | renews? | refresh(?:es)?
-      | available(?:\sagain)? | try\s(?:\w+\s)?again | retry(?:ing)?(?:[-_\s]?(?:after|in|delay))?(?:_seconds|_ms)? | wait | come\sback
-      | until ) (?=\b|_|[:=]) | limit\sreached(?=\|) """
+    r"""(?ix)
+    \b(?: resets?(?:_|\s|-)?(?:at|in|after|time|on|by)?(?:_seconds|_ms)? | resetting | renews? | refresh(?:es)?
+       | retry(?:ing)?(?:[-_\s]?(?:after|in|delay))?(?:_seconds|_ms)? | try\s(?:\w+\s)?again
+       | available(?:\sagain)? | come\sback | wait | until
+      ) (?=\b|_|[:=])
+    | limit\sreached(?=\|)
+    """
 )
 _FILLER = r"""["'\s:=·,|(]*(?:(?:at|on|in|after|for|by|until|about|approximately|~)\s+)*"""
 _Reader = Callable[[str, str, float, tzinfo | None], float | None]
@@ -106,8 +122,9 @@ def _read_http_date(tail: str, cue: str, now: float, zone: tzinfo | None) -> flo
 
 # ---- durations ------------------------------------------------------------------------------------------------------
 
-_UNITS = {"ms": 0.001, "mi": 60, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_SPAN = r"(\d+(?:\.\d+)?|an?|half\san|one|two|three)\s*(milliseconds?|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d|weeks?|w)(?![a-z])"
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_UNIT = r"(milliseconds?|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d|weeks?|w)(?![a-z])"
+_SPAN = rf"(\d+(?:\.\d+)?|an?|half\san|one|two|three)\s*{_UNIT}"
 _SPANS = re.compile(_FILLER + rf"(?:another\s+)?({_SPAN}(?:[\s,]*(?:and\s+)?{_SPAN})*)", re.IGNORECASE)
 _WORDS = {"a": 1.0, "an": 1.0, "half an": 0.5, "one": 1.0, "two": 2.0, "three": 3.0}
 _BARE = re.compile(r"""["'\s:=]*(\d{1,9}(?:\.\d+)?)["']?(?![\d:/%.-]|\s*[a-z])""", re.IGNORECASE)
@@ -244,9 +261,9 @@ def _exists(year: int, month: int, number: int) -> bool:
 # ---- zones ----------------------------------------------------------------------------------------------------------
 
 _ABBREVIATED = {
-    "UTC": 0, "GMT": 0, "Z": 0, "WET": 0, "WEST": 1, "BST": 1, "CET": 1, "CEST": 2, "EET": 2, "EEST": 3, "MSK": 3, "IST": 5.5,
-    "SGT": 8, "HKT": 8, "JST": 9, "KST": 9, "AEST": 10, "AEDT": 11, "NZST": 12, "NZDT": 13, "EST": -5, "EDT": -4, "CST": -6,
-    "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7,
+    "UTC": 0, "GMT": 0, "Z": 0, "WET": 0, "WEST": 1, "BST": 1, "CET": 1, "CEST": 2, "EET": 2, "EEST": 3, "MSK": 3,
+    "IST": 5.5, "SGT": 8, "HKT": 8, "JST": 9, "KST": 9, "AEST": 10, "AEDT": 11, "NZST": 12, "NZDT": 13, "EST": -5,
+    "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7,
 }  # fmt: skip
 _GENERIC = {"ET": "America/New_York", "CT": "America/Chicago", "MT": "America/Denver", "PT": "America/Los_Angeles"}
 

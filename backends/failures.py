@@ -1,0 +1,85 @@
+"""The ways an agent's attempt can fail, each with its verdict, its code, a sentence and what to do about it.
+
+Backends recognise a kind (by an event, a status, how a message begins) and get the verdict here, so that the same failure
+of two agents has the same code. Also the statuses of HTTP, which mean the same to all of them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from backends.base import Limited, Verdict
+
+
+class Failure(NamedTuple):
+    verdict: str
+    code: str
+    message: str
+    hint: str = ""
+
+
+FAILURES = {
+    "auth": Failure(
+        "auth", "E502", "the service refused the credentials", "log in, or set the key where the daemon runs"
+    ),
+    "bad_response": Failure("failed", "E503", "the service's answer makes no sense", "is a proxy in between?"),
+    "billing": Failure("rate_limited", "E104", "the credit is used up", "add credit or change the plan"),
+    "capped": Failure("capped", "E509", "it reached its cap of turns or money", "raise the cap, or split the sheet"),
+    "configuration": Failure("failed", "E301", "it refused to start", "check backend.cli_extra_args"),
+    "dns": Failure("failed", "E902", "a host name could not be resolved"),
+    "interrupted": Failure("failed", "E004", "somebody interrupted it"),
+    "limit": Failure("rate_limited", "E101", "too many requests"),
+    "long": Failure("failed", "E507", "the prompt is too long for the model", "split the sheet"),
+    "loop": Failure("failed", "E503", "the model went round in circles"),
+    "mcp": Failure("failed", "E305", "an MCP server or its configuration failed", "check it, or set disable_mcp"),
+    "mode": Failure("failed", "E306", "its modes do not go together", "check backend.cli_extra_args"),
+    "model": Failure("failed", "E506", "the model does not exist or is not allowed", "set backend.cli_model"),
+    "network": Failure("failed", "E901", "the network failed"),
+    "network_timeout": Failure("failed", "E904", "the network did not answer in time"),
+    "no_session": Failure("failed", "E009", "the session to continue does not exist", "it starts anew"),
+    "other": Failure("failed", "E009", "it ended with an error"),
+    "output": Failure("capped", "E509", "its answer is longer than its cap", "raise the cap, or ask for less"),
+    "overloaded": Failure("overloaded", "E103", "the service is overloaded"),
+    "path": Failure("failed", "E303", "a path it needs does not exist"),
+    "permission": Failure("failed", "E009", "it was not permitted to do what it wanted", "set skip_permissions"),
+    "quota": Failure("rate_limited", "E104", "a quota or usage limit is reached"),
+    "refused": Failure("refused", "E508", "the model refused the request", "say it in other words"),
+    "schema": Failure("failed", "E503", "it never gave an answer of the schema asked for"),
+    "timeout": Failure("failed", "E504", "the service did not answer in time"),
+    "tls": Failure("failed", "E903", "a TLS connection could not be made"),
+    "unreachable": Failure("failed", "E501", "the service could not be reached"),
+}
+
+#: Kinds that hold the scope, and what the hold is called when the vendor gives no word of its own.
+LIMITS = {"billing": "billing", "limit": "requests", "overloaded": "overloaded", "quota": "quota"}
+
+_STATUSES = {
+    401: "auth",
+    402: "billing",
+    403: "auth",
+    404: "model",
+    408: "timeout",
+    413: "long",
+    429: "limit",
+    504: "timeout",
+}
+
+
+def by_status(status: int | None) -> str:
+    """The kind of an HTTP status, or `other`. The 5xx that are no timeouts mean a service that cannot cope just now."""
+    if status is None:
+        return "other"
+    return _STATUSES.get(status) or ("overloaded" if 500 <= status < 600 else "other")
+
+
+def failure(kind: str, evidence: str = "", limit: Limited | None = None, hint: str = "") -> Verdict:
+    known = FAILURES[kind]
+    if kind in LIMITS and limit is None:
+        limit = Limited(evidence[:2000], kind=LIMITS[kind])
+    return Verdict(known.verdict, known.code, known.message, hint or known.hint, evidence[:2000], limit)
+
+
+def limited(limit: Limited) -> Verdict:
+    """The verdict of a limit that was seen in the stream."""
+    named = {name: kind for kind, name in LIMITS.items()}
+    return failure(named.get(limit.kind, "quota"), limit.evidence, limit)
