@@ -11,7 +11,8 @@ import sys
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-SCRIPTS = os.path.dirname(os.path.abspath(sys.executable))
+#: Where `mozart` and `mozartd` are: beside this interpreter, as pip puts them, or where the tests have them.
+SCRIPTS = os.environ.get("MOZART_DEMO_SCRIPTS") or os.path.dirname(os.path.abspath(sys.executable))
 
 
 def main() -> int:

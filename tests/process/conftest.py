@@ -48,6 +48,17 @@ def check_end(daemon: Daemon) -> None:
 
 
 @pytest.fixture
+def cold(home: Path) -> Iterator[Daemon]:
+    """A daemon that nobody has started; `mozart run` may. Stopped and checked when the test is over."""
+    daemon = Daemon(home)
+    yield daemon
+    daemon.mozartd("stop", "--force")
+    left = daemon.leftovers()
+    daemon.remove()
+    assert not left
+
+
+@pytest.fixture
 def daemon(start_daemon: Callable[..., Daemon]) -> Daemon:
     """A daemon with two workers."""
     return start_daemon()

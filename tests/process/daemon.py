@@ -163,11 +163,17 @@ class Daemon:
         result: dict[str, Any] = self.request("status", job=job)
         return result
 
-    def mozart(self, *args: str | Path, timeout: float = PATIENCE, **more: Any) -> subprocess.CompletedProcess[str]:
+    def mozart(self, *args: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
         """Run `mozart ARGS` to its end."""
-        options: dict[str, Any] = {"cwd": self.home, "stdin": subprocess.DEVNULL, "timeout": timeout, **more}
+        return self.call("mozart", *args, **more)
+
+    def mozartd(self, *args: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
+        return self.call("mozartd", *args, **more)
+
+    def call(self, program: str, *args: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
+        options: dict[str, Any] = {"cwd": self.home, "stdin": subprocess.DEVNULL, "timeout": PATIENCE, **more}
         options["env"] = {**self.environment, **more.get("env", {})}
-        return subprocess.run([self.scripts / "mozart", *args], text=True, capture_output=True, **options)
+        return subprocess.run([self.scripts / program, *args], text=True, capture_output=True, **options)
 
     def popen(self, *args: str | Path, **more: Any) -> subprocess.Popen[bytes]:
         """Start `mozart ARGS`; ended with the daemon when the test does not end it."""
