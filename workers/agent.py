@@ -1,0 +1,153 @@
+"""The agent's process: started, listened to, timed, stopped when it must be, swept up after.
+
+Says how it ended, never what that means. Called by `attempt`, with everything it needs as arguments.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+from backends.base import STDERR, STDOUT, Command, Event, Limited, Result
+from workers import stop
+from workers.capture import Capture
+from workers.clocks import Clocks
+from workers.halt import CANCELLED, Halt
+from workers.spawn import Child, Children, spawn
+from workers.spool import open_spool
+from workers.stop import Traces
+
+LIMITED, UNWRITABLE = "limited", "unwritable"
+
+
+@dataclass(slots=True)
+class Ran:
+    """An agent's life, as seen from outside."""
+
+    pid: int
+    started_at: float
+    exit_code: int | None = None
+    signal: int | None = None
+    stopped_by: str | None = None
+    """As in `backends.base.Ending`."""
+    survivors: int = 0
+
+
+class Vigil:
+    """Why to stop the agent: a clock, a limit in its output, a log that cannot be written, a halt. The first wins."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, halt: Halt) -> None:
+        self.reason: str | None = None
+        self.over: asyncio.Future[None] = loop.create_future()
+        self._loop, self._halt = loop, halt
+        self._clocks: Clocks | None = None
+        self._last_output: Callable[[], float | None] = lambda: None
+        self._timer: asyncio.TimerHandle | None = None
+        halt.requested.add_done_callback(self._on_halt)
+
+    def begin(self, clocks: Clocks, last_output: Callable[[], float | None]) -> None:
+        """The agent runs from now on."""
+        self._clocks, self._last_output = clocks, last_output
+        self._arm()
+
+    def see(self, event: Event) -> None:
+        """An event from the agent's output."""
+        if isinstance(event, Limited):
+            self.stop(LIMITED)
+        elif isinstance(event, Result) and self._clocks is not None and self._clocks.result_at is None:
+            self._clocks.result_at = self._loop.time()
+            self._arm()
+
+    def stop(self, reason: str) -> None:
+        if not self.over.done():
+            self.reason = reason
+            self.over.set_result(None)
+
+    def close(self) -> None:
+        self._halt.requested.remove_done_callback(self._on_halt)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _on_halt(self, _: asyncio.Future[None]) -> None:
+        # To a backend both kinds are the same: we wanted it to end. `attempt` knows which it was.
+        self.stop(CANCELLED)
+
+    def _arm(self) -> None:
+        assert self._clocks is not None
+        if self._timer is not None:
+            self._timer.cancel()
+        due, meaning = self._clocks.next(self._last_output())
+        if due <= self._loop.time():
+            self.stop(meaning)
+        else:
+            self._timer = self._loop.call_at(due, self._arm)
+
+
+async def run_agent(
+    command: Command,
+    clocks: Clocks,
+    capture: Capture,
+    vigil: Vigil,
+    *,
+    children: Children,
+    traces: Traces,
+    running: Collection[Traces],
+    directory: str,
+    environment: Mapping[str, str],
+    spool: str,
+    on_start: Callable[[Ran], None],
+) -> Ran:
+    """From spawn to the last swept descendant and the last byte it wrote. Raises MozartError when it cannot start."""
+    child = _start(command, capture, children, spool, directory, {**environment, **command.environment})
+    traces.sessions.add(child.pid)
+    ran = Ran(child.pid, time.time())
+    on_start(ran)
+    vigil.begin(clocks, lambda: capture.last_output if capture.bytes else None)
+    try:
+        await asyncio.wait((child.ended, vigil.over), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        vigil.close()
+        if not child.ended.done():
+            ran.stopped_by = vigil.reason
+            await stop.stop(child, command.stop, traces)
+        ran.survivors = await stop.sweep(children, traces, running)
+        # Whoever still holds the pipe is dead or a survivor: nobody waits for its end.
+        capture.drain()
+    ran.exit_code, ran.signal = child.exit_code, child.signal
+    return ran
+
+
+def _start(
+    command: Command, capture: Capture, children: Children, spool: str, directory: str, environment: Mapping[str, str]
+) -> Child:
+    err_reading, err_writing = os.pipe()
+    out_reading, out_writing = (-1, open_spool(spool)) if command.spool else os.pipe()
+    try:
+        child = spawn(
+            children,
+            command.argv,
+            directory=directory,
+            environment=environment,
+            stdin=command.stdin,
+            stdout=out_writing,
+            stderr=err_writing,
+        )
+    except BaseException:
+        for descriptor in (err_reading, out_reading):
+            if descriptor >= 0:
+                os.close(descriptor)
+        if command.spool:
+            os.unlink(spool)
+        raise
+    finally:
+        os.close(out_writing)
+        os.close(err_writing)
+    capture.attach(STDERR, err_reading)
+    if command.spool:
+        capture.attach_spool(STDOUT, spool)
+    else:
+        capture.attach(STDOUT, out_reading)
+    return child

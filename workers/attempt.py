@@ -1,0 +1,318 @@
+"""One attempt from assignment to report: prepare, ask whether to skip, run the agent, validate, collect, report.
+
+Reports facts and the backend's verdict; what follows from them (retry, hold, give up) is the coordinator's. Every
+exception becomes a report: an attempt that began ends with `finished`, whatever happens. Called by `main`, one task per
+attempt.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import logging
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import backends
+from backends.base import Backend, Command, Ending, Event, Limited, Parser, Run, Session, Verdict
+from ipc.errors import MozartError
+from ipc.messages import Assign, Finished, Noted, Running, Started
+from ipc.score.prompt import assemble
+from ipc.score.rules import applicable, fill
+from ipc.score.template import TemplateProblem, render
+from ipc.score.variables import merge
+from workers import validate, workspace
+from workers.agent import UNWRITABLE, Ran, Vigil, run_agent
+from workers.capture import Capture
+from workers.clocks import Clocks
+from workers.commands import Shell
+from workers.environment import Lookup, agent_environment
+from workers.halt import Halt
+from workers.mask import Mask, secret_values
+from workers.report import Facts, finished, judge
+from workers.spawn import Children
+from workers.stop import Traces
+from workers.validate import Ground
+
+log = logging.getLogger("mozart.worker")
+
+#: Characters of stdout and stderr that a backend may judge by.
+ENDING_TAIL = 16 * 1024
+
+Send = Callable[[Any], None]
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """What a worker lends to each of its attempts."""
+
+    children: Children
+    running: dict[str, Traces]
+    """Attempt → its traces, of all that run in this worker."""
+    send: Send
+    environment: Mapping[str, str]
+    """What agents inherit from the daemon."""
+    lookup: Lookup
+    """The daemon's value of a `${NAME}`."""
+    state: str
+    mask: Callable[[Iterable[str]], Mask]
+    """What to mask beside the known formats: these values."""
+
+
+class Attempt:
+    """An assignment being worked on: what can be asked of it from outside while it runs."""
+
+    def __init__(self, assignment: Assign, around: Surroundings) -> None:
+        self.assignment = assignment
+        self.id = assignment["attempt"]
+        self.facts = Facts(self.id)
+        self.halt = Halt(around.children.loop)
+        self.traces = Traces(around.state, self.id)
+        self.capture: Capture | None = None
+        self.watched = assignment["watched"]
+        self._around = around
+
+    def __repr__(self) -> str:
+        return f"<Attempt {self.id} agent {self.facts.agent_pid or 'not started'} {self.halt!r}>"
+
+    def watch(self, on: bool) -> None:
+        self.watched = on
+        if self.capture is not None:
+            self.capture.watched = on
+
+    def running(self) -> Running:
+        capture = self.capture
+        grown = (capture.bytes, capture.lines) if capture else (0, 0)
+        return {"attempt": self.id, "agent_pid": self.facts.agent_pid, "bytes": grown[0], "lines": grown[1]}
+
+    async def run(self) -> Finished:
+        """Never raises."""
+        self._around.running[self.id] = self.traces
+        try:
+            await self._run()
+        except MozartError as error:
+            self.facts.verdict = _cannot(error)
+        except Exception as error:  # the edge: an attempt's bug must not take the worker's other attempts along
+            log.exception("attempt %s broke", self.id)
+            sentence = f"{type(error).__name__}: {error}"
+            self.facts.verdict = Verdict("failed", "E999", sentence, "this is a bug in Mozart")
+        finally:
+            del self._around.running[self.id]
+        if self.halt.verdict and self.facts.verdict.name != "skipped":
+            self.facts.verdict = _halted(self.halt)
+        return finished(self.facts, time.time())
+
+    async def _run(self) -> None:
+        if self.halt.verdict:
+            return
+        assignment = self.assignment
+        workspace.prepare(assignment["workspace"])
+        directory = assignment["backend"].get("working_directory") or assignment["score_dir"]
+        workspace.require_directory(directory)
+        environment = agent_environment(self._around.environment, assignment, self._around.lookup, self._around.state)
+        variables = merge(assignment["variables"], assignment["prompt"].get("variables") or {})
+        shell = Shell(self._around.children, self.traces, self._around.running.values(), environment, self.halt)
+        if assignment["skip_command"] and await self._is_skipped(assignment["skip_command"], variables, shell):
+            return
+        rules = applicable(assignment["validations"], variables)
+        self.facts.applicable = len(rules)
+        ground = Ground(assignment["workspace"], variables, shell)
+        validate.remember(rules, ground)
+        run = self._describe(directory, environment, self._write_prompt())
+        if self.halt.verdict or not await self._run_agent(run):
+            return
+        ran = await validate.run_rules(rules, ground)
+        if not self.halt.verdict:
+            self.facts.validations = ran
+            self.facts.verdict = judge(self.facts.verdict, ran)
+            self._collect(variables)
+
+    async def _is_skipped(self, skip: Mapping[str, Any], variables: Mapping[str, Any], shell: Shell) -> bool:
+        """Exit 0 skips. What is not an answer (a time-out, no such program) lets the sheet run, and is told."""
+        command = fill(skip["command"], variables, quote=True)
+        ended = await shell.run(("/bin/sh", "-c", command), self.assignment["workspace"], skip["timeout_seconds"])
+        if self.halt.verdict:
+            return False
+        if ended.timed_out:
+            self.facts.note = f"skip_when_command ran longer than {skip['timeout_seconds']:g} s, so the sheet ran"
+        elif ended.signal is not None or ended.exit_code in (126, 127):
+            self.facts.note = f"skip_when_command failed ({validate.how_it_ended(ended)}), so the sheet ran"
+        elif ended.exit_code == 0:
+            self.facts.verdict = Verdict("skipped", message=skip.get("description") or f"skip_when_command: {command}")
+        return self.facts.verdict.name == "skipped"
+
+    def _write_prompt(self) -> str:
+        """Assemble the prompt and keep it beside the log, exactly as the agent gets it."""
+        assignment = self.assignment
+        text = _prompt(assignment)
+        path = assignment["prompt_file"]
+        try:
+            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+            with open(path, "wb", opener=_private) as file:
+                file.write(text.encode("utf-8", "replace"))
+        except OSError as error:
+            raise _unwritable("keep the prompt in", path, error) from None
+        return text
+
+    def _describe(self, directory: str, environment: Mapping[str, str], prompt: str) -> Run:
+        assignment = self.assignment
+        return Run(
+            options=assignment["backend"],
+            prompt=prompt,
+            prompt_file=assignment["prompt_file"],
+            workspace=assignment["workspace"],
+            directory=directory,
+            environment=environment,
+            session_id=str(uuid.uuid4()),
+            resume=assignment["session_id"] if assignment["mode"] != "normal" else None,
+            system_prompt=_system_prompt(assignment["backend"]),
+            is_root=os.geteuid() == 0,
+        )
+
+    async def _run_agent(self, run: Run) -> bool:
+        """True when the agent ended by itself: what it left may be judged."""
+        around = self._around
+        backend = backends.load(str(run.options["type"]))
+        command, parser = _command(backend, run), backend.parser(run)
+        vigil = Vigil(around.children.loop, self.halt)
+        self.capture = capture = self._open_log(parser, vigil, {**run.environment, **command.environment})
+        try:
+            ran = await run_agent(
+                command, self._clocks(command), capture, vigil,
+                children=around.children, traces=self.traces, running=around.running.values(),
+                directory=run.directory, environment=run.environment, spool=self.assignment["log"] + ".spool",
+                on_start=self._on_start,
+            )  # fmt: skip
+            await capture.sync()
+        finally:
+            capture.close()
+            self.facts.bytes, self.facts.lines = capture.bytes, capture.lines
+            self.facts.tail = capture.tail(self._tail_bytes())
+        self._judge(ran, parser, capture)
+        return ran.stopped_by is None and capture.error is None and not self.halt.verdict
+
+    def _open_log(self, parser: Parser, vigil: Vigil, environment: Mapping[str, str]) -> Capture:
+        def on_event(event: Event) -> None:
+            self.facts.see(event)
+            vigil.see(event)
+            if isinstance(event, Limited | Session):
+                self._note(event)
+
+        mask = self._around.mask(secret_values(environment))
+        path = self.assignment["log"]
+        try:
+            capture = Capture(
+                self._around.children.loop,
+                path,
+                mask,
+                parser,
+                on_event,
+                self._grew,
+                on_error=lambda _: vigil.stop(UNWRITABLE),
+                tail_bytes=max(self._tail_bytes(), ENDING_TAIL),
+            )
+        except OSError as error:
+            raise _unwritable("write the log", path, error) from None
+        capture.watched = self.watched
+        return capture
+
+    def _tail_bytes(self) -> int:
+        return int(self.assignment["backend"]["max_output_capture_bytes"])
+
+    def _clocks(self, command: Command) -> Clocks:
+        assignment = self.assignment
+        now = self._around.children.loop.time()
+        return Clocks(now, assignment["timeout_seconds"], assignment["idle_seconds"], command.post_result_seconds)
+
+    def _judge(self, ran: Ran, parser: Parser, capture: Capture) -> None:
+        facts = self.facts
+        facts.exit_code, facts.signal, facts.survivors = ran.exit_code, ran.signal, ran.survivors
+        if capture.error is not None:
+            facts.verdict = _cannot(_unwritable("write the log", self.assignment["log"], capture.error))
+            return
+        ending = Ending(
+            exit_code=ran.exit_code,
+            signal=ran.signal,
+            stopped_by=ran.stopped_by,
+            stderr_tail=capture.stderr_tail,
+            stdout_tail=capture.tail(ENDING_TAIL),
+            now=time.time(),
+        )
+        facts.verdict = parser.verdict(ending)
+
+    def _collect(self, variables: Mapping[str, Any]) -> None:
+        """The files that later sheets want to see."""
+        capture, facts = self.assignment["capture"], self.facts
+        passed = all(each["passed"] for each in facts.validations) if facts.applicable else facts.verdict.name == "ok"
+        if capture and passed and capture.get("capture_files"):
+            try:
+                patterns = [render(pattern, variables) for pattern in capture["capture_files"]]
+            except TemplateProblem as problem:
+                facts.note = f"cannot collect cross_sheet.capture_files: {problem.message}"
+                return
+            facts.captured = workspace.collect(patterns, self.assignment["workspace"], capture["max_output_chars"])
+
+    def _on_start(self, ran: Ran) -> None:
+        self.facts.agent_pid, self.facts.started_at = ran.pid, ran.started_at
+        self._around.send(Started(type="started", attempt=self.id, agent_pid=ran.pid, at=ran.started_at))
+
+    def _note(self, event: Event) -> None:
+        self._around.send(Noted(type="noted", attempt=self.id, at=time.time(), event=_as_dict(event)))
+
+    def _grew(self, size: int) -> None:
+        self._around.send({"type": "grew", "attempt": self.id, "size": size})
+
+
+def _as_dict(event: Event) -> dict[str, Any]:
+    return {"kind": type(event).__name__.lower(), **dataclasses.asdict(event)}
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _system_prompt(options: Mapping[str, Any]) -> str | None:
+    path = options.get("system_prompt_file")
+    if not path:
+        return None
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise MozartError("E303", f"cannot read backend.system_prompt_file {path}: {reason}") from None
+
+
+def _prompt(assignment: Assign) -> str:
+    try:
+        return assemble(
+            assignment["prompt"], assignment["variables"], assignment["validations"], assignment["mode"],
+            assignment["last"], assignment["lessons"], assignment["score_dir"],
+        )  # fmt: skip
+    except TemplateProblem as problem:
+        code = "E302" if problem.undefined else "E304"
+        raise MozartError(code, f"cannot make the prompt: {problem.message}", problem.hint) from None
+
+
+def _command(backend: Backend, run: Run) -> Command:
+    try:
+        return backend.command(run)
+    except ValueError as error:
+        raise MozartError("E301", str(error)) from None
+
+
+def _unwritable(what: str, path: str, error: OSError) -> MozartError:
+    hint = "make room on that disk" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "see who may write there"
+    return MozartError("E403", f"cannot {what} {path}: {error.strerror}", hint)
+
+
+def _cannot(error: MozartError) -> Verdict:
+    return Verdict("missing" if error.code == "E505" else "failed", error.code, error.message, error.hint)
+
+
+def _halted(halt: Halt) -> Verdict:
+    return Verdict(halt.verdict, "E004", halt.reason)

@@ -1,0 +1,94 @@
+"""One command of the score's author beside the agent: a validation, a `skip_when_command`.
+
+In a session of its own, with a time limit and the end of its output kept; whatever it leaves running is swept. Called
+by `attempt` and `validate`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from workers import stop
+from workers.halt import Halt
+from workers.spawn import Children, spawn
+from workers.stop import Traces
+
+#: Bytes of output kept, from its end.
+TAIL_BYTES = 16 * 1024
+_STOP = ((signal.SIGTERM, 2.0),)
+
+
+class Ended(NamedTuple):
+    exit_code: int | None
+    signal: int | None
+    timed_out: bool
+    tail: str
+    """The last of stdout and stderr together."""
+
+
+@dataclass(slots=True)
+class Shell:
+    """Where and as whom the commands of one attempt run."""
+
+    children: Children
+    traces: Traces
+    running: Collection[Traces]
+    environment: Mapping[str, str]
+    halt: Halt
+
+    async def run(self, argv: Sequence[str], directory: str, timeout: float) -> Ended:
+        """Raises MozartError when it cannot be started. Stopped at the time limit, or when the attempt is."""
+        tail = Tail(self.children.loop)
+        try:
+            child = spawn(
+                self.children, argv, directory=directory, environment=self.environment, stdin=None,
+                stdout=tail.writing, stderr=tail.writing,
+            )  # fmt: skip
+        except BaseException:
+            tail.close()
+            raise
+        finally:
+            os.close(tail.writing)
+        self.traces.sessions.add(child.pid)
+        await asyncio.wait([child.ended, self.halt.requested], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        timed_out = not child.ended.done() and not self.halt.requested.done()
+        if not child.ended.done():
+            await stop.stop(child, _STOP, self.traces)
+        await stop.sweep(self.children, self.traces, self.running)
+        return Ended(child.exit_code, child.signal, timed_out, tail.close())
+
+
+class Tail:
+    """The read end of a pipe, of which the last bytes are kept."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._reading, self.writing = os.pipe()
+        os.set_blocking(self._reading, False)
+        self._kept = bytearray()
+        loop.add_reader(self._reading, self._read)
+
+    def close(self) -> str:
+        """What is there, without waiting for whoever still holds the other end."""
+        while self._read():
+            pass
+        self._loop.remove_reader(self._reading)
+        os.close(self._reading)
+        return self._kept.decode("utf-8", "replace")
+
+    def _read(self) -> bool:
+        """False when nothing is there now."""
+        data = b""
+        with contextlib.suppress(BlockingIOError):
+            data = os.read(self._reading, 1 << 18)
+            if not data:
+                self._loop.remove_reader(self._reading)
+        self._kept += data
+        del self._kept[:-TAIL_BYTES]
+        return bool(data)

@@ -1,0 +1,71 @@
+"""What an agent inherits: the daemon's environment without the traces of other agents, then the submitter's named
+variables, then the score's `backend.env`, then MOZART_*.
+
+Pure. `${NAME}` in `backend.env` is the daemon's value (or a systemd credential): secrets live there, never in a score.
+Called by `attempt`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+
+from backends.base import DROPPED_ENVIRONMENT
+from ipc.errors import MozartError
+from ipc.messages import Assign
+
+_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+Lookup = Callable[[str], str | None]
+
+
+def base_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """What every agent of this worker begins with."""
+    return {name: value for name, value in environment.items() if name not in DROPPED_ENVIRONMENT}
+
+
+def agent_environment(base: Mapping[str, str], assignment: Assign, lookup: Lookup, state: str) -> dict[str, str]:
+    """Raises MozartError E302 when `backend.env` refers to a variable that the daemon does not have."""
+    named = assignment["backend"].get("env") or {}
+    return {
+        **base,
+        **assignment["environment"],
+        **{name: expand(name, value, lookup) for name, value in named.items()},
+        "MOZART_STATE": state,
+        "MOZART_ATTEMPT_ID": assignment["attempt"],
+        "MOZART_JOB_ID": assignment["job"],
+        "MOZART_SHEET": str(assignment["sheet"]),
+        "MOZART_ATTEMPT": str(assignment["k"]),
+        "MOZART_WORKSPACE": assignment["workspace"],
+    }
+
+
+def expand(name: str, value: str, lookup: Lookup) -> str:
+    """`value` with every `${NAME}` replaced."""
+
+    def replace(match: re.Match[str]) -> str:
+        found = lookup(match[1])
+        if found is None:
+            sentence = f"cannot set {name} for the agent: the daemon has no variable {match[1]}"
+            hint = f"set {match[1]} in the daemon's environment and restart it, or correct backend.env"
+            raise MozartError("E302", sentence, hint)
+        return found
+
+    return _REFERENCE.sub(replace, value)
+
+
+def lookup_in(environment: Mapping[str, str]) -> Lookup:
+    """The daemon's value of a name: a variable, else a systemd credential of that name."""
+
+    def lookup(name: str) -> str | None:
+        directory = environment.get("CREDENTIALS_DIRECTORY")
+        if name in environment or not directory:
+            return environment.get(name)
+        try:
+            with open(os.path.join(directory, name), encoding="utf-8") as file:
+                return file.read().rstrip("\n")
+        except OSError:
+            return None
+
+    return lookup

@@ -1,0 +1,60 @@
+"""Looking for a text or a pattern in a file. Also a program: `python match.py PATH PATTERN`.
+
+As a program it is a process that can be killed: a pattern that backtracks for ever holds the interpreter it runs in.
+Imports nothing of ours. Called by `validate`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+
+#: Files up to this size are read at once, in the loop.
+SMALL_BYTES = 1024 * 1024
+#: A pattern with one repetition visits at most the square of this.
+QUICK_BYTES = 8 * 1024
+
+FOUND, NOT_FOUND, BROKEN = 0, 1, 2
+
+_REPETITION = re.compile(r"[*+?{]")
+
+
+def contains(path: str, text: str) -> bool:
+    """Whether the file holds this text; any size in little memory."""
+    wanted = text.encode()
+    kept = b""
+    with open(path, "rb") as file:
+        while block := file.read(SMALL_BYTES):
+            window = kept + block
+            if wanted in window:
+                return True
+            kept = window[-(len(wanted) - 1) :] if len(wanted) > 1 else b""
+    return not wanted
+
+
+def matches(path: str, pattern: str) -> bool:
+    """Whether `re` finds the pattern in the file, read as UTF-8."""
+    with open(path, "rb") as file:
+        return re.search(pattern, file.read().decode("utf-8", "replace")) is not None
+
+
+def is_quick(pattern: str, size: int) -> bool:
+    """Whether matching cannot take long: linear, or quadratic over little."""
+    repetitions = len(_REPETITION.findall(pattern))
+    return size <= SMALL_BYTES if repetitions == 0 else repetitions == 1 and size <= QUICK_BYTES
+
+
+def main() -> int:
+    path, pattern = sys.argv[1:]
+    try:
+        return FOUND if matches(path, pattern) else NOT_FOUND
+    except (OSError, re.error) as error:
+        print(error, file=sys.stderr)
+        return BROKEN
+
+
+if __name__ == "__main__":
+    # Nobody waits for the interpreter to put its things away.
+    sys.stdout.flush()
+    os._exit(main())

@@ -1,0 +1,96 @@
+"""The `finished` frame of an attempt, from what was seen. Pure. Called by `attempt`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from backends.base import Event, Session, Usage, Verdict
+from ipc.messages import Finished, Limit, Tokens, Validation
+
+#: Bytes of evidence that travel.
+EVIDENCE_BYTES = 2048
+
+
+@dataclass(slots=True)
+class Facts:
+    """What is known of an attempt so far; filled in as it goes on."""
+
+    attempt: str
+    verdict: Verdict = field(default_factory=lambda: Verdict("ok"))
+    note: str = ""
+    """What a person should know beside the verdict."""
+    agent_pid: int = 0
+    started_at: float | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    bytes: int = 0
+    lines: int = 0
+    tail: str = ""
+    usage: Usage | None = None
+    session: Session | None = None
+    validations: list[Validation] = field(default_factory=list)
+    applicable: int = 0
+    captured: dict[str, str] = field(default_factory=dict)
+    survivors: int = 0
+
+    def see(self, event: Event) -> None:
+        if isinstance(event, Usage):
+            self.usage = event
+        elif isinstance(event, Session):
+            self.session = event
+
+
+def judge(verdict: Verdict, validations: list[Validation]) -> Verdict:
+    """A run that went well and left something unsatisfied is incomplete; any other verdict stays what happened."""
+    failed = next((each for each in validations if not each["passed"]), None)
+    if verdict.name != "ok" or failed is None:
+        return verdict
+    return Verdict("incomplete", failed["code"], f"{failed['description']}: {failed['detail'].splitlines()[0]}")
+
+
+def finished(facts: Facts, now: float) -> Finished:
+    verdict, usage = facts.verdict, facts.usage
+    return {
+        "type": "finished",
+        "attempt": facts.attempt,
+        "verdict": verdict.name,
+        "code": verdict.code,
+        "message": "; ".join(part for part in (verdict.message, facts.note) if part),
+        "hint": verdict.hint,
+        "evidence": _cut(verdict.evidence),
+        "exit_code": facts.exit_code,
+        "signal": facts.signal,
+        "started_at": facts.started_at,
+        "ended_at": now,
+        "bytes": facts.bytes,
+        "lines": facts.lines,
+        "tail": facts.tail,
+        "cost_usd": usage.cost_usd if usage else None,
+        "tokens": _tokens(usage) if usage else None,
+        "session_id": facts.session.session_id if facts.session else None,
+        "model": facts.session.model if facts.session else None,
+        "limit": _limit(verdict),
+        "validations": facts.validations,
+        "applicable": facts.applicable,
+        "captured": facts.captured,
+        "survivors": facts.survivors,
+    }
+
+
+def _tokens(usage: Usage) -> Tokens:
+    return {
+        "input": usage.input,
+        "output": usage.output,
+        "cache_read": usage.cache_read,
+        "cache_write": usage.cache_write,
+    }
+
+
+def _limit(verdict: Verdict) -> Limit | None:
+    limit = verdict.limit
+    return {"until": limit.until, "retry_after": limit.retry_after, "kind": limit.kind} if limit else None
+
+
+def _cut(text: str) -> str:
+    data = text.encode("utf-8", "replace")
+    return text if len(data) <= EVIDENCE_BYTES else data[:EVIDENCE_BYTES].decode("utf-8", "ignore")

@@ -1,0 +1,213 @@
+"""Running a score's rules over what an attempt left behind: stage by stage, each with a verdict a person can act on.
+
+A failing rule says what was looked for, where, and what was there instead. Patterns that could take for ever are
+matched in a process of their own (`match`), because `re` holds the interpreter and a hostile pattern never gives it
+back.
+Called by `attempt` after an agent that ended by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import stat
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from ipc.errors import MozartError
+from ipc.messages import Validation
+from ipc.score.rules import condition_fault, describe, fill
+from workers import match, workspace
+from workers.commands import Ended, Shell
+from workers.workspace import Remembered
+
+#: Files above this are not matched against a regular expression.
+REGEX_BYTES = 64 * 1024 * 1024
+#: Seconds one regular expression may take.
+REGEX_SECONDS = 60.0
+#: Characters of a command's output in a rule's detail.
+OUTPUT_CHARS = 2000
+
+Rule = Mapping[str, Any]
+
+
+class Found(NamedTuple):
+    passed: bool
+    detail: str
+    code: str = ""
+
+
+@dataclass(slots=True)
+class Ground:
+    """What the rules look at."""
+
+    workspace: str
+    variables: Mapping[str, Any]
+    shell: Shell
+    before: dict[int, Remembered] = field(default_factory=dict)
+    """index of a file_modified rule → its file before the attempt."""
+
+
+def remember(rules: Sequence[tuple[int, Rule]], ground: Ground) -> None:
+    """Take the snapshot that file_modified compares with."""
+    for index, rule in rules:
+        if rule["type"] == "file_modified":
+            try:
+                ground.before[index] = workspace.remember(_path(rule, ground))
+            except MozartError:
+                # Said when the rule runs.
+                ground.before[index] = Remembered()
+
+
+async def run_rules(rules: Sequence[tuple[int, Rule]], ground: Ground) -> list[Validation]:
+    """The rules that ran, in order. A stage with a failure stops the later ones, a halt everything."""
+    ran: list[Validation] = []
+    for stage in sorted({rule["stage"] for _, rule in rules}):
+        for index, rule in rules:
+            if rule["stage"] == stage:
+                found = await _check(index, rule, ground)
+                if ground.shell.halt.verdict:
+                    return ran
+                ran.append(_report(index, rule, found, ground))
+        if not all(each["passed"] for each in ran):
+            break
+    return ran
+
+
+def _report(index: int, rule: Rule, found: Found, ground: Ground) -> Validation:
+    return {
+        "index": index,
+        "type": rule["type"],
+        "stage": rule["stage"],
+        "description": rule.get("description") or describe(rule, ground.variables),
+        "passed": found.passed,
+        "detail": found.detail,
+        "code": found.code,
+    }
+
+
+async def _check(index: int, rule: Rule, ground: Ground) -> Found:
+    fault = condition_fault(rule, ground.variables)
+    if fault:
+        return Found(False, f"cannot decide its condition: {fault}", "E604")
+    try:
+        if rule["type"] == "command_succeeds":
+            return await _command(rule, ground)
+        return await _file_with_retries(index, rule, ground)
+    except MozartError as error:
+        return Found(False, error.message, error.code)
+
+
+# ---- files ----------------------------------------------------------------------------------------------------------
+
+
+async def _file_with_retries(index: int, rule: Rule, ground: Ground) -> Found:
+    """A file may need a moment to appear on a network share, or be written by something that outlives its parent."""
+    tries_left = rule["retry_count"]
+    while True:
+        found = await _file(index, rule, ground)
+        if found.passed or not tries_left or await ground.shell.halt.wait(rule["retry_delay_ms"] / 1000):
+            return found
+        tries_left -= 1
+
+
+async def _file(index: int, rule: Rule, ground: Ground) -> Found:
+    path = _path(rule, ground)
+    shown = _shown(path, ground)
+    found = _presence(index, rule, path, shown, ground)
+    if found.passed and rule["type"].startswith("content_"):
+        return await _content(rule, path, shown, ground)
+    return found
+
+
+def _presence(index: int, rule: Rule, path: str, shown: str, ground: Ground) -> Found:
+    if not os.path.exists(path):
+        return Found(False, f"{shown} does not exist in {ground.workspace}", "E201")
+    if rule["type"] != "file_modified":
+        return Found(True, f"{shown} exists")
+    if workspace.has_changed(ground.before[index], path):
+        return Found(True, f"{shown} was modified")
+    return Found(False, f"{shown} is as it was before the attempt", "E202")
+
+
+async def _content(rule: Rule, path: str, shown: str, ground: Ground) -> Found:
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode):
+        return Found(False, f"{shown} is not a regular file", "E202")
+    pattern = fill(rule["pattern"], ground.variables)
+    size = f"{found.st_size:,} bytes"
+    try:
+        if rule["type"] == "content_contains":
+            matches, how = await _contains(path, pattern, found.st_size), "text"
+        else:
+            matches, how = await _matches(path, pattern, found.st_size, shown, ground), "pattern"
+    except OSError as error:
+        return Found(False, f"{shown} cannot be read: {error.strerror}", "E202")
+    if matches:
+        return Found(True, f"{how} {pattern!r} found in {shown}")
+    return Found(False, f"{how} {pattern!r} not found in {shown} ({size})", "E202")
+
+
+async def _contains(path: str, text: str, size: int) -> bool:
+    if size <= match.SMALL_BYTES:
+        return match.contains(path, text)
+    return await asyncio.to_thread(match.contains, path, text)
+
+
+async def _matches(path: str, pattern: str, size: int, shown: str, ground: Ground) -> bool:
+    if size > REGEX_BYTES:
+        sentence = f"cannot match a pattern in {shown}: {size:,} bytes are more than {REGEX_BYTES:,}"
+        raise MozartError("E202", sentence)
+    if match.is_quick(pattern, size):
+        return match.matches(path, pattern)
+    ended = await ground.shell.run((sys.executable, "-I", "-S", match.__file__, path, pattern), "/", REGEX_SECONDS)
+    if ended.timed_out:
+        sentence = f"pattern {pattern!r} took more than {REGEX_SECONDS:.0f} s in {shown} ({size:,} bytes)"
+        raise MozartError("E204", sentence)
+    if ended.exit_code not in (match.FOUND, match.NOT_FOUND):
+        raise MozartError("E209", f"cannot match {pattern!r} in {shown}: {last_line(ended.tail)}")
+    return ended.exit_code == match.FOUND
+
+
+def _path(rule: Rule, ground: Ground) -> str:
+    return workspace.confine(fill(rule["path"], ground.variables), ground.workspace)
+
+
+def _shown(path: str, ground: Ground) -> str:
+    """The path as people know it: from the workspace."""
+    return os.path.relpath(path, os.path.realpath(ground.workspace))
+
+
+# ---- commands -------------------------------------------------------------------------------------------------------
+
+
+async def _command(rule: Rule, ground: Ground) -> Found:
+    command = fill(rule["command"], ground.variables, quote=True)
+    directory = workspace.confine(fill(rule.get("working_directory") or ".", ground.variables), ground.workspace)
+    workspace.require_directory(directory)
+    ended = await ground.shell.run(("/bin/sh", "-c", command), directory, rule["timeout_seconds"])
+    if ended.timed_out:
+        return Found(False, with_output(f"{command!r} ran longer than {rule['timeout_seconds']:g} s", ended), "E204")
+    if ended.exit_code == 0:
+        return Found(True, f"exit 0: {command}")
+    return Found(False, with_output(how_it_ended(ended), ended), "E203")
+
+
+def how_it_ended(ended: Ended) -> str:
+    """`exit 3: <last line>`, or the signal's name."""
+    what = f"exit {ended.exit_code}" if ended.signal is None else f"killed by {signal.Signals(ended.signal).name}"
+    line = last_line(ended.tail)
+    return f"{what}: {line}" if line else what
+
+
+def with_output(sentence: str, ended: Ended) -> str:
+    """The sentence, then the end of the output when it says more than its last line."""
+    output = ended.tail.strip()
+    return f"{sentence}\n{output[-OUTPUT_CHARS:]}" if "\n" in output else sentence
+
+
+def last_line(text: str) -> str:
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")

@@ -1,0 +1,116 @@
+"""The directory an attempt works on: making it, staying inside it, remembering it, collecting from it.
+
+Called by `attempt` (prepare, remember, collect) and `validate` (confine, has_changed).
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from ipc.errors import MozartError
+
+#: Files up to this size are compared by content as well.
+HASHED_BYTES = 1024 * 1024
+#: Files collected for later sheets, at most.
+MAX_COLLECTED = 200
+
+
+class Remembered(NamedTuple):
+    """A file before the attempt; all zero when there was none."""
+
+    modified: int = 0
+    size: int = 0
+    digest: bytes = b""
+
+
+def prepare(workspace: str) -> None:
+    """Make the workspace. Raises MozartError E601 when it cannot be one."""
+    try:
+        os.makedirs(workspace, exist_ok=True)
+    except FileExistsError:
+        sentence = f"cannot use the workspace {workspace}: it is a file"
+        raise MozartError("E601", sentence, "remove it, or choose another with `--workspace`") from None
+    except NotADirectoryError:
+        sentence = f"cannot create the workspace {workspace}: a part of its path is a file"
+        raise MozartError("E601", sentence, "choose another with `--workspace`") from None
+    except OSError as error:
+        sentence = f"cannot create the workspace {workspace}: {error.strerror}"
+        raise MozartError("E601", sentence, "choose another with `--workspace`") from None
+    if not os.access(workspace, os.W_OK | os.X_OK):
+        sentence = f"cannot write to the workspace {workspace}"
+        raise MozartError("E601", sentence, "give the daemon's user the right to, or choose another with `--workspace`")
+
+
+def require_directory(path: str) -> None:
+    """Raises MozartError E603 when an agent cannot be started there."""
+    if not os.path.isdir(path):
+        what = "it is not a directory" if os.path.exists(path) else "it does not exist"
+        raise MozartError("E603", f"cannot run in {path}: {what}", "create it, or correct backend.working_directory")
+
+
+def confine(path: str, workspace: str, roots: Sequence[str] = ()) -> str:
+    """The real path of `path`, taken from the workspace when relative.
+
+    Raises MozartError E601 when it leads out of there and of `roots`, by `..` or by a symlink.
+    """
+    real = os.path.realpath(os.path.join(workspace, path))
+    for root in (workspace, *roots):
+        base = os.path.realpath(root)
+        if real == base or real.startswith(base.rstrip("/") + "/"):
+            return real
+    sentence = f"cannot look at {path}: it is outside the workspace {workspace}"
+    raise MozartError("E601", sentence, "keep what is checked inside the workspace")
+
+
+def remember(path: str) -> Remembered:
+    """What `has_changed` compares with."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return Remembered()
+    return Remembered(found.st_mtime_ns, found.st_size, _digest(path, found))
+
+
+def has_changed(before: Remembered, path: str) -> bool:
+    """Whether the file is another one than before. A touched file has changed, a missing one has not."""
+    after = remember(path)
+    return after != before and after != Remembered()
+
+
+def collect(patterns: Iterable[str], workspace: str, limit: int) -> dict[str, str]:
+    """path (from the workspace) → the last `limit` characters of each file that matches, in order."""
+    found: dict[str, str] = {}
+    for pattern in patterns:
+        for path in sorted(glob.iglob(os.path.join(glob.escape(workspace), pattern), recursive=True)):
+            if len(found) < MAX_COLLECTED and _is_inside(path, workspace):
+                found[os.path.relpath(path, workspace)] = _end_of(path, limit)
+    return found
+
+
+def _is_inside(path: str, workspace: str) -> bool:
+    try:
+        return os.path.isfile(confine(path, workspace))
+    except MozartError:
+        return False
+
+
+def _end_of(path: str, limit: int) -> str:
+    with open(path, "rb") as file:
+        # A character has four bytes at most.
+        file.seek(max(0, os.fstat(file.fileno()).st_size - 4 * limit))
+        return file.read(4 * limit).decode("utf-8", "replace")[-limit:]
+
+
+def _digest(path: str, found: os.stat_result) -> bytes:
+    if not stat.S_ISREG(found.st_mode) or found.st_size >= HASHED_BYTES:
+        return b""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.blake2b(file.read(HASHED_BYTES), digest_size=16).digest()
+    except OSError:
+        return b""
