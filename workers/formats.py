@@ -69,7 +69,8 @@ FORMATS: tuple[Format, ...] = (
     Format(
         "jwt",
         (b"eyJ",),
-        rb"[A-Za-z0-9_-]{8,2048}+\.eyJ[A-Za-z0-9_-]{8,8192}+\.[A-Za-z0-9_-]{8,2048}",
+        # The header's length is what a hostile line of nothing but beginnings costs, for each of them.
+        rb"[A-Za-z0-9_-]{8,512}+\.eyJ[A-Za-z0-9_-]{8,8192}+\.[A-Za-z0-9_-]{8,2048}",
         rb"[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8}",
         b"[A-Za-z0-9_.-]",
     ),
@@ -82,7 +83,7 @@ KEY_END = rb"-----END (?:[A-Z0-9]{1,16} ){0,3}PRIVATE KEY(?: BLOCK)?-----"
 #: How far on one line (as in JSON) an end may be from its beginning, and how much of a block without one is masked.
 KEY_REACH = 16384
 #: What goes on behind a beginning whose end is not on the same line.
-KEY_BODY = rb"(?:[A-Za-z0-9+/=\s]|\\[nrt\\]){0,%d}+" % KEY_REACH
+KEY_BODY = rb"(?:[A-Za-z0-9+/= \t]|\\[nrt\\]){0,%d}+" % KEY_REACH
 #: A line of a block that began on an earlier one; it ends somewhere before KEY_LINE_MOST.
 KEY_LINE = (
     rb"[ \t>|#*]{0,16}(?:[0-9]{1,6}[ \t|:>\xe2\x86\x92]{1,8})?"

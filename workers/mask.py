@@ -32,17 +32,16 @@ MAX_HELD = 64 * 1024
 USER_REACH = 4096
 #: Exact values shorter than this would mask ordinary words.
 SHORTEST_VALUE = 8
-#: Bytes of a line's settled part that stay in sight, for keys whose public start was shown early, and for look-behind.
+#: Bytes of a line's settled part that stay in sight, for keys whose public start was shown early.
 CONTEXT = 32
-LOOK_BEHIND = 2
 
 Span = tuple[int, int, bytes]
 
 _SECRET_NAME = re.compile(
-    r"(?:^|_)(?:[A-Z0-9]*KEY|TOKENS?|[A-Z0-9]*TOKEN|SECRETS?|[A-Z0-9]*SECRET|PASSWORD|PASSWD|PASSPHRASE|PASS|PWD|CREDENTIALS?|PAT)"
-    r"(?:$|_)"
+    r"(?:^|_)(?:[A-Z0-9]*(?:KEY|TOKEN|SECRET|PASSWORD)S?|PASSWD|PASSPHRASE|PASS|PWD|CREDENTIALS?|PAT)(?:$|_)"
 )
-_PLACE_NAME = re.compile(r"_(?:FILE|PATH|DIR|SOCK|SOCKET|ID|NAME|URL)$|^(?:OLD)?PWD$")
+#: Names of places and of what may be known, not of secrets.
+_PLACE_NAME = re.compile(r"_(?:FILE|PATH|DIR|SOCK|SOCKET|ID|NAME)$|^(?:OLD)?PWD$")
 
 
 def secret_values(environment: Mapping[str, str]) -> list[str]:
@@ -186,12 +185,10 @@ class MaskStream:
         """`text` from what was given out to `cut`, masked; and how far behind `cut` what was masked goes on."""
         pieces: list[bytes] = []
         covered = self._given + self._covered
-        # What begins at the edge of the context began there only because nothing of the line is in sight before it.
-        edge = LOOK_BEHIND if self._given == CONTEXT else 0
         for start, end, kind in sorted(spans):
             if start >= cut:
                 break
-            if end > covered and start >= edge:
+            if end > covered:
                 if start >= covered or covered == self._given:
                     pieces += (text[covered : max(start, covered)], b"[masked:%s]" % kind)
                 covered = end
@@ -218,11 +215,7 @@ class _Waits(NamedTuple):
 
 @cache
 def _format_regex(number: int) -> re.Pattern[bytes]:
-    entry = FORMATS[number]
-    # A JWT's start may be found in the middle of any long token, hence the look-behind (JSON's "\n" is no letter before
-    # it).
-    ahead = rb"(?:(?<![A-Za-z0-9_-])|(?<=\\[nrt]))" if entry.kind == "jwt" else b""
-    return re.compile(ahead + b"(?:%s)%s" % (_any_of(entry.starts), entry.rest))
+    return re.compile(b"(?:%s)%s" % (_any_of(FORMATS[number].starts), FORMATS[number].rest))
 
 
 _KEY_BEGIN_REGEX = re.compile(formats.KEY_BEGIN)
@@ -280,11 +273,11 @@ def key_spans(block: bytes, begins: list[int], lines_left: int) -> tuple[list[Sp
     position, begins = 0, sorted(begins)
     while position < len(block):
         if lines_left:
-            span, lines_left = _key_line(block, position, lines_left)
-            if span:
-                spans.append(span)
-                # Behind an end marker the same line goes on, outside.
-                position = span[1] if not lines_left else _line_end(block, span[1]) + 1
+            stop, lines_left = _key_line(block, position, lines_left)
+            if stop > position:
+                spans.append((position, stop, b"private-key"))
+            # Behind an end marker the same line goes on, outside.
+            position = _line_end(block, stop) + 1 if lines_left else stop
             continue
         following = bisect_left(begins, position + 1)
         if following == len(begins):
@@ -311,20 +304,24 @@ def _key_first_line(block: bytes, start: int, end: int) -> tuple[list[Span], boo
             body = _KEY_BODY_REGEX.match(block, begin.end(), end)
             stop = body.end() if body else begin.end()
         spans.append((begin.start(), stop, b"private-key"))
-        goes_on = not closed and stop == end
+        goes_on = not closed and stop == _without_return(block, stop, end)
     return spans, goes_on
 
 
-def _key_line(block: bytes, start: int, lines_left: int) -> tuple[Span | None, int]:
-    """The part of one line that belongs to the block begun before it, and how many lines may follow then."""
+def _key_line(block: bytes, start: int, lines_left: int) -> tuple[int, int]:
+    """To where a line belongs to the block begun before it, and how many lines may follow then."""
     end = _line_end(block, start)
     last = _KEY_END_REGEX.search(block, start, min(end, start + KEY_LINE_MOST))
     if last:
-        return (start, last.end(), b"private-key"), 0
-    bare = end - 1 if block[max(end - 1, start) : end] == b"\r" else end
+        return last.end(), 0
+    bare = _without_return(block, start, end)
     if bare - start < KEY_LINE_MOST and _KEY_LINE_REGEX.fullmatch(block, start, bare):
-        return (start, bare, b"private-key"), lines_left - 1
-    return None, 0
+        return bare, lines_left - 1
+    return start, 0
+
+
+def _without_return(block: bytes, start: int, end: int) -> int:
+    return end - 1 if end > start and block[end - 1] == 0x0D else end
 
 
 # ---- the scanner: known formats and the user's patterns --------------------------------------------------------------
