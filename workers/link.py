@@ -101,7 +101,8 @@ class Link:
 
     def _on_made(self, connection: Connection) -> None:
         self._connection, self._greeted = connection, False
-        connection.send(self._hello())
+        # Named in the hello, so that the coordinator does not take an attempt for lost whose report comes next.
+        connection.send({**self._hello(), "unacknowledged": list(self._unacknowledged)})
         for frame in self._unacknowledged.values():
             connection.send(cast("Frame", frame))
 
