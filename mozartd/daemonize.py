@@ -10,7 +10,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from mozartd.journal import redirect_output
+from mozartd.daemon_log import redirect_output
 
 
 def run_in_background(argv: Sequence[str], env: Mapping[str, str], log: str, report: int) -> None:

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from ipc.errors import EXIT_FAILED, MozartError
 from ipc.paths import Paths, secure_directory
-from mozartd import entry, journal
+from mozartd import daemon_log, entry
 from mozartd.daemonize import run_in_background
 
 #: How long `mozartd start` waits for the daemon to be ready before it says that it is still starting.
@@ -75,7 +75,7 @@ def start_in_background(request: Request) -> dict[str, Any]:
     """What the new daemon reported: `{pid, state}`. Raises MozartError with the reason, or with the end of its log."""
     log = request.paths.daemon_log
     secure_directory(request.paths.state)
-    journal.rotate(log)
+    daemon_log.rotate(log)
     offset = os.path.getsize(log) if os.path.exists(log) else 0
     read, write = os.pipe()
     told = Request(request.paths, request.config_must_exist, request.workers, request.started_by_client, log, write)
@@ -94,7 +94,9 @@ def _hear(read: int, log: str, offset: int) -> dict[str, Any]:
             "E401", f"cannot say that the daemon is ready after {PATIENCE_SECONDS:.0f} s", hint, EXIT_FAILED
         )
     if not said:
-        message = f"cannot start the daemon: it ended before it was ready\n{journal.last_lines(log, offset)}".rstrip()
+        message = (
+            f"cannot start the daemon: it ended before it was ready\n{daemon_log.last_lines(log, offset)}".rstrip()
+        )
         raise MozartError("E401", message, f"its whole log is {log}", EXIT_FAILED)
     answer: dict[str, Any] = json.loads(said)
     if "error" in answer:

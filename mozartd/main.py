@@ -36,7 +36,7 @@ def main() -> None:
 def supervise(request: Request) -> int:
     """Be the daemon, until the last child is gone. Its exit code."""
     from ipc.errors import MozartError
-    from mozartd.journal import start_logging
+    from mozartd.daemon_log import start_logging
     from mozartd.launch import report
 
     log = start_logging("supervisor", "info", request.log)

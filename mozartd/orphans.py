@@ -1,8 +1,7 @@
 """Processes that agents left behind when their worker died: finding them, and killing exactly them.
 
 The supervisor is a child-subreaper, so what a dead worker had started comes home to it; what got away otherwise still
-carries MOZART_STATE and MOZART_ATTEMPT_ID in its environment. `strays` is pure; `kill` is the only thing here that
-acts.
+carries MOZART_STATE and MOZART_ATTEMPT_ID in its environment. `strays` is pure, `Sweeper` acts.
 """
 
 from __future__ import annotations
@@ -12,6 +11,10 @@ import signal
 from collections.abc import Collection, Mapping
 
 from mozartd.processes import Process, all_processes, environment, send
+
+#: Seconds between two looks.
+FIRST_PAUSE_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 10.0
 
 
 def find_strays(state: str, children: Collection[int]) -> list[Process]:
@@ -53,6 +56,23 @@ def _ancestors(table: Mapping[int, Process], pid: int) -> list[int]:
     return found
 
 
-def kill_all(processes: Collection[Process]) -> int:
-    """How many there still were to kill."""
-    return sum(send(process, signal.SIGKILL) for process in processes)
+class Sweeper:
+    """Kills strays when asked to, and looks again until there are none: what forks may have forked meanwhile."""
+
+    def __init__(self, state: str) -> None:
+        self._state = state
+        self._pause = FIRST_PAUSE_SECONDS
+        self.due_at: float | None = None
+
+    def ask(self, now: float) -> None:
+        self.due_at, self._pause = now, FIRST_PAUSE_SECONDS
+
+    def sweep(self, children: Collection[int], now: float) -> int:
+        """How many were killed. `children` and what runs below them is spared."""
+        if self.due_at is None or now < self.due_at:
+            return 0
+        found = find_strays(self._state, children)
+        # What hangs in the kernel cannot die yet, so the looks become rare.
+        self.due_at = now + self._pause if found else None
+        self._pause = min(LONGEST_PAUSE_SECONDS, 2 * self._pause)
+        return sum(send(process, signal.SIGKILL) for process in found)

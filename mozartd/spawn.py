@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from typing import NoReturn
 
 from ipc.setup import EXIT_CANNOT_BOOT
-from mozartd.journal import start_logging
+from mozartd.daemon_log import start_logging
 
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36

@@ -18,11 +18,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from ipc.client import Client
 from ipc.errors import MozartError
 from ipc.paths import Paths
 from ipc.setup import EXIT_CANNOT_BOOT, EXIT_STOP_ALL, CoordinatorSetup, Inherited, WorkerSetup
-from mozartd import journal
+from mozartd import daemon_log
 from mozartd.backoff import Tally, after_death, is_hopeless
 from mozartd.converge import (
     COORDINATOR,
@@ -41,10 +40,11 @@ from mozartd.converge import (
 from mozartd.liveness import Pulse, beat_seconds, new_liveness_file, read_mtime
 from mozartd.lock import write_pid_file
 from mozartd.notify import Notifier
-from mozartd.orphans import find_strays, kill_all
+from mozartd.orphans import Sweeper
+from mozartd.readiness import Readiness
 from mozartd.settings import Settings
 from mozartd.sockets import listen_unix, remove_socket
-from mozartd.spawn import become_subreaper, describe_exit, fork_child
+from mozartd.spawn import EXIT_CRASHED, become_subreaper, describe_exit, fork_child, set_title
 
 log = logging.getLogger("supervisor")
 
@@ -68,9 +68,6 @@ SIGNALS = frozenset(
     }
 )
 
-#: Seconds to the first look whether killed strays are gone; doubles, for what hangs in the kernel cannot die yet.
-FIRST_SWEEP_SECONDS = 0.05
-LONGEST_SWEEP_SECONDS = 10.0
 #: Seconds that a stopped child gets beyond what it was promised, before it is killed.
 STOP_MARGIN_SECONDS = 20.0
 
@@ -107,14 +104,10 @@ class Supervisor:
         self._tallies: dict[Slot, Tally] = {}
         self._wanted = Wanted(Phase.RUNNING, settings.workers)
         self._started_at = time.time()
-        self._boot = f"{int(self._started_at):x}"
+        self._boot = f"{int(self._started_at * 1000):x}"
         self._incarnations = 0
-        self._probe: int | None = None
-        self._probe_at = 0.0
-        self._is_ready = False
-        self._was_ready = False
-        self._sweep_at: float | None = None
-        self._sweep_pause = FIRST_SWEEP_SECONDS
+        self._readiness = Readiness(self._fork_probe, self._paths.client_socket)
+        self._sweeper = Sweeper(self._paths.state)
         self._exit_code = EXIT_DONE
 
     # -- the loop
@@ -124,6 +117,7 @@ class Supervisor:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         become_subreaper()
+        set_title("mozartd")
         self._lifeline, self._lifeline_write = os.pipe()
         self._client_listener = listen_unix(self._paths.client_socket, self._settings.socket_mode)
         self._worker_listener = listen_unix(self._paths.worker_socket, 0o600)
@@ -131,6 +125,8 @@ class Supervisor:
         gc.collect()
         gc.freeze()
         log.info("started, state in %s, %d workers", self._paths.state, self._wanted.workers)
+        # Agents of an earlier life that nobody had the time to stop.
+        self._sweeper.ask(time.monotonic())
         try:
             self._loop()
         finally:
@@ -147,16 +143,16 @@ class Supervisor:
             plan = converge(self._wanted, self._children, self._tallies, time.monotonic())
             for action in plan.actions:
                 self._act(action)
-            if plan.is_over and self._sweep_at is None:
+            if plan.is_over and self._sweeper.due_at is None:
                 return
             if not plan.actions:
-                self._probe_coordinator()
+                self._probe()
                 self._wait(plan.wake_at)
 
     def _wait(self, wake_at: float) -> None:
         """Sleep until a signal or the nearest deadline, then handle that signal."""
         now = time.monotonic()
-        deadlines = [wake_at, self._sweep_at, self._probe_at if self._wants_probe() else None]
+        deadlines = [wake_at, self._sweeper.due_at, self._readiness.due_at() if self._is_probe_due() else None]
         if self._notifier.watchdog_seconds:
             deadlines.append(now + self._notifier.watchdog_seconds)
         timeout = min(deadline for deadline in deadlines if deadline is not None) - now
@@ -165,7 +161,7 @@ class Supervisor:
         if received is not None:
             self._handle(signal.Signals(received.si_signo))
         if self._launch.log_path is not None:
-            journal.rotate(self._launch.log_path)
+            daemon_log.rotate(self._launch.log_path)
 
     def _handle(self, number: signal.Signals) -> None:
         match number:
@@ -214,7 +210,7 @@ class Supervisor:
         log.info("reloading: %s", f"{', '.join(changed)} changed" if changed else "nothing changed")
         if changed:
             self._wanted.generations["coordinator"] += 1
-            self._is_ready = False
+            self._readiness.lost()
         if set(changed) & set(Settings.WORKER_FIELDS):
             self._wanted.generations["worker"] += 1
         if "workers" in changed:
@@ -263,17 +259,23 @@ class Supervisor:
         self._incarnations += 1
         name = f"{self._boot}-{slot.number}-{self._incarnations}"
         now = time.monotonic()
+        liveness = -1
         try:
             liveness = new_liveness_file()
             pid = self._fork(slot, name, liveness)
         except OSError as error:
+            if liveness >= 0:
+                os.close(liveness)
             # Out of processes, descriptors or memory: the same back-off as for a child that dies at once.
             log.error("cannot start %s: %s", slot, error.strerror)
-            self._tallies[slot] = after_death(self._tallies.get(slot, Tally()), 0.0, 0, now)
+            self._tallies[slot] = after_death(self._tally(slot), 0.0, EXIT_CRASHED, now)
             return
         generation = self._wanted.generations[slot.role]
         self._children.append(Child(slot, name, pid, now, generation, liveness, Pulse(read_mtime(liveness), now)))
         log.info("started %s (pid %d)", slot, pid)
+
+    def _tally(self, slot: Slot) -> Tally:
+        return self._tallies.get(slot, Tally())
 
     def _fork(self, slot: Slot, name: str, liveness: int) -> int:
         inherited = Inherited(self._lifeline, liveness, beat_seconds(self._settings.liveness_seconds))
@@ -294,7 +296,7 @@ class Supervisor:
             started_at=self._started_at,
             boot=self._boot,
             workers={child.name: child.pid for child in self._children if child.slot.role == "worker"},
-            restarts=self._tallies.get(COORDINATOR, Tally()).deaths,
+            restarts=self._tally(COORDINATOR).deaths,
             started_by_client=self._launch.started_by_client,
         )
         return functools.partial(self._programs.coordinator, setup)
@@ -303,7 +305,7 @@ class Supervisor:
         setup = WorkerSetup(
             name=name,
             number=slot.number,
-            restarts=self._tallies.get(slot, Tally()).deaths,
+            restarts=self._tally(slot).deaths,
             inherited=inherited,
             paths=self._paths,
             slots=self._settings.worker_slots,
@@ -326,8 +328,8 @@ class Supervisor:
             child = next((child for child in self._children if child.pid == pid), None)
             if child is not None:
                 self._bury(child, status)
-            elif pid == self._probe:
-                self._end_probe(status)
+            elif pid == self._readiness.pid:
+                self._probed(status)
 
     def _bury(self, child: Child, status: int) -> None:
         now = time.monotonic()
@@ -335,9 +337,9 @@ class Supervisor:
         self._children.remove(child)
         os.close(child.liveness)
         if child.slot == COORDINATOR:
-            self._is_ready = False
+            self._readiness.lost()
         else:
-            self._sweep_at, self._sweep_pause = now, FIRST_SWEEP_SECONDS
+            self._sweeper.ask(now)
         exit_code = os.waitstatus_to_exitcode(status)
         if exit_code == 0 and (child.stop_sent is not None or child.is_draining):
             log.info("%s (pid %d) stopped after %.1f s", child.slot, child.pid, lived)
@@ -347,67 +349,52 @@ class Supervisor:
             if self._wanted.phase is Phase.RUNNING:
                 self.stop("nothing left to do")
             return
-        tally = self._tallies[child.slot] = after_death(self._tallies.get(child.slot, Tally()), lived, exit_code, now)
-        if is_hopeless(tally, was_ready=self._was_ready) and self._wanted.phase is Phase.RUNNING:
+        tally = self._tallies[child.slot] = after_death(self._tally(child.slot), lived, exit_code, now)
+        if is_hopeless(tally, was_ready=self._readiness.was_ready) and self._wanted.phase is Phase.RUNNING:
             why = "says that it cannot boot" if exit_code == EXIT_CANNOT_BOOT else "does not stay alive"
             self._exit_code = EXIT_GAVE_UP
             self.stop(f"{child.slot} {why}")
 
     def _sweep(self) -> None:
-        """Kill what a dead worker left behind, again and again until a look finds nothing."""
-        now = time.monotonic()
-        if self._sweep_at is None or now < self._sweep_at:
-            return
-        ours = {child.pid for child in self._children} | ({self._probe} if self._probe else set())
-        found = find_strays(self._paths.state, ours)
-        if not found:
-            self._sweep_at = None
-            return
-        log.warning("killing %d processes that a dead worker left behind", kill_all(found))
-        self._sweep_at = now + self._sweep_pause
-        self._sweep_pause = min(LONGEST_SWEEP_SECONDS, 2 * self._sweep_pause)
+        ours = {child.pid for child in self._children}
+        if self._readiness.pid is not None:
+            ours.add(self._readiness.pid)
+        killed = self._sweeper.sweep(ours, time.monotonic())
+        if killed:
+            log.warning("killed %d processes that an earlier worker left behind", killed)
 
     def _feel_pulses(self) -> None:
         now = time.monotonic()
         for child in self._children:
             child.pulse.look(read_mtime(child.liveness), now, self._wanted.liveness_seconds)
 
-    # -- readiness: the coordinator is ready when it says hello at the clients' socket
+    # -- readiness
 
-    def _probe_coordinator(self) -> None:
-        """A short-lived child asks, because the supervisor itself never waits for anybody."""
-        if not self._wants_probe() or time.monotonic() < self._probe_at:
-            return
-        close = [self._lifeline_write, self._client_listener.fileno(), self._worker_listener.fileno()]
-        close += [child.liveness for child in self._children]
-        path = self._paths.client_socket
-        self._probe = fork_child(functools.partial(_greet, path), "probe", "error", self._launch.log_path, close)
+    def _probe(self) -> None:
+        if self._is_probe_due():
+            self._readiness.probe(time.monotonic())
 
-    def _wants_probe(self) -> bool:
-        if self._is_ready or self._probe or self._wanted.phase is not Phase.RUNNING:
+    def _is_probe_due(self) -> bool:
+        """A coordinator that is being replaced may still answer; that is not the readiness we wait for."""
+        if self._wanted.phase is not Phase.RUNNING:
             return False
-        # One that is being replaced may still answer; that is not the readiness we wait for.
         generation = self._wanted.generations["coordinator"]
         return any(child.slot == COORDINATOR and child.generation == generation for child in self._children)
 
-    def _end_probe(self, status: int) -> None:
-        self._probe = None
-        if status != 0 or self._wanted.phase is not Phase.RUNNING:
-            self._probe_at = time.monotonic() + 1.0
+    def _fork_probe(self, main: Callable[[], int]) -> int:
+        close = [self._lifeline_write, self._client_listener.fileno(), self._worker_listener.fileno()]
+        close += [child.liveness for child in self._children]
+        return fork_child(main, "probe", "error", self._launch.log_path, close)
+
+    def _probed(self, status: int) -> None:
+        is_first = not self._readiness.was_ready
+        if not self._readiness.reaped(status, time.monotonic()) or not self._is_probe_due():
             return
-        self._is_ready = True
         log.info("ready")
         self._notifier.ready(self._status())
-        if not self._was_ready:
-            self._was_ready = True
+        if is_first:
             self._launch.on_ready()
 
     def _status(self) -> str:
         workers = sum(child.slot.role == "worker" for child in self._children)
         return f"{self._wanted.phase}, {workers} workers"
-
-
-def _greet(path: str) -> int:
-    with suppress(MozartError), Client(path, timeout=60.0):
-        return 0
-    return 1
