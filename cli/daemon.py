@@ -6,6 +6,7 @@ answer, so that a daemon that hangs is reported as unreachable instead of hangin
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -59,7 +60,10 @@ def start() -> int:
 
     import orjson
 
-    command = [sys.executable, "-m", "mozartd.main", "start", "--by-client", "--json"]
+    # The file, not `-m mozartd`: what the user's PYTHONPATH or working directory holds must not come first. -P for the same
+    # reason: the folder of entry.py holds modules with everyday names.
+    entry = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "mozartd", "entry.py")
+    command = [sys.executable, "-P", entry, "start", "--by-client", "--json"]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     try:
         return int(orjson.loads(done.stdout)["pid"])

@@ -11,6 +11,7 @@ import typer
 from cli import output, text
 from cli.commands.list import jobs_table
 from cli.daemon import connect
+from cli.feed import Feed
 from cli.options import Json, OptionalJob
 from ipc.client import Client
 
@@ -28,9 +29,9 @@ def command(
     json: Json = False,
 ) -> int:
     """Show the daemon and its jobs, or one job with its sheets: state, attempts, time, cost, why it waits or failed."""
+    if watch:
+        return _watch(job, json)
     with connect() as client:
-        if watch:
-            return _watch(client, job, json)
         _show(fetch(client, job), json)
     return 0
 
@@ -54,29 +55,29 @@ def _show(answer: dict[str, Any], json: bool) -> None:
         output.say(render(answer, time.time()))
 
 
-def _watch(client: Client, job: str | None, json: bool) -> int:
+def _watch(job: str | None, json: bool) -> int:
     """Repaint at every event, not by the clock. Ends with the job."""
-    follow = {"since": -1, "follow": True, **({"job": job} if job else {})}
-    client.request("events.follow", follow)
-    client.set_timeout(None)
-    while True:
-        with connect() as other:
-            answer = fetch(other, job)
-        if output.is_terminal() and not json:
-            output.write(CLEAR)
-        _show(answer, json)
-        if not _changed(client):
-            return 0
+    with connect() as client:
+        answer = fetch(client, job)
+    if job:
+        job = answer["job"]["id"]
+    with Feed(connect(), {"events.follow": {"since": 0, "follow": True, **({"job": job} if job else {})}}) as feed:
+        while True:
+            if output.is_terminal() and not json:
+                output.write(CLEAR)
+            _show(answer, json)
+            if feed.ended:
+                return 0
+            _wait_for_change(feed)
+            with connect() as client:
+                answer = fetch(client, job)
 
 
-def _changed(client: Client) -> bool:
-    """Wait for a change, taking all that have come as one; False when there will be no more."""
-    for method, _params in client.notifications():
-        if method == "events.end":
-            return False
-        if not client.has_frames():
-            return True
-    return False
+def _wait_for_change(feed: Feed) -> None:
+    """All that have come meanwhile are one change."""
+    feed.next()
+    while feed.has_more() and not feed.ended:
+        feed.next()
 
 
 def render(answer: dict[str, Any], now: float) -> str:
