@@ -158,7 +158,8 @@ def _reap_one(deadline: float) -> bool:
         with contextlib.suppress(OSError):
             handles.append(os.pidfd_open(pid))
             poll.register(handles[-1], select.POLLIN)
-    poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
+    if handles:  # poll() of nothing would wait out the time
+        poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
     for handle in handles:
         os.close(handle)
     with contextlib.suppress(ChildProcessError):
