@@ -18,10 +18,11 @@ from typing import Any
 
 from ipc.connection import Connection, hello, hello_problem
 from ipc.frames import Frame
-from ipc.messages import attempt_id
+from ipc.messages import Limit, attempt_id
 from mozartd.coordinator.book import Book
 from mozartd.coordinator.limits import Limits
 from mozartd.coordinator.model import Attempt, Job, Sheet
+from mozartd.coordinator.retry import hold_until
 from mozartd.coordinator.settle import interrupt, settle
 
 log = logging.getLogger(__name__)
@@ -250,8 +251,14 @@ class Crew:
         self.due()
 
     def _noted(self, attempt: Attempt, event: dict[str, Any]) -> None:
-        """Known before the end: a session that can be continued, a limit that others must obey at once."""
-        if event.get("kind") == "session" or "session_id" in event:
-            attempt.facts["session_id"] = event.get("session_id")
+        """Known before the end: a session that can be continued, a limit that others obey from now on."""
+        job, sheet = self._book.find(attempt)
+        if event["kind"] == "session":
+            attempt.facts["session_id"] = event["session_id"]
             self._book.note(attempt)
-            self.due()
+        elif event["kind"] == "limited":
+            now = time.time()
+            limit: Limit = {"until": event["until"], "retry_after": event["retry_after"], "kind": event["kind"]}
+            until = hold_until(limit, job.policy, now)
+            self._limits.hold(sheet.scope, until, f"{attempt.id} hit a limit", event["evidence"], now)
+        self.due()

@@ -12,6 +12,9 @@ from typing import Any
 from mozartd.coordinator.journal import Journal
 from mozartd.store.store import Write
 
+#: Two ends of a hold closer than this are the same: a limit is told when it is seen and again when the attempt has ended.
+SAME_SECONDS = 1.0
+
 
 @dataclass(slots=True)
 class Hold:
@@ -36,6 +39,8 @@ class Limits:
     def hold(self, scope: str, until: float, reason: str, evidence: str, now: float) -> None:
         """Set a hold, or move the one there is: the newest evidence is the best known."""
         known = self.holds.get(scope)
+        if known and abs(known.until - until) < SAME_SECONDS:
+            return
         hold = Hold(scope, known.since if known else now, until, reason, evidence)
         self.holds[scope] = hold
         self._writes.append(("put_hold", hold.row()))

@@ -10,7 +10,7 @@ import math
 from typing import NamedTuple
 
 from ipc.errors import CODES, LIMIT_CODES
-from ipc.messages import Finished
+from ipc.messages import Finished, Limit
 from mozartd.coordinator.model import History, Policy
 
 #: A sheet that was running at this many deaths of its worker or coordinator pauses its job.
@@ -110,14 +110,18 @@ def _interrupted(history: History) -> Decision:
 def _hold(report: Finished, history: History, policy: Policy, now: float) -> Decision:
     if history.waits + 1 > policy.max_waits:
         return Pause(f"waited {policy.max_waits} times for a limit: {report['message']}")
-    limit = report["limit"]
+    return Hold(hold_until(report["limit"], policy, now), describe(report))
+
+
+def hold_until(limit: Limit | None, policy: Policy, now: float) -> float:
+    """When a limited scope may be tried again: what the backend said, else the policy's wait; clamped."""
     if limit and limit["until"] is not None:
         wait = limit["until"] - now
     elif limit and limit["retry_after"] is not None:
         wait = limit["retry_after"]
     else:
         wait = policy.limit_wait
-    return Hold(now + min(max(wait, MIN_WAIT), MAX_WAIT), describe(report))
+    return now + min(max(wait, MIN_WAIT), MAX_WAIT)
 
 
 def _is_nearly_done(report: Finished, history: History, policy: Policy) -> bool:
