@@ -7,6 +7,7 @@ except dates, which stay text. It knows nothing of a score's fields; `load` call
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import stat
@@ -278,7 +279,7 @@ class _Builder:
             raise self._refuse(event, f"the tag {event.tag} is not allowed", "remove it")
         frame = self._stack[-1] if self._stack else None
         if frame is not None and frame.is_map and frame.key is _NO_KEY:
-            hint = "quote values that begin with { or [, such as \"{{ workspace }}/file\""
+            hint = 'quote values that begin with { or [, such as "{{ workspace }}/file"'
             raise self._refuse(event, "a key is a map or list", hint)
         mark = event.start_mark
         self.marks[id(container)] = {}
@@ -362,7 +363,9 @@ class _Builder:
         try:
             value = construct(yaml.ScalarNode(tag, text))
         except (ValueError, KeyError, yaml.YAMLError):
-            raise self._refuse(event, f"{text[:40]!r} is not a value of its tag", "remove the tag or quote it") from None
+            raise self._refuse(
+                event, f"{text[:40]!r} is not a value of its tag", "remove the tag or quote it"
+            ) from None
         if _cannot_travel(value):
             raise self._refuse(event, f"the number {text[:40]} is out of range", "quote it to keep it as text")
         return value
@@ -389,5 +392,5 @@ def _resolve(text: str) -> str:
 def _cannot_travel(value: Any) -> bool:
     """Whether JSON between the processes could not carry it: beyond 64 bits, infinite, not a number."""
     if isinstance(value, float):
-        return value != value or value in (float("inf"), float("-inf"))  # noqa: PLR0124
+        return not math.isfinite(value)
     return isinstance(value, int) and not -(2**63) <= value < 2**63

@@ -182,7 +182,9 @@ def _range_faults(sheet: Sheet) -> list[GraphFault]:
             faults.append(GraphFault("V110", field, f"{what} {n} does not exist", f"{what}s are 1 to {total}"))
         for i, source in enumerate(before):
             if source == n:
-                faults.append(GraphFault("V111", (*field, i), f"{what} {n} depends on itself", "remove it from its list"))
+                faults.append(
+                    GraphFault("V111", (*field, i), f"{what} {n} depends on itself", "remove it from its list")
+                )
             elif not 1 <= source <= total:
                 message = f"{what} {n} depends on {what} {source}, which does not exist"
                 faults.append(GraphFault("V110", (*field, i), message, f"{what}s are 1 to {total}"))

@@ -57,6 +57,20 @@ class LoadedScore:
     def directory(self) -> str:
         return os.path.dirname(self.path)
 
+    def found(self, code: str, severity: str, path: Field, message: str, hint: str = "") -> Problem:
+        """A problem with the place of `path`."""
+        return self.document.problem(code, severity, path, message, hint)
+
+    def is_written(self, *path: str | int) -> bool:
+        """Whether the file (or the command line) sets this field."""
+        here: Any = self.document.data
+        for part in path:
+            key = find_key(here, part)
+            if key is None:
+                return False
+            here = here[key]
+        return True
+
 
 def load_score(
     path: str,
@@ -123,7 +137,9 @@ def _put(container: Any, key: Any, value: Any, path: tuple[str, ...]) -> None:
     if isinstance(container, dict) or (isinstance(container, list) and isinstance(key, int)):
         container[key] = value
         return
-    what = f"the list has {len(container)} items" if isinstance(container, list) else f"{shown(container)} has no fields"
+    what = (
+        f"the list has {len(container)} items" if isinstance(container, list) else f"{shown(container)} has no fields"
+    )
     message = f"cannot set {'.'.join(path)}: at {key!r} {what}"
     raise MozartError("E301", message, "name a field as in --set backend.timeout_seconds=60", EXIT_USAGE)
 
@@ -283,7 +299,13 @@ def _anchor(data: Any, directory: str) -> Any:
 def _anchor_at(container: Any, path: tuple[str, ...], directory: str) -> None:
     name = path[0]
     if name == "*":
-        keys = list(container) if isinstance(container, dict) else range(len(container)) if isinstance(container, list) else []
+        keys = (
+            list(container)
+            if isinstance(container, dict)
+            else range(len(container))
+            if isinstance(container, list)
+            else []
+        )
     else:
         keys = [name] if isinstance(container, dict) and name in container else []
     for key in keys:

@@ -1,7 +1,7 @@
 """The whole prompt of an attempt, in the order of score-format §3.
 
-Template, what the template did not use of stakes and thinking method, what the last attempt failed on, lessons of the job's other
-sheets, what will be checked. Pure but for files that the template includes. Called by workers before an attempt and by
+Template; what it did not use of stakes and thinking method; what the last attempt failed on; lessons of the job's other
+sheets; what will be checked. Pure but for files that the template includes. Called by workers before an attempt and by
 `mozart plan --prompts`.
 """
 
@@ -76,7 +76,9 @@ def _indent(text: str) -> str:
 
 def _completion(last: LastAttempt | None, rules: Sequence[Rule], known: Mapping[str, Any]) -> str:
     results = last["validations"] if last else []
-    parts = ["This task was begun before, and part of it is done. Complete what is missing; leave what is satisfied as it is."]
+    parts = [
+        "This task was begun before, and part of it is done. Complete what is missing; leave what is satisfied as it is."
+    ]
     done = [_described(result, rules, known) for result in results if result["passed"]]
     missing = [_missing(result, rules, known) for result in results if not result["passed"]]
     if done:

@@ -1,7 +1,7 @@
 """A score's validation rules, as data: which apply to a sheet, what their paths and commands are, how they read.
 
-Running them is the workers'; a condition that cannot be decided is a fault that they report, never a pass. Rules are the dicts of
-`schema.Validation`, so that workers need no pydantic.
+Running them is the workers'; a condition that cannot be decided is a fault that they report, never a pass. Rules are dicts
+as `schema.Validation` dumps them, so that workers need no pydantic.
 """
 
 from __future__ import annotations

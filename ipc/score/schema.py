@@ -43,9 +43,11 @@ BACKENDS = (
 
 _COMMAND_HINT = "write `command: [program, argument]`"
 _PROTECTED_ENVIRONMENT = frozenset(
-    "PATH LD_PRELOAD LD_LIBRARY_PATH DYLD_INSERT_LIBRARIES DYLD_LIBRARY_PATH PYTHONPATH NODE_PATH AWS_ACCESS_KEY_ID "
-    "AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN ANTHROPIC_API_KEY OPENAI_API_KEY".split()
-)
+    {
+        "PATH", "LD_PRELOAD", "LD_LIBRARY_PATH", "DYLD_INSERT_LIBRARIES", "DYLD_LIBRARY_PATH", "PYTHONPATH", "NODE_PATH",
+        "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "ANTHROPIC_API_KEY", "OPENAI_API_KEY",
+    }
+)  # fmt: skip
 
 
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
@@ -234,7 +236,9 @@ class Retry(Section):
     @model_validator(mode="after")
     def _check_delays(self) -> Self:
         if self.base_delay_seconds > self.max_delay_seconds:
-            message = f"base_delay_seconds {self.base_delay_seconds:g} is above max_delay_seconds {self.max_delay_seconds:g}"
+            message = (
+                f"base_delay_seconds {self.base_delay_seconds:g} is above max_delay_seconds {self.max_delay_seconds:g}"
+            )
             fail([("E301", ("base_delay_seconds",), message, "raise max_delay_seconds")])
         return self
 
@@ -306,9 +310,9 @@ class Validation(Section):
 
     @model_validator(mode="after")
     def _check_fields(self) -> Self:
-        needed = ("command",) if self.type == "command_succeeds" else ("path",)
-        needed += ("pattern",) if self.type.startswith("content_") else ()
-        faults = [
+        needed = ["command"] if self.type == "command_succeeds" else ["path"]
+        needed += ["pattern"] if self.type.startswith("content_") else []
+        faults: list[Fault] = [
             ("V008", (), f"a {self.type} rule needs `{name}`", f"add `{name}:` to it")
             for name in needed
             if getattr(self, name) is None
@@ -587,7 +591,7 @@ class Score(Section):
     cross_sheet: CrossSheet | None = None
     feedback: Feedback | None = None
     isolation: Isolation | None = None
-    workspace_lifecycle: WorkspaceLifecycle | None = None
+    workspace_lifecycle: WorkspaceLifecycle = WorkspaceLifecycle()
     learning: Learning | None = None
     grounding: Grounding | None = None
     checkpoints: Checkpoints | None = None
@@ -619,11 +623,8 @@ class Score(Section):
 
     def timeout_for(self, n: int) -> float:
         """Seconds that an attempt of sheet n may take."""
-        override = self.sheet.backends.get(n)
-        if override is not None and "timeout_seconds" in override.model_fields_set:
-            return override.timeout_seconds
-        overrides = self.backend.timeout_overrides if override is None else self.backend_for(n).timeout_overrides
-        return overrides.get(n, self.backend.timeout_seconds)
+        backend = self.backend_for(n)
+        return backend.timeout_overrides.get(n, backend.timeout_seconds)
 
     def _override_faults(self) -> Iterator[Fault]:
         for n, override in self.sheet.backends.items():
@@ -632,17 +633,15 @@ class Score(Section):
                 yield "E302", ("sheet", "backends", n), "the backend `command` needs a command", _COMMAND_HINT
 
     def _expression_faults(self) -> Iterator[Fault]:
-        known = {*BUILT_INS, *map(str, self.prompt.variables)}
+        known = {*BUILT_INS, *(str(name) for name in self.prompt.variables)}
         for i, rule in enumerate(self.validations):
             if rule.condition is not None:
                 yield from _faults_of(("validations", i, "condition"), rule.condition, known)
         for n, text in self.sheet.skip_when.items():
-            yield from _faults_of(("sheet", "skip_when", n), text, known | {"sheets", "job"})
+            yield from _faults_of(("sheet", "skip_when", n), text, {"sheets", "job"})
 
 
-def _faults_of(
-    field: tuple[str | int, ...], text: str, known: set[str]
-) -> Iterator[Fault]:
+def _faults_of(field: tuple[str | int, ...], text: str, known: set[str]) -> Iterator[Fault]:
     try:
         names = compile_expression(text).names
     except ExpressionError as error:

@@ -15,7 +15,8 @@ from typing import Any
 
 import jinja2
 from jinja2 import nodes
-from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+from jinja2.exceptions import SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from ipc.score.problems import suggestion
 
@@ -33,7 +34,9 @@ _UNDEFINED = re.compile(r"^'(\w+)' is undefined")
 class TemplateProblem(ValueError):  # noqa: N818 - a finding, with a place
     """What is wrong, where (`name` is the included file or None, `line` from 1), and a hint. `undefined`: the unknown name."""
 
-    def __init__(self, message: str, hint: str = "", line: int | None = None, name: str | None = None, undefined: str = ""):
+    def __init__(
+        self, message: str, hint: str = "", line: int | None = None, name: str | None = None, undefined: str = ""
+    ):
         super().__init__(message)
         self.message = message
         self.hint = hint
@@ -121,7 +124,7 @@ def _needed_names(tree: nodes.Template) -> Iterator[tuple[str, int]]:
             yield name.name, name.lineno
 
 
-def _excused(node: nodes.Test | nodes.Filter) -> Iterator[nodes.Name]:
+def _excused(node: Any) -> Iterator[nodes.Name]:
     if node.name in ("defined", "undefined", "default", "d") and isinstance(node.node, nodes.Name):
         yield node.node
 
@@ -154,7 +157,9 @@ class _Environment(ImmutableSandboxedEnvironment):
         self.filters |= {"__counted": self._counted, "__joined": _joined}
         self.compiled = lru_cache(maxsize=4)(self.from_string)
 
-    def _generate(self, source: nodes.Template, name: str | None, filename: str | None, defer_init: bool = False) -> str:
+    def _generate(
+        self, source: nodes.Template, name: str | None, filename: str | None, defer_init: bool = False
+    ) -> str:
         # Only what is compiled is instrumented, so that `parse` shows the author's own names.
         for loop in source.find_all(nodes.For):
             loop.iter = nodes.Filter(loop.iter, "__counted", [], [], None, None, lineno=loop.lineno)
@@ -171,7 +176,7 @@ class _Environment(ImmutableSandboxedEnvironment):
                 raise TemplateProblem(f"the loops take more than {MAX_STEPS:,} steps", "loop over less")
             yield value
 
-    def call(self, context: Any, function: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: PLR0913 - Jinja's own signature
+    def call(self, context: Any, function: Any, *args: Any, **kwargs: Any) -> Any:
         _refuse_large([*args, *kwargs.values()])
         return super().call(context, function, *args, **kwargs)
 

@@ -11,7 +11,17 @@ from typing import Any
 from ipc.score.schema import DETECTION_PATTERNS, Conductor, Logging, RateLimit, Score
 
 _BUILT_BACKENDS = ("command", "claude_cli")
-_SWITCHED = ("circuit_breaker", "cost_limits", "feedback", "learning", "grounding", "checkpoints", "concert", "ai_review", "bridge")
+_SWITCHED = (
+    "circuit_breaker",
+    "cost_limits",
+    "feedback",
+    "learning",
+    "grounding",
+    "checkpoints",
+    "concert",
+    "ai_review",
+    "bridge",
+)
 _LISTS = ("notifications", "on_success", "on_failure_hooks")
 
 
@@ -24,7 +34,7 @@ def _backends(score: Score) -> Iterator[str]:
     if score.backend.type not in _BUILT_BACKENDS:
         yield f"backend.type {score.backend.type}"
     for n, override in score.sheet.backends.items():
-        if override.type not in _BUILT_BACKENDS:
+        if "type" in override.model_fields_set and override.type not in _BUILT_BACKENDS:
             yield f"sheet.backends.{n}.type {override.type}"
 
 
@@ -36,8 +46,6 @@ def _sections(score: Score) -> Iterator[str]:
     yield from (name for name in _LISTS if getattr(score, name))
     if score.isolation is not None and score.isolation.enabled and score.isolation.mode != "none":
         yield "isolation"
-    if score.workspace_lifecycle is not None and score.workspace_lifecycle.archive_on_fresh:
-        yield "workspace_lifecycle"
 
 
 def _settings(score: Score) -> Iterator[str]:

@@ -75,8 +75,8 @@ def built_in(
 def merge(variables: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """The built-in variables with the score's own laid over them, as templates and conditions see them."""
     outputs = variables.get("previous_outputs") or {}
-    merged = {**variables, "previous_outputs": {int(n): text for n, text in outputs.items()}}
-    return merged | decode(own)
+    restored = {int(n): text for n, text in outputs.items()}
+    return {**variables, "previous_outputs": restored, **decode(own)}
 
 
 def encode(value: Any) -> Any:

@@ -1,40 +1,100 @@
-"""Prompt templates: V001 syntax, V101 undefined variables. Called when a score is loaded, because either ends a submission."""
+"""Prompt templates: V001 syntax, V101 undefined variables, V202 single braces, V208 shadowed built-ins."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+
+from ipc.score.expand import PlannedSheet, expand
 from ipc.score.load import LoadedScore
-from ipc.score.problems import ERROR, Field, Problem, dotted, suggestion
-from ipc.score.template import TemplateProblem, names_used
-from ipc.score.variables import BUILT_INS
+from ipc.score.problems import ERROR, WARNING, Field, Problem, dotted, suggestion
+from ipc.score.template import TemplateProblem, names_used, render
+from ipc.score.variables import BUILT_INS, built_in, merge
+
+#: Sheets whose prompt is rendered to see whether it can be.
+RENDERED = 100
+#: Variables that are filled while the job runs.
+_LATER = {"previous_outputs", "previous_files"}
+_BRACES = re.compile(r"(?<![{%#$\w])\{(\w+)\}(?!\})")
 
 
-def template_problems(loaded: LoadedScore) -> list[Problem]:
-    text = loaded.score.prompt.template
-    if text is None:
-        return []
+def syntax_and_names(loaded: LoadedScore) -> Iterator[Problem]:
+    text = loaded.score.prompt.template or ""
     try:
         names = names_used(text)
     except TemplateProblem as problem:
-        return [at_line(loaded, "V001", problem.message, problem.hint, problem.line)]
-    known = {*BUILT_INS, *map(str, loaded.score.prompt.variables)}
-    return [
-        at_line(loaded, "V101", f"the template uses the undefined variable {name!r}", _hint(name, known), line)
-        for name, line in names.items()
-        if name not in known
-    ]
+        yield _at_line(loaded, "V001", ERROR, problem.message, problem.hint, problem.line)
+        return
+    known = known_names(loaded)
+    for name, line in names.items():
+        if name not in known:
+            hint = suggestion(name, known) or f"set it: `prompt.variables.{name}`, or --var {name}=…"
+            yield _at_line(loaded, "V101", ERROR, f"the template uses the undefined variable {name!r}", hint, line)
 
 
-def at_line(loaded: LoadedScore, code: str, message: str, hint: str, line: int | None) -> Problem:
+def renderings(loaded: LoadedScore) -> Iterator[Problem]:
+    """What only rendering shows: a missing key, an included file, a loop that never ends. The first sheet at fault."""
+    prompt = loaded.score.prompt
+    text = prompt.template or ""
+    try:
+        used = set(names_used(text))
+    except TemplateProblem:
+        return
+    if used & _LATER or used - known_names(loaded):
+        return
+    for sheet, known in _first_sheets(loaded):
+        try:
+            render(text, known, template_directory(loaded))
+        except TemplateProblem as problem:
+            message = f"the prompt of sheet {sheet.n} cannot be made: {problem.message}"
+            code = "V001" if problem.line is not None else "V101"
+            yield _at_line(loaded, code, ERROR, message, problem.hint, None if problem.name else problem.line)
+            return
+
+
+def braces(loaded: LoadedScore) -> Iterator[Problem]:
+    known = known_names(loaded)
+    text = loaded.score.prompt.template or ""
+    seen: set[str] = set()
+    for match in _BRACES.finditer(text):
+        name = match.group(1)
+        if name in known and name not in seen:
+            seen.add(name)
+            line = text.count("\n", 0, match.start()) + 1
+            message = f"{{{name}}} stays as it is in a template"
+            yield _at_line(loaded, "V202", WARNING, message, f"templates take {{{{ {name} }}}}", line)
+
+
+def shadowed(loaded: LoadedScore) -> Iterator[Problem]:
+    for name in loaded.score.prompt.variables:
+        if name in BUILT_INS:
+            message = f"the variable {name!r} hides the built-in one"
+            yield loaded.found("V208", WARNING, ("prompt", "variables", name), message, "choose another name")
+
+
+def known_names(loaded: LoadedScore) -> set[str]:
+    return {*BUILT_INS, *(str(name) for name in loaded.score.prompt.variables)}
+
+
+def template_directory(loaded: LoadedScore) -> str:
+    """Where the template includes from."""
+    template_file = loaded.score.prompt.template_file
+    return template_file.rpartition("/")[0] if template_file else loaded.directory
+
+
+def _first_sheets(loaded: LoadedScore) -> Iterator[tuple[PlannedSheet, dict[str, object]]]:
+    sheets = expand(loaded.score)
+    for sheet in sheets[:RENDERED]:
+        yield sheet, merge(built_in(loaded.score, sheet, len(sheets)), loaded.score.prompt.variables)
+
+
+def _at_line(loaded: LoadedScore, code: str, severity: str, message: str, hint: str, line: int | None) -> Problem:
     """A problem in the template's text, where that line stands: in the template file, or in the score."""
     prompt = loaded.score.prompt
     if prompt.template_file is not None:
-        return Problem(code, ERROR, message, hint, prompt.template_file, line or 1, 1, "prompt.template_file")
+        return Problem(code, severity, message, hint, prompt.template_file, line or 1, 1, "prompt.template_file")
     path: Field = ("prompt", "template")
     start = loaded.document.block_line(path)
     if start is None or line is None:
-        return loaded.document.problem(code, ERROR, path, message, hint)
-    return Problem(code, ERROR, message, hint, loaded.document.path, start + line - 1, 1, dotted(path))
-
-
-def _hint(name: str, known: set[str]) -> str:
-    return suggestion(name, known) or f"set it with `prompt.variables.{name}` or --var {name}=…"
+        return loaded.found(code, severity, path, message, hint)
+    return Problem(code, severity, message, hint, loaded.document.path, start + line - 1, 1, dotted(path))

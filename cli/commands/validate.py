@@ -1,0 +1,68 @@
+"""`mozart validate`: what is wrong with a score, each with its place and a hint. Asks no daemon.
+
+Exit 0 good or warnings only, 1 errors, 2 the file cannot be read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli import output
+from cli.options import Json
+from ipc.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE
+
+if TYPE_CHECKING:
+    from ipc.score.problems import Problem
+
+EXAMPLE = "mozart validate review.yaml\nmozart validate review.yaml --lenient --json"
+
+_COLOURS = {"error": output.RED, "warning": output.YELLOW, "info": output.DIM}
+
+
+def command(
+    score: Annotated[str, typer.Argument(metavar="SCORE", help="The score's file.")],
+    lenient: Annotated[bool, typer.Option("--lenient", help="Unknown keys are warnings, not errors.")] = False,
+    var: Annotated[list[str] | None, typer.Option("--var", metavar="K=V", help="A template variable; repeat.")] = None,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", metavar="F=V", help="A field of the score; repeat.")
+    ] = None,
+    workspace: Annotated[str | None, typer.Option("--workspace", metavar="P", help="Instead of the score's.")] = None,
+    json: Json = False,
+) -> int:
+    """Check a score: fields, templates, dependencies, rules, and what this machine must have to run it."""
+    from cli.commands.run import pairs
+
+    problems, unreadable = find_problems(score, pairs("--var", var), pairs("--set", sets), workspace, lenient)
+    errors = sum(problem.severity == "error" for problem in problems)
+    if json:
+        output.document({"valid": not errors, "problems": [problem.as_json() for problem in problems]})
+    else:
+        _show(score, problems, errors)
+    return EXIT_USAGE if unreadable else EXIT_FAILED if errors else EXIT_DONE
+
+
+def find_problems(
+    score: str, variables: dict[str, str], sets: dict[str, str], workspace: str | None, lenient: bool
+) -> tuple[list[Problem], bool]:
+    """The problems, and whether the file could not even be read."""
+    from ipc.score.check import check  # with pydantic, yaml and jinja2, for verbs that read scores
+    from ipc.score.load import read_score
+    from ipc.score.problems import ScoreError
+
+    try:
+        loaded = read_score(score, variables, sets, workspace, lenient)
+    except ScoreError as error:
+        return error.problems, error.unreadable
+    return [*loaded.problems, *check(loaded)], False
+
+
+def _show(score: str, problems: list[Problem], errors: int) -> None:
+    for problem in problems:
+        place, _, rest = str(problem).partition(f": {problem.code} {problem.severity}: ")
+        kind = output.paint(problem.severity, _COLOURS[problem.severity])
+        output.say(f"{place}: {problem.code} {kind}: {rest}")
+    counts: dict[str, Any] = {kind: sum(p.severity == kind for p in problems) for kind in ("error", "warning", "info")}
+    found = ", ".join(f"{n} {kind}{'s' if n > 1 and kind != 'info' else ''}" for kind, n in counts.items() if n)
+    output.say(f"{score}: {'not valid' if errors else 'valid'}{f' ({found})' if found else ''}")

@@ -1,0 +1,106 @@
+"""The backend section: V103 and V104 timeouts, V204 permissions, V209 fields its type does not use, V210 its program."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+
+from ipc.score.load import LoadedScore
+from ipc.score.problems import INFO, WARNING, Field, Problem
+from ipc.score.schema import Backend
+
+#: Agents, which take their time; a `command` may well be done in a second.
+AGENTS = ("claude_cli", "codex_cli", "gemini_cli", "opencode_cli")
+PROGRAMS = {"claude_cli": "claude", "codex_cli": "codex", "gemini_cli": "gemini", "opencode_cli": "opencode"}
+SHORT_SECONDS, LONG_SECONDS = 60, 7200
+
+#: Every type uses these.
+_COMMON = frozenset(
+    {"type", "env", "working_directory", "timeout_seconds", "timeout_overrides", "max_output_capture_bytes"}
+)
+_CLI = frozenset({"skip_permissions", "cli_model", "system_prompt_file", "cli_extra_args"})
+_API = frozenset({"model", "api_key_env", "max_tokens", "temperature", "system_prompt_file"})
+_USED: dict[str, frozenset[str]] = {
+    "claude_cli": _CLI | {"disable_mcp", "output_format", "allowed_tools"},
+    "codex_cli": _CLI,
+    "gemini_cli": _CLI | {"allowed_tools", "output_format"},
+    "opencode_cli": _CLI,
+    "command": frozenset({"command", "cli_model"}),
+    "anthropic_api": _API,
+    "ollama": frozenset({"ollama", "system_prompt_file"}),
+    "recursive_light": frozenset({"recursive_light"}),
+}
+
+
+def timeouts(loaded: LoadedScore) -> Iterator[Problem]:
+    for path, backend in _backends(loaded):
+        for where, seconds in _timeouts(path, backend):
+            if seconds < SHORT_SECONDS and backend.type in AGENTS and loaded.is_written(*where):
+                message = f"{seconds:g} s is short for an agent"
+                yield loaded.found("V103", WARNING, where, message, "most work takes minutes; the default is 1800")
+            elif seconds > LONG_SECONDS and loaded.is_written(*where):
+                message = f"{seconds / 3600:.1f} h is long: a stuck agent is noticed that late"
+                yield loaded.found("V104", INFO, where, message, "stale_detection notices silence earlier")
+
+
+def _timeouts(path: Field, backend: Backend) -> Iterator[tuple[Field, float]]:
+    yield (*path, "timeout_seconds"), backend.timeout_seconds
+    for n, seconds in backend.timeout_overrides.items():
+        yield (*path, "timeout_overrides", n), seconds
+
+
+def permissions(loaded: LoadedScore) -> Iterator[Problem]:
+    for path, backend in _backends(loaded):
+        if not backend.skip_permissions and backend.type in AGENTS and loaded.is_written(*path, "skip_permissions"):
+            message = "the agent would wait for a permission that nobody gives"
+            hint = "set skip_permissions: true, and name allowed_tools to limit it"
+            yield loaded.found("V204", WARNING, (*path, "skip_permissions"), message, hint)
+
+
+def unused_fields(loaded: LoadedScore) -> Iterator[Problem]:
+    for path, backend in _backends(loaded):
+        used = _USED.get(backend.type)
+        if used is None:
+            continue
+        unused = [
+            name for name in Backend.model_fields if name not in used | _COMMON and loaded.is_written(*path, name)
+        ]
+        if unused:
+            message = f"the backend {backend.type} does not use {', '.join(unused)}"
+            yield loaded.found("V209", WARNING, (*path, unused[0]), message, "remove it, or choose another type")
+    for name in ("state_backend", "state_path"):
+        if loaded.is_written(name):
+            message = f"{name} is accepted from old scores: the daemon keeps the state"
+            yield loaded.found("V209", INFO, (name,), message, "remove it")
+
+
+def programs(loaded: LoadedScore) -> Iterator[Problem]:
+    said = set()
+    for path, backend in _backends(loaded):
+        program = _program(backend)
+        if program and program not in said and not _is_found(program, backend, loaded):
+            said.add(program)
+            message = f"the program {program!r} of the backend {backend.type} is not found on this machine"
+            where = (*path, "command") if loaded.is_written(*path, "command") else (*path, "type")
+            yield loaded.found("V210", WARNING, where, message, "install it, or put its directory on PATH")
+
+
+def _program(backend: Backend) -> str:
+    if backend.type == "command":
+        return backend.command[0] if isinstance(backend.command, list) and "{" not in backend.command[0] else ""
+    return PROGRAMS.get(backend.type, "")
+
+
+def _is_found(program: str, backend: Backend, loaded: LoadedScore) -> bool:
+    search = backend.env.get("PATH", os.environ.get("PATH", os.defpath))
+    if os.sep in program:
+        program = os.path.join(backend.working_directory or loaded.directory, program)
+    return shutil.which(program, path=search) is not None
+
+
+def _backends(loaded: LoadedScore) -> Iterator[tuple[Field, Backend]]:
+    """The score's backend and each sheet's, as they run, with the section that writes them."""
+    yield ("backend",), loaded.score.backend
+    for n in loaded.score.sheet.backends:
+        yield ("sheet", "backends", n), loaded.score.backend_for(n)

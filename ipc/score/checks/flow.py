@@ -1,0 +1,78 @@
+"""The flow between sheets: V206 and V207 fan-out, V212 keys of sheets that do not exist, V213 costs, V009 versions."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+
+from ipc.score.expand import total_sheets
+from ipc.score.load import LoadedScore
+from ipc.score.problems import ERROR, WARNING, Field, Problem
+
+#: Backends whose usage nobody can price.
+UNPRICED = ("command",)
+_VERSION = re.compile(r"(?<![A-Za-z0-9])v([0-9]+)(?![0-9.])")
+
+
+def fan_out(loaded: LoadedScore) -> Iterator[Problem]:
+    sheet = loaded.score.sheet
+    if not any(count > 1 for count in sheet.fan_out.values()):
+        return
+    if not sheet.dependencies:
+        message = "fan_out without dependencies: every stage starts at once"
+        yield loaded.found(
+            "V206", WARNING, ("sheet", "fan_out"), message, "add sheet.dependencies, as in {2: [1], 3: [2]}"
+        )
+    if not loaded.score.parallel.enabled:
+        message = "fan_out without parallel: the instances run one after another"
+        yield loaded.found("V207", WARNING, ("sheet", "fan_out"), message, "set parallel.enabled: true")
+
+
+def sheet_keys(loaded: LoadedScore) -> Iterator[Problem]:
+    sheet, backend = loaded.score.sheet, loaded.score.backend
+    total = total_sheets(sheet)
+    maps: tuple[tuple[Field, list[int]], ...] = (
+        (("sheet", "skip_when"), list(sheet.skip_when)),
+        (("sheet", "skip_when_command"), list(sheet.skip_when_command)),
+        (("sheet", "backends"), list(sheet.backends)),
+        (("backend", "timeout_overrides"), list(backend.timeout_overrides)),
+    )
+    for path, keys in maps:
+        for n in keys:
+            if not 1 <= n <= total:
+                hint = f"sheets are 1 to {total}" + (" (stages do not count here)" if sheet.fan_out else "")
+                yield loaded.found("V212", WARNING, (*path, n), f"there is no sheet {n}, so this does nothing", hint)
+
+
+def costs(loaded: LoadedScore) -> Iterator[Problem]:
+    score = loaded.score
+    if score.cost_limits is None or not score.cost_limits.enabled:
+        return
+    kinds = {score.backend.type, *(score.backend_for(n).type for n in score.sheet.backends)}
+    for kind in sorted(kinds.intersection(UNPRICED)):
+        message = f"cost limits cannot be kept: nobody knows what the backend {kind} costs"
+        yield loaded.found("V213", ERROR, ("cost_limits",), message, "use a backend that reports its usage")
+
+
+def versions(loaded: LoadedScore) -> Iterator[Problem]:
+    """In a score called `name-v7`, what still says v6. What it goes on with may say v8."""
+    score = loaded.score
+    version = re.search(r"-v([0-9]+)$", score.name)
+    if version is None:
+        return
+    own = int(version.group(1))
+    for path, text, may_follow in _versioned(loaded):
+        for found in _VERSION.findall(text):
+            if int(found) != own and not (may_follow and int(found) > own):
+                message = f"{text!r} says v{found}, the score is {score.name!r}"
+                yield loaded.found("V009", WARNING, path, message, f"should it say v{own}?")
+
+
+def _versioned(loaded: LoadedScore) -> Iterator[tuple[Field, str, bool]]:
+    score = loaded.score
+    yield ("name",), os.path.basename(loaded.path), False
+    yield ("workspace",), os.path.basename(score.workspace), False
+    for i, hook in enumerate(score.on_success):
+        if hook.job_path:
+            yield ("on_success", i, "job_path"), os.path.basename(hook.job_path), True
