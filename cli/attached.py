@@ -77,11 +77,15 @@ class JsonView:
 
 
 class Notices:
-    """Sentences about events, each held until the lines that belong before it had time to arrive."""
+    """Sentences about events, each held until the lines that belong before it had time to arrive: lines come another way.
+
+    They go no later than the first line of another attempt, which they may be about.
+    """
 
     def __init__(self, board: Board) -> None:
         self._board = board
         self._held: list[tuple[float, str]] = []
+        self._attempts: set[tuple[int, int]] = set()
 
     def add(self, event: dict[str, Any], now: float) -> None:
         sentence = describe(event, self._board, now)
@@ -91,6 +95,14 @@ class Notices:
 
     def due(self) -> float | None:
         return self._held[0][0] if self._held else None
+
+    def before(self, chunk: Chunk) -> list[str]:
+        """The sentences that belong before this chunk."""
+        attempt = (chunk["sheet"], chunk["attempt"])
+        if attempt in self._attempts:
+            return []
+        self._attempts.add(attempt)
+        return self.take(float("inf"))
 
     def take(self, now: float) -> list[str]:
         """The sentences whose time has come."""
@@ -107,13 +119,17 @@ class PlainView:
         self._notices = Notices(board)
 
     def chunk(self, chunk: Chunk) -> None:
+        self._say(self._notices.before(chunk))
         output.write(self._writer.feed(chunk))
 
     def event(self, event: dict[str, Any]) -> None:
         self._notices.add(event, time.time())
 
     def tick(self, now: float) -> None:
-        for sentence in self._notices.take(now):
+        self._say(self._notices.take(now))
+
+    def _say(self, sentences: list[str]) -> None:
+        for sentence in sentences:
             output.write(self._writer.interrupt())
             output.say(f"mozart: {sentence}")
 

@@ -77,7 +77,7 @@ class Board:
         self.running.pop(sheet, None)
         self.waiting.pop(sheet, None)
         if state == "running":
-            self.running[sheet] = Running(data.get("attempt") or 1, text.seconds_of(event["time"]) or 0.0)
+            self.running[sheet] = Running(event.get("attempt") or 1, text.seconds_of(event["time"]) or 0.0)
         elif state not in SHEET_ENDED and (data.get("reason") or data.get("until")):
             self.waiting[sheet] = Waiting(state, data.get("reason") or "", data.get("until"))
 
@@ -87,7 +87,7 @@ def describe(event: Event, board: Board, now: float) -> str:
     kind, _, what = event["type"].partition(".")
     data = event.get("data") or {}
     if kind == "sheet":
-        return _describe_sheet(event["sheet"], what, data, board, now)
+        return _describe_sheet(event, what, board, now)
     if kind == "job" and what == "paused":
         return f"{board.job} is paused{_because(data)}"
     if event["type"] == "hold.set":
@@ -96,18 +96,24 @@ def describe(event: Event, board: Board, now: float) -> str:
     return ""
 
 
-def _describe_sheet(sheet: int, state: str, data: dict[str, Any], board: Board, now: float) -> str:
+def _describe_sheet(event: Event, state: str, board: Board, now: float) -> str:
+    sheet, data = event["sheet"], event["data"]
     who = f"sheet {sheet} of {board.total}" if board.total > 1 else "the sheet"
     running = board.running.get(sheet)
     if state == "running":
-        again = f", attempt {data['attempt']}" if (data.get("attempt") or 1) > 1 else ""
-        return f"{who} is running{again}"
+        return f"{who} is running{_again(event)}"
     if state == "pending":
         return f"{who} will run again{_because(data)}" if data.get("reason") else ""
     if state in ("waiting", "awaiting"):
         return " ".join(filter(None, [f"{who} waits", text.until(data.get("until"), now)])) + _because(data)
     took = f" in {text.duration(now - running.since)}" if running and state in ("completed", "failed") else ""
     return f"{who} {state}{took}{_because(data)}"
+
+
+def _again(event: Event) -> str:
+    """`, attempt 2 (completion)`."""
+    attempt, mode = event.get("attempt") or 1, event["data"].get("mode") or "normal"
+    return f", attempt {attempt}{f' ({mode})' if mode != 'normal' else ''}" if attempt > 1 else ""
 
 
 def _because(data: dict[str, Any]) -> str:

@@ -82,6 +82,7 @@ class LiveView:
         self._live.stop()
 
     def chunk(self, chunk: Chunk) -> None:
+        self._say(self._notices.before(chunk))
         self._lines += self._writer.feed(chunk)
         if len(self._lines) > BLOCK:
             self.tick(time.time())
@@ -96,8 +97,7 @@ class LiveView:
         return self._next_frame
 
     def tick(self, now: float) -> None:
-        for sentence in self._notices.take(now):
-            self._lines += f"\x1b[2m── {sentence}\x1b[0m\n".encode(errors="replace")
+        self._say(self._notices.take(now))
         self._live.update(self._panel(now))
         if self._lines:
             block = printable(bytes(self._lines))
@@ -110,7 +110,12 @@ class LiveView:
 
     def finish(self, end: dict[str, Any]) -> None:
         self._lines += self._writer.finish()
-        self.tick(float("inf"))
+        self._say(self._notices.take(float("inf")))
+        self.tick(time.time())
+
+    def _say(self, sentences: list[str]) -> None:
+        for sentence in sentences:
+            self._lines += f"\x1b[2m── {sentence}\x1b[0m\n".encode(errors="replace")
 
     def _want_frame(self) -> None:
         """Soon, but not more often than FRAME_SECONDS."""
@@ -129,8 +134,9 @@ class LiveView:
         header = Table.grid(padding=(0, 1))
         counts = Text(", ").join(Text(f"{n} {name}", STYLES.get(name, "dim")) for name, n in board.counts().items())
         facts = [text.duration(now - board.started) if board.started else "", text.money(board.cost_usd or None)]
+        bar = ProgressBar(max(board.total, 1), board.done(), 24, complete_style="green", finished_style="green")
         header.add_row(
-            Text(board.job, "bold"), ProgressBar(total=max(board.total, 1), completed=board.done(), width=24),
+            Text(board.job, "bold"), bar,
             Text(f"{board.done()}/{board.total}"), counts, Text(" ".join(filter(None, facts)), "bold"),
         )  # fmt: skip
         return header

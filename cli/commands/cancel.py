@@ -10,7 +10,10 @@ EXAMPLE = "mozart cancel hello-12"
 
 
 def command(job: JobArgument, sheet: Sheets = None, json: Json = False) -> int:
-    """Cancel a job: its agents are stopped with everything they started, and nothing more of it runs."""
+    """Cancel a job.
+
+    Its agents are stopped with everything they started, and nothing more of it runs. --sheet cancels only that sheet.
+    """
     answer = ask("cancel", {"job": job, **({"sheets": sheet} if sheet else {})})
     if json:
         output.document(answer)

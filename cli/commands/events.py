@@ -20,7 +20,10 @@ def command(
     since: Annotated[int, typer.Option("--since", metavar="ID", min=0, help="Only events after this one.")] = 0,
     json: Json = False,
 ) -> int:
-    """Print events, oldest first: jobs and sheets changing state, attempts, holds."""
+    """Show what happened.
+
+    Oldest first: jobs and sheets that change their state, attempts, holds.
+    """
     asked = {"since": since, "follow": follow, **({"job": job} if job else {})}
     with Feed(connect(), {"events.follow": asked}) as feed:
         for method, params in feed:
@@ -40,6 +43,12 @@ def describe(event: dict[str, Any]) -> str:
         f"sheet {event['sheet']}" if event.get("sheet") else "",
         f"attempt {event['attempt']}" if event.get("attempt") else "",
     ]))  # fmt: skip
-    data = event.get("data") or {}
-    facts = ", ".join(f"{name} {value}" for name, value in data.items() if value not in (None, "", [], {}, "state"))
-    return "  ".join(filter(None, [str(event["id"]), event["time"], who, event["type"], text.first_line(facts)]))
+    data = {**event["data"]}
+    rules = data.pop("validations", None) or []
+    facts = [f"{name} {_short(value)}" for name, value in data.items() if value not in (None, "", 0, [], {})]
+    facts += [f"{sum(rule['passed'] for rule in rules)} of {len(rules)} rules met"] if rules else []
+    return "  ".join(filter(None, [str(event["id"]), event["time"], who, event["type"], ", ".join(facts)]))
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else text.first_line(str(value))

@@ -25,7 +25,10 @@ def command(
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="At most this many.")] = None,
     json: Json = False,
 ) -> int:
-    """List jobs, newest first: those that are not finished, unless told otherwise."""
+    """List the jobs.
+
+    Newest first; those that are not finished, unless told otherwise.
+    """
     answer = ask("list", {"states": [str(s) for s in state or ()], "all": every, "limit": limit})
     if json:
         output.document(answer)

@@ -57,11 +57,11 @@ def command(
     prompt: Annotated[bool, typer.Option("--prompt", help="Show the prompt that was sent instead.")] = False,
     json: Json = False,
 ) -> int:
-    """Show what a job's agents wrote, from the first byte.
+    """Show what the agents wrote.
 
-    Several sheets come in one stream, each line behind its sheet's number ([3.2] is the second attempt of sheet 3).
-    With -f it may begin before the job has started, goes on across restarts of the daemon, and ends by itself with the
-    job.
+    From the first byte. Several sheets come in one stream, each line behind its sheet's number ([3.2] is the second
+    attempt of sheet 3). With -f it may begin before the job has started, goes on across restarts of the daemon, and ends
+    by itself with the job.
     """
     if prompt:
         return _show_prompt({"job": job, "sheet": sheet, "attempt": attempt}, json)

@@ -23,7 +23,10 @@ def command(
     ] = None,
     json: Json = False,
 ) -> int:
-    """Run a job's failed, blocked and cancelled sheets again, or the sheets named. Earlier attempts keep their logs."""
+    """Run what failed again.
+
+    A job's failed, blocked and cancelled sheets, or those named. Earlier attempts keep their logs.
+    """
     if sheet and start is not None:
         raise MozartError("usage", "cannot use --sheet together with --from", "use one of them", EXIT_USAGE)
     which: dict[str, Any] = {"sheets": sheet} if sheet else {"from": start} if start is not None else {}

@@ -46,9 +46,10 @@ def command(
     escalation: Annotated[bool, typer.Option("--escalation", hidden=True)] = False,
     json: Json = False,
 ) -> int:
-    """Run a score and watch it: live lines, and on a terminal what runs and what waits. Starts a daemon if none runs.
+    """Run a score and watch it to its end.
 
-    Ctrl-C stops watching, never the job. The exit code is the job's: 0 completed, 1 failed, 3 cancelled or paused.
+    Lines come live, and on a terminal a panel says what runs and what waits. Starts a daemon if none runs. Ctrl-C stops
+    watching, never the job. The exit code is the job's: 0 completed, 1 failed, 3 cancelled or paused.
     """
     for name, wanted in (("--self-healing", self_healing), ("--escalation", escalation)):
         if wanted:
@@ -95,7 +96,6 @@ def _dry_run(score: str, workspace: str | None, var: list[str] | None, sets: lis
 def _load(score: str, variables: dict[str, str], sets: dict[str, str], workspace: str | None) -> LoadedScore:
     """The score, checked: errors refuse it, warnings go to stderr."""
     from ipc.score.check import check  # with pydantic, yaml and jinja2: only `run`, `plan` and `validate` pay for them
-
     from ipc.score.load import load_score
     from ipc.score.problems import ScoreError, errors_of
     from ipc.score.unavailable import unavailable

@@ -28,7 +28,10 @@ def command(
     ] = False,
     json: Json = False,
 ) -> int:
-    """Show the daemon and its jobs, or one job with its sheets: state, attempts, time, cost, why it waits or failed."""
+    """Show the daemon, or one job.
+
+    The daemon with its jobs, or a job with its sheets: state, attempts, time, cost, and why it waits or failed.
+    """
     if watch:
         return _watch(job, json)
     with connect() as client:
@@ -154,9 +157,10 @@ def sheet_row(sheet: dict[str, Any], now: float) -> list[str]:
 
 def why(sheet: dict[str, Any], now: float) -> str:
     """Why it waits or what went wrong: the reason, until when, the last attempt's code, the rules that failed."""
-    said: list[str] = [sheet["reason"] or "", text.until(sheet["until"], now)]
+    said = [text.first_line(sheet["reason"] or ""), text.until(sheet["until"], now)]
     last = sheet["attempts"][-1] if sheet["attempts"] else None
     if last and last["code"] and sheet["state"] != "completed":
-        said.append(f"{last['code']} {text.first_line(last['message'] or '', 100)}".strip())
+        if last["code"] not in said[0]:
+            said.append(f"{last['code']} {text.first_line(last['message'] or '', 100)}".strip())
         said += [f"not met: {rule}" for rule in text.failed_rules(sheet)[:3]]
     return "; ".join(filter(None, said))
