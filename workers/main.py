@@ -173,7 +173,7 @@ class Worker:
         """Nothing is ever written to the lifeline: readable means that the supervisor is gone."""
         self._loop.remove_reader(self._setup.inherited.lifeline)
         log.error("the supervisor died; stopping every agent")
-        kill_everything()
+        # `run` kills them once the loop has ended: here their ends would be reaped twice, and reported as their own.
         if not self._exit.done():
             self._exit.set_result(EXIT_ORPHANED)
 
