@@ -7,7 +7,8 @@ the `Verdict` when the process has ended. `mozart logs` and `mozart run` feed th
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -58,6 +59,8 @@ class Run:
     """The agent's session to continue."""
     system_prompt: str | None = None
     is_root: bool = False
+    clock: Callable[[], float] = time.time
+    """Read when a line tells a time of day ("resets 3pm"), which means nothing without now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from signal import Signals
 from typing import Any, NamedTuple
@@ -139,6 +139,9 @@ def _environment(run: Run) -> dict[str, str]:
 
 # ---- lines to events ------------------------------------------------------------------------------------------------
 
+#: What `{"type":"` is followed by on nine lines of ten, all of them pieces of text: one slice and one look-up rule them out.
+_PIECE = slice(9, 48)
+_PIECES = frozenset({b'stream_event","event":{"type":"content_b'})
 _MATTERS = (
     b'{"type":"stream_event","event":{"type":"message_',
     b'{"type":"assistant"',
@@ -152,10 +155,10 @@ _ERROR_KEY = b'"error":"'
 
 
 class ClaudeParser:
-    def __init__(self, run: Run, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, run: Run) -> None:
         self._text_only = _effective_format(run.options) == "text"
         self.wants = frozenset() if self._text_only else frozenset({STDOUT})
-        self._clock = clock
+        self._clock = run.clock
         self._zone = zone_of(run.environment)
         self._result: dict[str, Any] | None = None
         self._error = ""
@@ -164,10 +167,11 @@ class ClaudeParser:
         self._tally = _Tally()
 
     def feed(self, stream: str, line: bytes) -> Sequence[Event]:
+        if line[_PIECE] in _PIECES:
+            return ()
         if not line.startswith(_MATTERS):
-            if line[:1] not in b"{[" or line.startswith(b'{"type":"') or not line:
-                return ()
-            return self._feed_unusual(line)
+            known = line.startswith(b'{"type":"') or not line.startswith((b"{", b"["))
+            return () if known else self._feed_unusual(line)
         if line.startswith(b'{"type":"assistant"') and _ERROR_KEY not in line:
             return ()
         value = parse(line)
@@ -219,7 +223,12 @@ class ClaudeParser:
         ok = item.get("is_error") is False and item.get("subtype") == "success"
         said = text(item.get("result")) or "; ".join(text(each) for each in item.get("errors") or () if text(each))
         limit = () if ok else self._take_limit(self._limit_of(_facts(item, self._error)))
-        return (_usage(item), *limit, Result(ok, said))
+        return (*limit, self._usage(item), Result(ok, said))
+
+    def _usage(self, result: dict[str, Any]) -> Usage:
+        """An interrupted run's result says nothing of the tokens it had already taken."""
+        told, counted = _usage(result), self._tally.total()
+        return told if told.input or told.output or not counted.input else counted
 
     def _take_cut_result(self, line: bytes) -> Sequence[Event]:
         """A result too long to be had whole: its head tells how it ended."""
@@ -320,6 +329,9 @@ class _Tally:
             self._open[parent][1] = count(section(event, "usage").get("output_tokens"))
         else:
             return None
+        return self.total()
+
+    def total(self) -> Usage:
         return Usage(*map(sum, zip(self._closed, *self._open.values(), strict=True)))
 
     def _close(self, parent: str) -> None:

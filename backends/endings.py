@@ -40,7 +40,8 @@ def stopped(ending: Ending, limit: Limited | None = None, last_seen: str = "") -
     if ending.stopped_by == "limited":
         return limited(limit or Limited("the agent reported a limit"))
     name, code, message, hint = _STOPPED[ending.stopped_by]
-    return Verdict(name, code, message, hint, evidence=last_seen or last_line(ending.stderr_tail))
+    seen = last_seen or last_line(ending.stderr_tail) or last_line(ending.stdout_tail)[-300:] or "no output"
+    return Verdict(name, code, message, hint, seen)
 
 
 def signalled(ending: Ending) -> Verdict | None:
@@ -99,7 +100,14 @@ def failed(ending: Ending, code: str = "E009", message: str = "", hint: str = ""
 
 def truncated(ending: Ending) -> Verdict:
     message = "it exited with 0 but its output stops before the result"
-    return Verdict("truncated", "E503", message, "its session can be continued", last_line(ending.stdout_tail)[-300:])
+    said = last_line(ending.stdout_tail)[-300:] or "no output"
+    return Verdict("truncated", "E503", message, "its session can be continued", said)
+        "truncated",
+        "E503",
+        message,
+        "its session can be continued",
+        last_line(ending.stdout_tail)[-300:] or "no output",
+    )
 
 
 def _by_shell(exit_code: int | None) -> int | None:
