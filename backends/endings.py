@@ -102,12 +102,6 @@ def truncated(ending: Ending) -> Verdict:
     message = "it exited with 0 but its output stops before the result"
     said = last_line(ending.stdout_tail)[-300:] or "no output"
     return Verdict("truncated", "E503", message, "its session can be continued", said)
-        "truncated",
-        "E503",
-        message,
-        "its session can be continued",
-        last_line(ending.stdout_tail)[-300:] or "no output",
-    )
 
 
 def _by_shell(exit_code: int | None) -> int | None:
