@@ -32,7 +32,7 @@ from backends.base import (
 )
 from backends.failures import LIMITS, by_status, failure, limited
 from backends.records import count, decoded, items, last_line, number, parse, section, text
-from backends.rendering import Page, brief, clean
+from backends.rendering import Page, brief, clean, one_line
 from backends.resets import clamp, limit_said, limit_until, zone_of
 
 #: It refuses more on stdin.
@@ -280,7 +280,7 @@ class ClaudeParser:
         if self._limit and kind in (*LIMITS, "other"):
             return limited(self._limit)
         hint = "run `claude /login`, or set ANTHROPIC_API_KEY where the daemon runs" if kind == "auth" else ""
-        return failure(kind, facts.said or facts.terminal or facts.subtype, self._limit_of(facts), hint)
+        return failure(kind, _complaint(facts), self._limit_of(facts), hint)
 
     def _judge_silence(self, ending: Ending) -> Verdict:
         """No result: text mode never has one; otherwise it died early, or what it said was cut off."""
@@ -389,6 +389,11 @@ def _facts(result: dict[str, Any], error: str) -> _Facts:
     return _Facts(said, error, int(status) if status else None, *(text(result.get(name)) for name in _WORDS_OF_RESULT))
 
 
+def _complaint(facts: _Facts) -> str:
+    """What to quote: an interrupted run's message is a diagnostic that means nothing to people."""
+    return (facts.terminal if facts.terminal.startswith("aborted") else facts.said) or facts.terminal or facts.subtype
+
+
 _WORDS_OF_RESULT = ("subtype", "terminal_reason", "stop_reason")
 
 
@@ -493,6 +498,7 @@ class ClaudeRenderer:
 
     def __init__(self) -> None:
         self._page = Page()
+        self._answered = False
         self._message = ""
         self._streamed = ""
         """What of the open block has been shown and no full message has confirmed."""
@@ -537,6 +543,7 @@ class ClaudeRenderer:
             return void
         words = clean(section(event, "delta").get("text"))
         self._streamed += words
+        self._answered = True
         return self._page.stream(words)
 
     def _void(self) -> str:
@@ -550,6 +557,10 @@ class ClaudeRenderer:
         indent = "  " if item.get("parent_tool_use_id") else ""
         message = section(item, "message")
         shown = ""
+        if item.get("error"):
+            # Not the model's words; the result says them again.
+            return self._void()
+        self._answered = True
         if not indent and text(message.get("id")) != self._message:
             shown, self._message = self._void(), text(message.get("id"))
         for block in items(message.get("content")):
@@ -571,7 +582,7 @@ class ClaudeRenderer:
         indent = "    " if item.get("parent_tool_use_id") else "  "
         answers = items(section(item, "message").get("content"))
         failed = (answer for answer in answers if answer.get("type") == "tool_result" and answer.get("is_error"))
-        return "".join(self._page.line(f"{indent}✗ {brief(_said(answer))}") for answer in failed)
+        return "".join(self._page.line(f"{indent}✗ {one_line(_said(answer))}") for answer in failed)
 
     def _show_system(self, item: dict[str, Any]) -> str:
         match item.get("subtype"):
@@ -599,15 +610,17 @@ class ClaudeRenderer:
         return self._page.line(f"✗ the {name} limit is reached{when}")
 
     def _show_result(self, item: dict[str, Any]) -> str:
+        turns = count(item.get("num_turns"))
         facts = [
-            f"{count(item.get('num_turns'))} turns",
+            f"{turns} turn" if turns == 1 else f"{turns} turns",
             f"{(number(item.get('duration_ms')) or 0.0) / 1000:.1f} s",
             f"${number(item.get('total_cost_usd')) or 0.0:.4f}",
         ]
-        if item.get("is_error") is False:
-            return self._page.line("✓ done · " + " · ".join(facts))
-        said = _facts(item, "")
-        return self._page.line(f"✗ {brief(said.said or said.terminal or said.subtype)} · " + " · ".join(facts))
+        if item.get("is_error") is not False:
+            return self._page.line(f"✗ {one_line(_complaint(_facts(item, '')), 300)} · " + " · ".join(facts))
+        # With `--output-format json` the answer stands nowhere else.
+        answer = "" if self._answered else self._show_text("", clean(item.get("result")))
+        return answer + self._page.line("✓ done · " + " · ".join(facts))
 
 
 def _call(block: dict[str, Any]) -> str:

@@ -22,10 +22,17 @@ def clean(value: Any) -> str:
 def brief(value: Any, limit: int = TELLING) -> str:
     """Its first line, shortened; how many more there are."""
     lines = clean(value).strip().split("\n")
-    first = lines[0].strip()
-    if len(first) > limit:
-        first = first[: limit - 1] + "…"
-    return f"{first} (+{len(lines) - 1} lines)" if len(lines) > 1 else first
+    first, more = _cut(lines[0].strip(), limit), len(lines) - 1
+    return f"{first} (+{more} line{'s' * (more > 1)})" if more else first
+
+
+def one_line(value: Any, limit: int = TELLING) -> str:
+    """Its lines in one, shortened."""
+    return _cut(" ⏎ ".join(line.strip() for line in clean(value).split("\n") if line.strip()), limit)
+
+
+def _cut(words: str, limit: int) -> str:
+    return words[: limit - 1] + "…" if len(words) > limit else words
 
 
 class Page:
