@@ -7,6 +7,7 @@ here reads a clock.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -94,7 +95,7 @@ class Kill(NamedTuple):
 
 Action = Spawn | Drain | Stop | Abort | Kill
 
-_NEVER = float("inf")
+_NEVER = math.inf
 
 
 class Plan(NamedTuple):

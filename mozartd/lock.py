@@ -45,7 +45,7 @@ def take_lock(path: str) -> int | None:
     return lock
 
 
-def take_over(paths: Paths) -> int | Running:
+def take_over(paths: Paths, leftover_seconds: float = LEFTOVER_SECONDS) -> int | Running:
     """The lock, once what a dead or stopping supervisor left is gone; or the supervisor that has it and keeps it."""
     unseen = 0
     while (lock := take_lock(paths.lock)) is None:
@@ -57,7 +57,7 @@ def take_over(paths: Paths) -> int | Running:
         if unseen > 10:
             hint = "another container or machine may use this state directory: give each its own MOZART_HOME"
             raise MozartError("E401", f"cannot lock {paths.lock}: somebody whom we cannot see holds it", hint)
-        if not wait_ended(holders, STOPPING_SECONDS if running else LEFTOVER_SECONDS):
+        if not wait_ended(holders, STOPPING_SECONDS if running else leftover_seconds):
             _end(holders, paths)
     return lock
 

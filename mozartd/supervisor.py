@@ -11,12 +11,13 @@ from __future__ import annotations
 import functools
 import gc
 import logging
+import math
 import os
 import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ipc.errors import MozartError
 from ipc.paths import Paths
@@ -350,10 +351,15 @@ class Supervisor:
                 self.stop("nothing left to do")
             return
         tally = self._tallies[child.slot] = after_death(self._tally(child.slot), lived, exit_code, now)
-        if is_hopeless(tally, was_ready=self._readiness.was_ready) and self._wanted.phase is Phase.RUNNING:
+        if is_hopeless(tally, was_ready=self._readiness.was_ready):
+            self._give_up(child.slot, tally, exit_code)
+
+    def _give_up(self, slot: Slot, tally: Tally, exit_code: int) -> None:
+        self._tallies[slot] = replace(tally, not_before=math.inf)
+        if self._wanted.phase is Phase.RUNNING:
             why = "says that it cannot boot" if exit_code == EXIT_CANNOT_BOOT else "does not stay alive"
             self._exit_code = EXIT_GAVE_UP
-            self.stop(f"{child.slot} {why}")
+            self.stop(f"{slot} {why}")
 
     def _sweep(self) -> None:
         ours = {child.pid for child in self._children}

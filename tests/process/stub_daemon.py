@@ -1,8 +1,9 @@
 """A supervisor with the smallest children there can be, for tests of the supervisor alone.
 
-`python stub_daemon.py HOME [SETTING=VALUE…]`: the coordinator says hello to whoever connects, the workers wait; both beat, obey
-their lifeline, SIGTERM and SIGUSR1. What else a child does at its start is read from `HOME/<role>.does`, so that a test can
-change it while they run: `cannot-boot`, `crash`, `hang`, `stop-all`, or a shell command that it leaves running as an agent.
+`python stub_daemon.py HOME`: the coordinator says hello to whoever connects, the workers wait; both
+beat, obey their lifeline, SIGTERM and SIGUSR1. What else a child does at its start is read from `HOME/<role>.does`,
+so that a test can change it while they run: `cannot-boot`, `crash`, `hang`, `stop-all`, or a shell command that it
+leaves running as an agent.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -22,9 +24,9 @@ from ipc.connection import hello
 from ipc.frames import encode_frame
 from ipc.paths import find_paths, secure_directory
 from ipc.setup import EXIT_CANNOT_BOOT, EXIT_ORPHANED, EXIT_STOP_ALL, CoordinatorSetup, Inherited, WorkerSetup
-from mozartd.journal import start_logging
+from mozartd.daemon_log import start_logging
 from mozartd.lock import remove_pid_file, take_over, write_pid_file
-from mozartd.settings import load_settings
+from mozartd.settings import Settings, load_settings
 from mozartd.supervisor import Launch, Programs, Supervisor
 
 HOME = Path(sys.argv[1])
@@ -68,8 +70,6 @@ def live(inherited: Inherited, role: str, listener: int | None = None) -> int:
 
 
 def greet(listener: int) -> None:
-    import socket
-
     with socket.socket(fileno=os.dup(listener)) as server:
         peer, _ = server.accept()
         with peer:
@@ -84,16 +84,23 @@ def run_worker(setup: WorkerSetup) -> int:
     return live(setup.inherited, "worker")
 
 
+def load() -> Settings:
+    """The file's, but that liveness may be shorter than anybody should want it."""
+    settings = load_settings(str(HOME / "config.yaml"))
+    patience = HOME / "liveness"
+    return settings.model_copy(update={"liveness_seconds": float(patience.read_text())} if patience.exists() else {})
+
+
 def main() -> int:
     start_logging("supervisor", "debug", None)
     paths = find_paths({"MOZART_HOME": str(HOME)})
     for directory in (paths.state, paths.logs, paths.runtime):
         secure_directory(directory)
-    assert isinstance(take_over(paths), int)
+    assert isinstance(take_over(paths, leftover_seconds=0.5), int)
     write_pid_file(paths)
-    launch = Launch(paths, lambda: load_settings(paths.config), on_ready=lambda: print("ready", flush=True))
+    launch = Launch(paths, load, on_ready=lambda: print("ready", flush=True))
     try:
-        return Supervisor(launch, load_settings(paths.config), Programs(run_coordinator, run_worker)).run()
+        return Supervisor(launch, load(), Programs(run_coordinator, run_worker)).run()
     finally:
         remove_pid_file(paths)
 
