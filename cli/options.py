@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
+from cli.arguments import Argument, Option
+
+_JOB = "A job's id, a unique prefix of one, or a score's name."
 
 
 def complete_job(incomplete: str) -> list[tuple[str, str]]:
@@ -19,24 +21,8 @@ def complete_job(incomplete: str) -> list[tuple[str, str]]:
     return [(job["id"], job["state"]) for job in jobs if job["id"].startswith(incomplete)]
 
 
-JobArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="JOB", help="A job's id, a unique prefix of one, or a score's name.", autocompletion=complete_job
-    ),
-]
-OptionalJob = Annotated[
-    str | None,
-    typer.Argument(metavar="[JOB]", help="A job's id, a unique prefix of one, or a score's name.",
-                   autocompletion=complete_job),
-]  # fmt: skip
-JobArguments = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="JOB...", help="Ids, unique prefixes of ids, or names of scores.", autocompletion=complete_job
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
-Sheets = Annotated[
-    list[int] | None, typer.Option("--sheet", metavar="N", min=1, help="This sheet only; may be repeated.")
-]
+JobArgument = Annotated[str, Argument(_JOB, metavar="JOB", complete=complete_job)]
+OptionalJob = Annotated[str | None, Argument(_JOB, metavar="[JOB]", complete=complete_job)]
+JobArguments = Annotated[list[str], Argument(_JOB, metavar="JOB...", complete=complete_job)]
+Json = Annotated[bool, Option("--json", help="Print JSON for scripts.")]
+Sheets = Annotated[list[int] | None, Option("--sheet", metavar="N", min=1, help="This sheet only; may be repeated.")]

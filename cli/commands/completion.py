@@ -6,10 +6,8 @@ import os
 from enum import StrEnum
 from typing import Annotated
 
-import typer
-from typer.completion import get_completion_script  # type: ignore[attr-defined]
-
 from cli import output
+from cli.arguments import Argument
 from cli.options import Json
 from ipc.errors import EXIT_USAGE, MozartError
 
@@ -23,12 +21,12 @@ class Shell(StrEnum):
 
 
 def command(
-    shell: Annotated[
-        Shell | None, typer.Argument(metavar="[bash|zsh|fish]", help="Default: the shell of $SHELL.")
-    ] = None,
+    shell: Annotated[Shell | None, Argument(metavar="[bash|zsh|fish]", help="Default: the shell of $SHELL.")] = None,
     json: Json = False,
 ) -> int:
     """Print the completion script for a shell."""
+    from typer.completion import get_completion_script  # type: ignore[attr-defined]  # as slow as all of typer
+
     name = str(shell or os.path.basename(os.environ.get("SHELL", "")))
     if name not in list(Shell):
         raise MozartError("usage", f"cannot complete for the shell {name!r}", "name one: bash, zsh or fish", EXIT_USAGE)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import typer
-
 from cli import output, text
+from cli.arguments import Option
 from cli.daemon import connect
 from cli.feed import Feed
 from cli.options import Json, OptionalJob
@@ -16,8 +15,8 @@ EXAMPLE = "mozart events hello-12 -f"
 
 def command(
     job: OptionalJob = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on; with a job, until it ends.")] = False,
-    since: Annotated[int, typer.Option("--since", metavar="ID", min=0, help="Only events after this one.")] = 0,
+    follow: Annotated[bool, Option("--follow", "-f", help="Go on; with a job, until it ends.")] = False,
+    since: Annotated[int, Option("--since", metavar="ID", min=0, help="Only events after this one.")] = 0,
     json: Json = False,
 ) -> int:
     """Show what happened.

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from typing import Annotated, Any
 
-import typer
-
 from cli import output, text
+from cli.arguments import Option
 from cli.daemon import ask
 from cli.options import Json
 from ipc import states
@@ -19,10 +18,10 @@ HEADER = ("JOB", "STATE", "SHEETS", "SUBMITTED", "TIME", "COST", "WHY")
 
 def command(
     state: Annotated[
-        list[states.Job] | None, typer.Option("--state", metavar="S", help="Jobs in this state; may be repeated.")
+        list[states.Job] | None, Option("--state", metavar="S", help="Jobs in this state; may be repeated.")
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Finished jobs too, however old.")] = False,
-    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="At most this many.")] = None,
+    every: Annotated[bool, Option("--all", help="Finished jobs too, however old.")] = False,
+    limit: Annotated[int | None, Option("--limit", metavar="N", min=1, help="At most this many.")] = None,
     json: Json = False,
 ) -> int:
     """List the jobs.

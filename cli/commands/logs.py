@@ -8,9 +8,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
-import typer
-
 from cli import lines, output
+from cli.arguments import Option
 from cli.daemon import ask, connect
 from cli.feed import Feed
 from cli.options import JobArgument, Json
@@ -35,26 +34,22 @@ class Stream(StrEnum):
 def command(
     job: JobArgument,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on until the job ends; its result is the exit code.")
+        bool, Option("--follow", "-f", help="Go on until the job ends; its result is the exit code.")
     ] = False,
-    sheet: Annotated[int | None, typer.Option("--sheet", "-s", metavar="N", min=1, help="This sheet only.")] = None,
+    sheet: Annotated[int | None, Option("--sheet", "-s", metavar="N", min=1, help="This sheet only.")] = None,
     attempt: Annotated[
-        int | None, typer.Option("--attempt", metavar="K", min=1, help="The sheet's K-th attempt only.")
+        int | None, Option("--attempt", metavar="K", min=1, help="The sheet's K-th attempt only.")
     ] = None,
     raw: Annotated[
-        bool, typer.Option("--raw", help="The agents' bytes exactly: nothing rendered, prefixed or added.")
+        bool, Option("--raw", help="The agents' bytes exactly: nothing rendered, prefixed or added.")
     ] = False,
-    timestamps: Annotated[
-        bool, typer.Option("--timestamps", "-t", help="Each line behind the time it was written.")
-    ] = False,
+    timestamps: Annotated[bool, Option("--timestamps", "-t", help="Each line behind the time it was written.")] = False,
     tail: Annotated[
-        int | None, typer.Option("--tail", "-n", metavar="N", min=0, help="Only the last N lines of each log.")
+        int | None, Option("--tail", "-n", metavar="N", min=0, help="Only the last N lines of each log.")
     ] = None,
-    since: Annotated[
-        str | None, typer.Option("--since", metavar="T", help="Only what is newer: 10m, 2h, or a time.")
-    ] = None,
-    stream: Annotated[Stream | None, typer.Option("--stream", help="Only this stream of the agents.")] = None,
-    prompt: Annotated[bool, typer.Option("--prompt", help="Show the prompt that was sent instead.")] = False,
+    since: Annotated[str | None, Option("--since", metavar="T", help="Only what is newer: 10m, 2h, or a time.")] = None,
+    stream: Annotated[Stream | None, Option("--stream", help="Only this stream of the agents.")] = None,
+    prompt: Annotated[bool, Option("--prompt", help="Show the prompt that was sent instead.")] = False,
     json: Json = False,
 ) -> int:
     """Show what the agents wrote.

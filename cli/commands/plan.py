@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from cli import output, text
+from cli.arguments import Argument, Option
 from cli.options import Json
 
 if TYPE_CHECKING:
@@ -21,14 +20,12 @@ SHOWN = 40
 
 
 def command(
-    score: Annotated[str, typer.Argument(metavar="SCORE", help="The score's file.")],
-    prompts: Annotated[bool, typer.Option("--prompts", help="Show each sheet's prompt.")] = False,
-    workspace: Annotated[str | None, typer.Option("--workspace", metavar="P", help="Instead of the score's.")] = None,
-    var: Annotated[list[str] | None, typer.Option("--var", metavar="K=V", help="A template variable; repeat.")] = None,
-    sets: Annotated[
-        list[str] | None, typer.Option("--set", metavar="F=V", help="A field of the score; repeat.")
-    ] = None,
-    lenient: Annotated[bool, typer.Option("--lenient", help="Unknown keys are warnings, not errors.")] = False,
+    score: Annotated[str, Argument(metavar="SCORE", help="The score's file.")],
+    prompts: Annotated[bool, Option("--prompts", help="Show each sheet's prompt.")] = False,
+    workspace: Annotated[str | None, Option("--workspace", metavar="P", help="Instead of the score's.")] = None,
+    var: Annotated[list[str] | None, Option("--var", metavar="K=V", help="A template variable; repeat.")] = None,
+    sets: Annotated[list[str] | None, Option("--set", metavar="F=V", help="A field of the score; repeat.")] = None,
+    lenient: Annotated[bool, Option("--lenient", help="Unknown keys are warnings, not errors.")] = False,
     json: Json = False,
 ) -> int:
     """Show what a score will do: its sheets in waves, what each waits for, and with --prompts what each will be told."""

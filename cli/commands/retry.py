@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import typer
-
 from cli import output
+from cli.arguments import Option
 from cli.commands.cancel import describe_sheets
 from cli.daemon import ask
 from cli.options import JobArgument, Json, Sheets
@@ -18,9 +17,7 @@ EXAMPLE = "mozart retry hello-12\nmozart retry hello-12 --from 3"
 def command(
     job: JobArgument,
     sheet: Sheets = None,
-    start: Annotated[
-        int | None, typer.Option("--from", metavar="N", min=1, help="This sheet and every later one.")
-    ] = None,
+    start: Annotated[int | None, Option("--from", metavar="N", min=1, help="This sheet and every later one.")] = None,
     json: Json = False,
 ) -> int:
     """Run what failed again.

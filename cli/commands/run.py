@@ -11,9 +11,8 @@ from contextlib import nullcontext
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from cli import output
+from cli.arguments import Argument, Option
 from cli.daemon import connect, connect_or_start
 from cli.options import Json
 from ipc.client import Client
@@ -29,21 +28,17 @@ SUBMIT_ENV = ("PATH", "LANG", "LC_*", "TZ", "VIRTUAL_ENV", "SSH_AUTH_SOCK")
 
 
 def command(
-    score: Annotated[str, typer.Argument(metavar="SCORE", help="The score's file.")],
-    detach: Annotated[bool, typer.Option("--detach", "-d", help="Do not wait: print the job's id.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, run nothing (= mozart plan).")] = False,
-    workspace: Annotated[str | None, typer.Option("--workspace", metavar="P", help="Instead of the score's.")] = None,
-    var: Annotated[list[str] | None, typer.Option("--var", metavar="K=V", help="A template variable; repeat.")] = None,
-    sets: Annotated[
-        list[str] | None, typer.Option("--set", metavar="F=V", help="A field of the score; repeat.")
-    ] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Archive what earlier jobs left in the workspace.")] = False,
-    no_start: Annotated[bool, typer.Option("--no-start", help="Refuse when no daemon runs.")] = False,
-    start_sheet: Annotated[
-        int | None, typer.Option("--start-sheet", metavar="N", min=1, help="Skip those before.")
-    ] = None,
-    self_healing: Annotated[bool, typer.Option("--self-healing", hidden=True)] = False,
-    escalation: Annotated[bool, typer.Option("--escalation", hidden=True)] = False,
+    score: Annotated[str, Argument(metavar="SCORE", help="The score's file.")],
+    detach: Annotated[bool, Option("--detach", "-d", help="Do not wait: print the job's id.")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Show the plan, run nothing (= mozart plan).")] = False,
+    workspace: Annotated[str | None, Option("--workspace", metavar="P", help="Instead of the score's.")] = None,
+    var: Annotated[list[str] | None, Option("--var", metavar="K=V", help="A template variable; repeat.")] = None,
+    sets: Annotated[list[str] | None, Option("--set", metavar="F=V", help="A field of the score; repeat.")] = None,
+    fresh: Annotated[bool, Option("--fresh", help="Archive what earlier jobs left in the workspace.")] = False,
+    no_start: Annotated[bool, Option("--no-start", help="Refuse when no daemon runs.")] = False,
+    start_sheet: Annotated[int | None, Option("--start-sheet", metavar="N", min=1, help="Skip those before.")] = None,
+    self_healing: Annotated[bool, Option("--self-healing", hidden=True)] = False,
+    escalation: Annotated[bool, Option("--escalation", hidden=True)] = False,
     json: Json = False,
 ) -> int:
     """Run a score and watch it to its end.

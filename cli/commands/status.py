@@ -6,9 +6,8 @@ import time
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-import typer
-
 from cli import output, text
+from cli.arguments import Option
 from cli.commands.list import jobs_table
 from cli.daemon import connect
 from cli.feed import Feed
@@ -23,9 +22,7 @@ CLEAR = b"\x1b[H\x1b[J"
 
 def command(
     job: OptionalJob = None,
-    watch: Annotated[
-        bool, typer.Option("--watch", "-w", help="Stay, and show every change, until the job ends.")
-    ] = False,
+    watch: Annotated[bool, Option("--watch", "-w", help="Stay, and show every change, until the job ends.")] = False,
     json: Json = False,
 ) -> int:
     """Show the daemon, or one job.

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from cli import output
+from cli.arguments import Argument, Option
 from cli.options import Json
 from ipc.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE
 
@@ -22,13 +21,11 @@ _COLOURS = {"error": output.RED, "warning": output.YELLOW, "info": output.DIM}
 
 
 def command(
-    score: Annotated[str, typer.Argument(metavar="SCORE", help="The score's file.")],
-    lenient: Annotated[bool, typer.Option("--lenient", help="Unknown keys are warnings, not errors.")] = False,
-    var: Annotated[list[str] | None, typer.Option("--var", metavar="K=V", help="A template variable; repeat.")] = None,
-    sets: Annotated[
-        list[str] | None, typer.Option("--set", metavar="F=V", help="A field of the score; repeat.")
-    ] = None,
-    workspace: Annotated[str | None, typer.Option("--workspace", metavar="P", help="Instead of the score's.")] = None,
+    score: Annotated[str, Argument(metavar="SCORE", help="The score's file.")],
+    lenient: Annotated[bool, Option("--lenient", help="Unknown keys are warnings, not errors.")] = False,
+    var: Annotated[list[str] | None, Option("--var", metavar="K=V", help="A template variable; repeat.")] = None,
+    sets: Annotated[list[str] | None, Option("--set", metavar="F=V", help="A field of the score; repeat.")] = None,
+    workspace: Annotated[str | None, Option("--workspace", metavar="P", help="Instead of the score's.")] = None,
     json: Json = False,
 ) -> int:
     """Check a score: fields, templates, dependencies, rules, and what this machine must have to run it."""

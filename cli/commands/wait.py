@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from typing import Annotated, Any
 
-import typer
-
 from cli import output, text
+from cli.arguments import Option
 from cli.commands.list import progress
 from cli.daemon import ask_at_length
 from cli.options import JobArguments, Json
@@ -20,10 +19,8 @@ EXITS = {"completed": EXIT_DONE, "failed": EXIT_FAILED, "cancelled": EXIT_PAUSED
 
 def command(
     jobs: JobArguments,
-    timeout: Annotated[
-        float | None, typer.Option("--timeout", metavar="S", min=0, help="Wait this long at most.")
-    ] = None,
-    first: Annotated[bool, typer.Option("--any", help="Return when the first of them has ended.")] = False,
+    timeout: Annotated[float | None, Option("--timeout", metavar="S", min=0, help="Wait this long at most.")] = None,
+    first: Annotated[bool, Option("--any", help="Return when the first of them has ended.")] = False,
     json: Json = False,
 ) -> int:
     """Wait until jobs have ended.

@@ -1,0 +1,15 @@
+"""The verbs' names, in the order of the help, and where each is."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
+VERBS = (
+    "run", "status", "list", "logs", "events", "wait", "cancel", "retry", "validate", "plan", "schema", "completion",
+)  # fmt: skip
+
+
+def find_verb(name: str) -> ModuleType:
+    """The module of this verb alone: what it imports is what the verb costs at start-up."""
+    return import_module(f"cli.commands.{name}")
