@@ -27,6 +27,10 @@ MAX_NODES = 1_000_000
 #: Levels of nesting, at most.
 MAX_DEPTH = 64
 
+#: A place is one number, because there are many: the line from 0, then the column in this many bits.
+_COLUMN_BITS = 20
+_LAST_COLUMN = (1 << _COLUMN_BITS) - 1
+
 _PREFIX = "tag:yaml.org,2002:"
 _CONTAINER_TAGS = (None, "!", _PREFIX + "map", _PREFIX + "seq")
 _SMALL_INT = re.compile(r"(0|[1-9][0-9]{0,17})\Z")
@@ -54,8 +58,8 @@ class Document:
     path: str
     source: str
     data: dict[Any, Any]
-    #: id of a container → key → line and column from 0. Containers live as long as `data`.
-    marks: dict[int, dict[Any, tuple[int, int]]] = field(default_factory=dict)
+    #: id of a container → key → its place. Containers live as long as `data`.
+    marks: dict[int, Any] = field(default_factory=dict)
     #: (id of a container, key) → line from 0 on which the text of a literal block (`|`) begins.
     blocks: dict[tuple[int, Any], int] = field(default_factory=dict)
     #: Fields that came from the command line instead.
@@ -65,10 +69,10 @@ class Document:
         """Line and column, from 1, of the deepest part of `path` that was written; None for what the command line set."""
         if any(path[: len(known)] == known for known in self.overridden):
             return None, None
-        line, column = 0, 0
+        place = 0
         for container, key in self._walk(path):
-            line, column = self.marks.get(id(container), {}).get(key, (line, column))
-        return line + 1, column + 1
+            place = self._mark(container, key, place)
+        return (place >> _COLUMN_BITS) + 1, (place & _LAST_COLUMN) + 1
 
     def block_line(self, path: Field) -> int | None:
         """The line, from 1, on which the literal block at `path` begins."""
@@ -81,6 +85,11 @@ class Document:
     def problem(self, code: str, severity: str, field: Field, message: str, hint: str = "") -> Problem:
         line, column = self.position(field)
         return Problem(code, severity, message, hint, self.path, line, column, dotted(field))
+
+    def _mark(self, container: Any, key: Any, otherwise: int) -> int:
+        marks = self.marks.get(id(container), ())
+        known = key in marks if isinstance(marks, dict) else key < len(marks)
+        return int(marks[key]) if known else otherwise
 
     def _walk(self, path: Field) -> Iterator[tuple[Any, Any]]:
         here: Any = self.data
@@ -128,7 +137,7 @@ def parse_value(text: str, path: str) -> Any:
 def _build(source: str, path: str) -> tuple[Any, _Builder]:
     builder = _Builder(path)
     try:
-        for event in yaml.parse(source, Loader=yaml.CSafeLoader):
+        for event in iter(yaml.CSafeLoader(source).get_event, None):
             builder.feed(event)
     except yaml.MarkedYAMLError as error:
         raise _syntax_error(path, error) from None
@@ -213,15 +222,21 @@ _MERGE = object()
 class _Frame:
     """A list or map that has not ended yet."""
 
-    __slots__ = ("container", "is_map", "key", "merges", "nodes", "place")
+    __slots__ = ("container", "is_map", "key", "marks", "merges", "nodes")
 
-    def __init__(self, container: Any, nodes: int, place: tuple[int, int]) -> None:
+    def __init__(self, container: Any, nodes: int) -> None:
         self.container = container
         self.is_map = isinstance(container, dict)
+        #: Place of each key of a map, of each item of a list.
+        self.marks: Any = {} if self.is_map else []
         self.key: Any = _NO_KEY
-        self.merges: list[tuple[Any, tuple[int, int]]] = []
+        self.merges: list[tuple[Any, Any]] = []
         self.nodes = nodes
-        self.place = place
+
+
+def _place_of(event: Any) -> int:
+    mark = event.start_mark
+    return int(mark.line << _COLUMN_BITS | min(mark.column, _LAST_COLUMN))
 
 
 class _Builder:
@@ -229,20 +244,21 @@ class _Builder:
 
     def __init__(self, path: str) -> None:
         self.root: Any = None
-        self.marks: dict[int, dict[Any, tuple[int, int]]] = {}
+        self.marks: dict[int, Any] = {}
         self.blocks: dict[tuple[int, Any], int] = {}
         self._path = path
-        self._stack: list[_Frame] = []
+        self._frame: _Frame | None = None
+        self._outer: list[_Frame | None] = []
         self._anchors: dict[str, tuple[Any, int]] = {}
         self._open: dict[int, str] = {}
         self._nodes = 0
         self._documents = 0
         self._handlers: dict[type, Callable[[Any], None]] = {
             yaml.ScalarEvent: self._scalar,
-            yaml.MappingStartEvent: lambda event: self._start(event, {}),
-            yaml.SequenceStartEvent: lambda event: self._start(event, []),
-            yaml.MappingEndEvent: lambda _: self._end(),
-            yaml.SequenceEndEvent: lambda _: self._end(),
+            yaml.MappingStartEvent: self._start,
+            yaml.SequenceStartEvent: self._start,
+            yaml.MappingEndEvent: self._end,
+            yaml.SequenceEndEvent: self._end,
             yaml.AliasEvent: self._alias,
             yaml.DocumentStartEvent: self._document,
         }
@@ -258,94 +274,92 @@ class _Builder:
             raise self._refuse(event, "a second document begins here", "keep one score per file, without `---` inside")
 
     def _scalar(self, event: Any) -> None:
-        mark = event.start_mark
         self._count(event, 1)
-        frame = self._stack[-1] if self._stack else None
-        if frame is not None and frame.is_map and frame.key is _NO_KEY:
-            self._take_key(frame, event, (mark.line, mark.column))
+        frame = self._frame
+        if frame is not None and frame.key is _NO_KEY and frame.is_map:
+            self._take_key(frame, event)
             return
         value = self._value(event)
         if event.anchor:
             self._anchors[event.anchor] = (value, 1)
         if event.style == "|" and frame is not None and frame.is_map:
-            self.blocks[id(frame.container), frame.key] = mark.line + 1
-        self._put(value, (mark.line, mark.column))
+            self.blocks[id(frame.container), frame.key] = event.start_mark.line + 1
+        self._put(value, event)
 
-    def _start(self, event: Any, container: Any) -> None:
+    def _start(self, event: Any) -> None:
         self._count(event, 1)
-        if len(self._stack) >= MAX_DEPTH:
+        if len(self._outer) >= MAX_DEPTH:
             raise self._refuse(event, f"more than {MAX_DEPTH} levels deep", "")
         if event.tag not in _CONTAINER_TAGS:
             raise self._refuse(event, f"the tag {event.tag} is not allowed", "remove it")
-        frame = self._stack[-1] if self._stack else None
-        if frame is not None and frame.is_map and frame.key is _NO_KEY:
+        frame = self._frame
+        if frame is not None and frame.key is _NO_KEY and frame.is_map:
             hint = 'quote values that begin with { or [, such as "{{ workspace }}/file"'
             raise self._refuse(event, "a key is a map or list", hint)
-        mark = event.start_mark
-        self.marks[id(container)] = {}
-        self._put(container, (mark.line, mark.column))
+        container: Any = {} if type(event) is yaml.MappingStartEvent else []
+        self._put(container, event)
         if event.anchor:
             self._anchors[event.anchor] = (container, -1)
             self._open[id(container)] = event.anchor
-        self._stack.append(_Frame(container, self._nodes, (mark.line, mark.column)))
+        self._outer.append(frame)
+        self._frame = started = _Frame(container, self._nodes)
+        self.marks[id(container)] = started.marks
 
-    def _end(self) -> None:
-        frame = self._stack.pop()
-        for merged in self._merged_maps(frame):
+    def _end(self, event: Any) -> None:
+        frame = self._frame
+        assert frame is not None
+        self._frame = self._outer.pop()
+        for merged in self._merged_maps(frame) if frame.merges else ():
             for key, value in merged.items():
                 frame.container.setdefault(key, value)
-        anchor = self._open.pop(id(frame.container), None)
+        anchor = self._open.pop(id(frame.container), None) if self._open else None
         if anchor is not None:
             self._anchors[anchor] = (frame.container, self._nodes - frame.nodes + 1)
 
     def _alias(self, event: Any) -> None:
-        frame = self._stack[-1] if self._stack else None
         if event.anchor not in self._anchors:
             raise self._refuse(event, f"the alias *{event.anchor} has no anchor", "quote values that begin with *")
         value, nodes = self._anchors[event.anchor]
         if nodes < 0:
             raise self._refuse(event, f"the alias *{event.anchor} stands inside its own anchor", "")
         self._count(event, nodes)
-        mark = event.start_mark
-        if frame is not None and frame.is_map and frame.key is _NO_KEY:
+        frame = self._frame
+        if frame is not None and frame.key is _NO_KEY and frame.is_map:
             raise self._refuse(event, "an alias as a key", "write the key out")
-        self._put(value, (mark.line, mark.column))
+        self._put(value, event)
 
-    def _take_key(self, frame: _Frame, event: Any, place: tuple[int, int]) -> None:
+    def _take_key(self, frame: _Frame, event: Any) -> None:
         if event.value == "<<" and not event.style:
             frame.key = _MERGE
             return
         key = self._value(event)
-        if not isinstance(key, str | int) or isinstance(key, bool):
+        if type(key) is not int and type(key) is not str:
             key = event.value  # `on:` and `1.5:` are words here
-        marks = self.marks[id(frame.container)]
-        if key in marks:
-            message = f"the key {key!r} stands here twice, first on line {marks[key][0] + 1}"
+        if key in frame.marks:
+            message = f"the key {key!r} stands here twice, first on line {(frame.marks[key] >> _COLUMN_BITS) + 1}"
             raise self._refuse(event, message, "remove one of them")
-        marks[key] = place
+        frame.marks[key] = _place_of(event)
         frame.key = key
 
-    def _put(self, value: Any, place: tuple[int, int]) -> None:
-        if not self._stack:
+    def _put(self, value: Any, event: Any) -> None:
+        frame = self._frame
+        if frame is None:
             self.root = value
-            return
-        frame = self._stack[-1]
-        if not frame.is_map:
-            self.marks[id(frame.container)][len(frame.container)] = place
+        elif not frame.is_map:
+            frame.marks.append(_place_of(event))
             frame.container.append(value)
-        elif frame.key is _MERGE:
-            frame.merges.append((value, place))
-            frame.key = _NO_KEY
         else:
-            frame.container[frame.key] = value
+            if frame.key is _MERGE:
+                frame.merges.append((value, event))
+            else:
+                frame.container[frame.key] = value
             frame.key = _NO_KEY
 
     def _merged_maps(self, frame: _Frame) -> Iterator[dict[Any, Any]]:
-        for value, place in frame.merges:
+        for value, event in frame.merges:
             maps = value if isinstance(value, list) else [value]
             if not all(isinstance(merged, dict) for merged in maps):
-                hint = "use an alias: `<<: *name`"
-                raise _unreadable(self._path, "E304", "`<<` takes a map or a list of maps", hint, *place)
+                raise self._refuse(event, "`<<` takes a map or a list of maps", "use an alias: `<<: *name`")
             yield from maps
 
     def _value(self, event: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,6 +17,7 @@ from pydantic_core import ErrorDetails
 
 from ipc.errors import EXIT_USAGE, MozartError
 from ipc.score.document import Document, find_key, parse_value, read_document
+from ipc.score.expand import PlannedSheet, expand
 from ipc.score.problems import ERROR, WARNING, Field, Problem, ScoreError, dotted, errors_of, nearest, shown
 from ipc.score.schema import Score
 
@@ -52,6 +54,10 @@ class LoadedScore:
     document: Document = field(repr=False)
     problems: list[Problem] = field(default_factory=list)
     """Found while loading. `load_score` lets no errors through."""
+
+    @cached_property
+    def sheets(self) -> list[PlannedSheet]:
+        return expand(self.score)
 
     @property
     def directory(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ipc.score.checks.templates import template_directory
-from ipc.score.expand import PlannedSheet, expand, total_stages, waves
+from ipc.score.expand import PlannedSheet, total_stages, waves
 from ipc.score.load import LoadedScore
 from ipc.score.problems import INFO, WARNING, Problem
 from ipc.score.prompt import assemble
@@ -18,7 +18,7 @@ from ipc.score.variables import built_in, merge
 def plan(loaded: LoadedScore, problems: Sequence[Problem], prompts: bool = False) -> dict[str, Any]:
     """The document of `mozart plan --json`; `problems` become its warnings."""
     score = loaded.score
-    sheets = expand(score)
+    sheets = loaded.sheets
     wave_of = {n: i for i, wave in enumerate(waves(sheets), 1) for n in wave}
     rules = [rule.model_dump(mode="json") for rule in score.validations]
     warnings = list(problems)

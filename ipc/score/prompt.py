@@ -54,7 +54,7 @@ def _original(
     directory: str | None,
 ) -> list[str]:
     text = section.get("template") or ""
-    used = names_used(text, directory)
+    used = names_used(text)
     parts = [render(text, known, directory)]
     parts += [f"## {title}\n\n{known[name]}" for name, title in _SECTIONS if known.get(name) and name not in used]
     parts += failed

@@ -114,7 +114,13 @@ Fault = tuple[str, tuple[str | int, ...], str, str]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+    # Built when first used: only what is validated by itself costs a validator of its own, which `Score` alone mostly is.
+    model_config = ConfigDict(extra="forbid", protected_namespaces=(), defer_build=True)
+
+
+def defaults() -> Any:
+    """A section that need not be written. Its defaults are made by the enclosing section's validator."""
+    return Field(default_factory=dict, validate_default=True)
 
 
 def fail(faults: list[Fault]) -> None:
@@ -163,8 +169,8 @@ class _BackendFields(Section):
     api_key_env: Text = "ANTHROPIC_API_KEY"
     max_tokens: Int = Field(8192, ge=1)
     temperature: Fraction = 0.7
-    ollama: Ollama = Ollama()
-    recursive_light: RecursiveLight = RecursiveLight()
+    ollama: Ollama = defaults()
+    recursive_light: RecursiveLight = defaults()
 
 
 class Backend(_BackendFields):
@@ -246,11 +252,14 @@ class Retry(Section):
 DETECTION_PATTERNS = ("rate.?limit", "usage.?limit", "quota", "too many requests", "429", "capacity", "try again later")
 
 
+QUOTA_WAITS = 48
+
+
 class RateLimit(Section):
     detection_patterns: list[Regex] = list(DETECTION_PATTERNS)
     wait_minutes: Int = Field(60, ge=1)
     max_waits: Int = Field(24, ge=1)
-    max_quota_waits: Int = Field(48, ge=1)
+    max_quota_waits: Int = Field(QUOTA_WAITS, ge=1)
 
 
 class CircuitBreaker(Section):
@@ -421,7 +430,7 @@ class Conductor(Section):
     name: Annotated[Text, Field(min_length=1, max_length=100)] = "default"
     role: Literal["human", "ai", "hybrid"] = "human"
     identity_context: Annotated[Text, Field(max_length=500)] | None = None
-    preferences: Preferences = Preferences()
+    preferences: Preferences = defaults()
 
 
 class AutoApply(Section):
@@ -471,9 +480,9 @@ class Learning(Section):
     entropy_check_interval: Int = Field(100, ge=1)
     auto_apply_enabled: bool = False
     auto_apply_trust_threshold: Fraction = 0.85
-    auto_apply: AutoApply = AutoApply()
-    exploration_budget: ExplorationBudget = ExplorationBudget()
-    entropy_response: EntropyResponse = EntropyResponse()
+    auto_apply: AutoApply = defaults()
+    exploration_budget: ExplorationBudget = defaults()
+    entropy_response: EntropyResponse = defaults()
 
 
 class GroundingHook(Section):
@@ -579,19 +588,19 @@ class Score(Section):
     name: Annotated[Text, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$")]
     description: Text | None = None
     workspace: Annotated[Text, Field(min_length=1)] = "./workspace"
-    backend: Backend = Backend()
+    backend: Backend = defaults()
     sheet: Sheet
     prompt: Prompt
-    retry: Retry = Retry()
-    rate_limit: RateLimit = RateLimit()
+    retry: Retry = defaults()
+    rate_limit: RateLimit = defaults()
     circuit_breaker: CircuitBreaker | None = None
     cost_limits: CostLimits | None = None
-    stale_detection: StaleDetection = StaleDetection()
-    parallel: Parallel = Parallel()
+    stale_detection: StaleDetection = defaults()
+    parallel: Parallel = defaults()
     cross_sheet: CrossSheet | None = None
     feedback: Feedback | None = None
     isolation: Isolation | None = None
-    workspace_lifecycle: WorkspaceLifecycle = WorkspaceLifecycle()
+    workspace_lifecycle: WorkspaceLifecycle = defaults()
     learning: Learning | None = None
     grounding: Grounding | None = None
     checkpoints: Checkpoints | None = None

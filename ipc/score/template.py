@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache, wraps
+from types import MappingProxyType
 from typing import Any
 
 import jinja2
@@ -69,16 +70,17 @@ def render(text: str, variables: Mapping[str, Any], directory: str | None = None
         raise TemplateProblem(f"the template fails: {error}") from None
 
 
-def names_used(text: str, directory: str | None = None) -> dict[str, int]:
+@lru_cache(maxsize=4)
+def names_used(text: str) -> Mapping[str, int]:
     """Variables that the template needs, with the line each is first used on; not those it tests with `is defined` or gives
     a `default`. Names inside included files are not seen. Raises TemplateProblem for a syntax error."""
     try:
-        tree = _environment(directory).parse(text)
+        tree = _environment(None).parse(text)
     except jinja2.TemplateSyntaxError as error:
         raise _syntax_problem(error) from None
     except RecursionError:
         raise TemplateProblem("the template is nested too deeply") from None
-    return dict(_needed_names(tree))
+    return MappingProxyType(dict(_needed_names(tree)))
 
 
 @lru_cache(maxsize=4)

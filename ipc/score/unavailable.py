@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ipc.score.schema import DETECTION_PATTERNS, Conductor, Logging, RateLimit, Score
+from ipc.score.schema import DETECTION_PATTERNS, QUOTA_WAITS, Conductor, Logging, Score
 
 _BUILT_BACKENDS = ("command", "claude_cli")
 _SWITCHED = (
@@ -55,5 +55,5 @@ def _settings(score: Score) -> Iterator[str]:
         yield "logging"
     if set(score.rate_limit.detection_patterns) - set(DETECTION_PATTERNS):
         yield "rate_limit.detection_patterns"
-    if score.rate_limit.max_quota_waits != RateLimit().max_quota_waits:
+    if score.rate_limit.max_quota_waits != QUOTA_WAITS:
         yield "rate_limit.max_quota_waits"

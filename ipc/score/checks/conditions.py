@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ipc.score.expand import PlannedSheet, expand
+from ipc.score.expand import PlannedSheet
 from ipc.score.expressions import ExpressionError, compile_expression
 from ipc.score.load import LoadedScore
 from ipc.score.problems import ERROR, WARNING, Problem
@@ -18,7 +18,7 @@ TRIED = 2000
 
 
 def conditions(loaded: LoadedScore) -> Iterator[Problem]:
-    sheets = expand(loaded.score)
+    sheets = loaded.sheets
     judged: dict[str, tuple[str, str] | None] = {}
     for i, rule in enumerate(loaded.score.validations):
         if rule.condition is None:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 from ipc.score import rules as fields
 from ipc.score.checks.templates import known_names
-from ipc.score.expand import expand
 from ipc.score.load import LoadedScore
 from ipc.score.problems import ERROR, INFO, WARNING, Field, Problem, suggestion
 from ipc.score.rules import fill
@@ -48,7 +47,7 @@ def patterns(loaded: LoadedScore) -> Iterator[Problem]:
 
 def paths(loaded: LoadedScore) -> Iterator[Problem]:
     """Filled as for the first sheet: where a path leads does not depend on the sheet, barring oddities."""
-    sheets = expand(loaded.score)
+    sheets = loaded.sheets
     variables = merge(built_in(loaded.score, sheets[0], len(sheets)), loaded.score.prompt.variables)
     for i, rule in enumerate(loaded.score.validations):
         if rule.path is None or _JINJA.search(rule.path):

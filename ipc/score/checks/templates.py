@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ipc.score.expand import PlannedSheet, expand
+from ipc.score.expand import PlannedSheet
 from ipc.score.load import LoadedScore
 from ipc.score.problems import ERROR, WARNING, Field, Problem, dotted, suggestion
 from ipc.score.template import TemplateProblem, names_used, render
@@ -83,7 +83,7 @@ def template_directory(loaded: LoadedScore) -> str:
 
 
 def _first_sheets(loaded: LoadedScore) -> Iterator[tuple[PlannedSheet, dict[str, object]]]:
-    sheets = expand(loaded.score)
+    sheets = loaded.sheets
     for sheet in sheets[:RENDERED]:
         yield sheet, merge(built_in(loaded.score, sheet, len(sheets)), loaded.score.prompt.variables)
 
