@@ -161,10 +161,10 @@ def _read(path: str) -> bytes:
         raise _unreadable(path, "E303", f"{error.strerror}", hint) from None
     except ValueError as error:
         raise _unreadable(path, "E303", str(error), "check the path") from None
+    if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _unreadable(path, "E303", "is a directory", "name the score's file inside it")
     with open(descriptor, "rb") as file:
-        mode = os.fstat(descriptor).st_mode
-        if stat.S_ISDIR(mode):
-            raise _unreadable(path, "E303", "is a directory", "name the score's file inside it")
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         message = f"is larger than {MAX_BYTES >> 20} MiB"
