@@ -44,7 +44,8 @@ def open_gate(path: Path) -> None:
 
 
 def runs(workspace: Path, n: int = 1) -> int:
-    return len((workspace / f"runs.{n}").read_text().splitlines())
+    log = workspace / f"runs.{n}"
+    return len(log.read_text().splitlines()) if log.exists() else 0
 
 
 def has_run_twice(workspace: Path, n: int = 1) -> bool:
