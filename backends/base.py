@@ -57,6 +57,8 @@ class Run:
     """A fresh UUID for this attempt."""
     resume: str | None = None
     """The agent's session to continue."""
+    used: Usage | None = None
+    """What that session had used before, for agents that count a session's tokens and not a run's."""
     system_prompt: str | None = None
     is_root: bool = False
     clock: Callable[[], float] = time.time

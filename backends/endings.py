@@ -58,7 +58,7 @@ def signalled(ending: Ending) -> Verdict | None:
         return Verdict("crashed", "E003", f"it crashed ({name})", "", _crash_line(ending) or name)
     if number == Signals.SIGINT:
         return Verdict("failed", "E004", "somebody interrupted it (SIGINT)", "", name)
-    return Verdict("crashed", "E002", f"it was killed by {name}", "", last_line(ending.stderr_tail) or name)
+    return Verdict("crashed", "E002", f"it was killed by {name}", "", name)
 
 
 def missing(program: str, evidence: str = "") -> Verdict:

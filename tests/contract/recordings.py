@@ -61,10 +61,11 @@ def run_of(options: Mapping[str, Any] | None = None, **others: Any) -> Run:
 
 
 def ending_of(recording: Recording, events: Iterable[Event]) -> Ending:
-    """A recording that was killed by its harness is one that Mozart would have stopped: at a limit, or by its clock."""
+    """A recording that was killed by its harness is one that Mozart would have stopped: at a limit, after a result, or by its clock."""
     stopped = None
     if recording.meta["timed_out_and_killed"]:
-        stopped = "limited" if any(isinstance(event, Limited) for event in events) else "timeout"
+        seen = {type(event) for event in events}
+        stopped = "limited" if Limited in seen else "post_result" if Result in seen else "timeout"
     code = recording.meta["exit_code"]
     return Ending(
         exit_code=code if code >= 0 else None,
