@@ -20,8 +20,8 @@ from yaml.constructor import SafeConstructor
 
 from ipc.score.problems import ERROR, Field, Problem, ScoreError, dotted
 
-#: Bytes of a score, at most.
-MAX_BYTES = 8 * 1024 * 1024
+#: Bytes of a score, and of a file that it names, at most: a submission carries them twice in one 16 MiB frame.
+MAX_BYTES = 4 * 1024 * 1024
 #: Keys, values, lists and maps in it, at most; what an alias repeats counts again.
 MAX_NODES = 1_000_000
 #: Levels of nesting, at most.
@@ -156,20 +156,34 @@ def _read(path: str) -> bytes:
     try:
         # O_NONBLOCK: a FIFO without a writer must not hang us before we can see what it is.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise _unreadable(
+            path, "E303", "the file does not exist", "check the path; scores usually end in .yaml"
+        ) from None
     except OSError as error:
-        hint = "check the path; scores usually end in .yaml" if isinstance(error, FileNotFoundError) else ""
-        raise _unreadable(path, "E303", f"{error.strerror}", hint) from None
+        raise _unreadable(path, "E303", f"cannot be opened: {error.strerror}", "") from None
     except ValueError as error:
-        raise _unreadable(path, "E303", str(error), "check the path") from None
-    if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        raise _unreadable(path, "E303", f"cannot be opened: {error}", "check the path") from None
+    try:
+        data = _read_open(path, descriptor)
+    except OSError as error:
+        raise _unreadable(path, "E303", f"cannot be read: {error.strerror}", "") from None
+    finally:
         os.close(descriptor)
-        raise _unreadable(path, "E303", "is a directory", "name the score's file inside it")
-    with open(descriptor, "rb") as file:
-        data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
-        message = f"is larger than {MAX_BYTES >> 20} MiB"
+        message = f"the file is larger than {MAX_BYTES >> 20} MiB"
         raise _unreadable(path, "E304", message, "keep long prompts in files and use prompt.template_file")
     return data
+
+
+def _read_open(path: str, descriptor: int) -> bytes:
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISFIFO(mode):
+        what, hint = ("a directory", "name the score's file inside it") if stat.S_ISDIR(mode) else ("not a file", "")
+        raise _unreadable(path, "E303", f"{path} is {what}", hint)
+    os.set_blocking(descriptor, True)
+    with open(descriptor, "rb", closefd=False) as file:
+        return file.read(MAX_BYTES + 1)
 
 
 def _decode(path: str, data: bytes) -> str:
@@ -291,7 +305,7 @@ class _Builder:
         if len(self._outer) >= MAX_DEPTH:
             raise self._refuse(event, f"more than {MAX_DEPTH} levels deep", "")
         if event.tag not in _CONTAINER_TAGS:
-            raise self._refuse(event, f"the tag {event.tag} is not allowed", "remove it")
+            raise self._refuse(event, f"the tag {_short(event.tag)} is not allowed", "remove it")
         frame = self._frame
         if frame is not None and frame.key is _NO_KEY and frame.is_map:
             hint = 'quote values that begin with { or [, such as "{{ workspace }}/file"'
@@ -373,7 +387,7 @@ class _Builder:
             tag = _resolve(text) if tag is None else _PREFIX + "str"
         construct = _CONSTRUCT.get(tag)
         if construct is None:
-            raise self._refuse(event, f"the tag {tag} is not allowed", "remove it")
+            raise self._refuse(event, f"the tag {_short(tag)} is not allowed", "remove it")
         try:
             value = construct(yaml.ScalarNode(tag, text))
         except (ValueError, KeyError, yaml.YAMLError):
@@ -401,6 +415,10 @@ def _resolve(text: str) -> str:
         if pattern.match(text) and tag in _CONSTRUCT:
             return str(tag)
     return _PREFIX + "str"
+
+
+def _short(tag: str) -> str:
+    return tag.replace(_PREFIX, "!!")
 
 
 def _cannot_travel(value: Any) -> bool:

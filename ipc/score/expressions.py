@@ -99,8 +99,8 @@ def compile_expression(text: str) -> Expression:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of escapes in texts
-            # Parentheses let a condition go over several lines, as YAML blocks do.
-            body = ast.parse(f"({text.strip()}\n)", mode="eval").body
+            # YAML blocks let a condition go over several lines.
+            body = ast.parse(" ".join(text.split("\n")).strip(), mode="eval").body
     except SyntaxError as error:
         raise ExpressionError(f"cannot parse {text.strip()!r}: {error.msg}") from None
     except (ValueError, RecursionError, MemoryError) as error:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from ipc.errors import EXIT_USAGE, MozartError
-from ipc.score.document import Document, find_key, parse_value, read_document
+from ipc.score.document import MAX_BYTES, Document, find_key, parse_value, read_document
 from ipc.score.expand import PlannedSheet, expand
 from ipc.score.problems import ERROR, WARNING, Field, Problem, ScoreError, dotted, errors_of, nearest, shown
 from ipc.score.schema import Score
@@ -212,12 +212,13 @@ def _explain(detail: ErrorDetails, path: Field, context: dict[str, Any]) -> tupl
     """Code, sentence and hint for one of pydantic's errors."""
     kind, name = detail["type"], dotted(path)
     if kind == "missing":
-        return "E302", f"the field {dotted((*path, detail['loc'][-1]))} is missing", "it is required"
+        name = dotted((*path, detail["loc"][-1]))
+        return "E302", f"the field {name} is missing", _EXAMPLES.get(name, "it is required")
     if kind == "extra_forbidden":
         return _explain_unknown(path)
     allowed = _allowed(kind, context) or _plain(detail["msg"])
     found = shown(detail["input"])
-    hint = ""
+    hint = _HINTS.get(name, "")
     if kind == "literal_error":
         near = nearest(str(detail["input"]), context["expected"].replace("'", "").replace(" or ", ", ").split(", "))
         hint = f"did you mean {near!r}?" if near else ""
@@ -227,6 +228,12 @@ def _explain(detail: ErrorDetails, path: Field, context: dict[str, Any]) -> tupl
     return code, f"{name} {allowed}, found {found}", hint
 
 
+_EXAMPLES = {
+    "name": "write `name: my-score`",
+    "sheet": "write `sheet: {size: 1, total_items: 1}` for one sheet",
+    "prompt": "write `prompt: {template: …}`, or `prompt: {}` for a backend that needs none",
+}
+_HINTS = {"sheet.total_items": "a score has at least one sheet", "name": "the name is one line of 1 to 200 characters"}
 _KINDS = {
     "string_type": "must be text",
     "int_type": "must be a whole number",
@@ -241,6 +248,7 @@ _KINDS = {
     "model_type": "must be a map",
     "model_attributes_type": "must be a map",
     "string_too_short": "must not be empty",
+    "too_short": "must not be empty",
     "finite_number": "must be a finite number",
 }
 _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below", "max_length": "no longer than"}
@@ -252,7 +260,11 @@ def _allowed(kind: str, context: dict[str, Any]) -> str:
     if kind == "literal_error":
         return f"must be one of {context['expected']}"
     if kind == "string_pattern_mismatch":
-        return f"must match {context['pattern']}"
+        return (
+            f"must match {context['pattern']}"
+            if len(context["pattern"]) < 30
+            else "has characters that are not allowed"
+        )
     for bound, words in _BOUNDS.items():
         if bound in context:
             return f"must be {words} {context[bound]:g}"
@@ -356,6 +368,8 @@ def _read_text(path: str) -> tuple[str | None, str]:
     try:
         if not os.path.isfile(path):
             return None, "it is a directory" if os.path.isdir(path) else "it does not exist"
+        if os.path.getsize(path) > MAX_BYTES:
+            return None, f"it is larger than {MAX_BYTES >> 20} MiB"
         with open(path, encoding="utf-8") as file:
             return file.read(), ""
     except UnicodeDecodeError:

@@ -78,5 +78,5 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 def shown(value: object, limit: int = 60) -> str:
     """What was found, short enough for a sentence."""
-    text = repr(value)
+    text = {"None": "nothing", "True": "true", "False": "false"}.get(repr(value), repr(value))
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -654,7 +654,7 @@ def _faults_of(field: tuple[str | int, ...], text: str, known: set[str]) -> Iter
     try:
         names = compile_expression(text).names
     except ExpressionError as error:
-        yield "V112", field, str(error), "see `mozart schema`, or write it as in `sheet_num >= 3 and stage == 2`"
+        yield "V112", field, str(error), "write it as in `sheet_num >= 3 and stage == 2`"
         return
     for name in sorted(names - known):
         hint = suggestion(name, [*known, *FUNCTIONS]) or f"known are {', '.join(sorted(known))}"

@@ -182,6 +182,11 @@ class _Environment(ImmutableSandboxedEnvironment):
         _refuse_large([*args, *kwargs.values()])
         return super().call(context, function, *args, **kwargs)
 
+    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
+        if isinstance(getattr(value, "__self__", None), str) and _WIDTH.search(value.__self__):
+            raise TemplateProblem("a width in format() is too large")
+        return super().wrap_str_format(value)
+
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         _refuse_large_result(operator, left, right)
         return super().call_binop(context, operator, left, right)
