@@ -173,6 +173,8 @@ def _parse(path: str, text: str) -> tuple[dict[str, Any], dict[str, int]]:
         tree = yaml.compose(text, yaml.SafeLoader)
         lines = _key_lines(path, tree)
         values = yaml.safe_load(text)
+    except RecursionError:
+        raise MozartError("E304", f"cannot read {path}: it is nested too deeply", "", EXIT_USAGE) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else path
@@ -182,8 +184,8 @@ def _parse(path: str, text: str) -> tuple[dict[str, Any], dict[str, int]]:
 
 
 def _key_lines(path: str, tree: Any) -> dict[str, int]:
-    """Also refuses what YAML would take: no mapping at the top, aliases, a key given twice."""
-    if tree is None:
+    """Also refuses what YAML would take: something else than a mapping, a key given twice."""
+    if tree is None or tree.tag == "tag:yaml.org,2002:null":
         return {}
     if not isinstance(tree, yaml.MappingNode):
         hint = "write one setting per line, as `workers: 4`"

@@ -63,11 +63,11 @@ class Stub:
 
 @pytest.fixture
 def start(home: Path) -> Iterator[Callable[..., Stub]]:
-    """`start(NOTIFY_SOCKET=…)`: a supervisor at `home`; afterwards nothing of it may live."""
+    """`start(NOTIFY_SOCKET=…)`: a supervisor at `home` or elsewhere; afterwards nothing of it may live."""
     started: list[Stub] = []
 
-    def begin(**environment: str) -> Stub:
-        started.append(Stub(home, **environment))
+    def begin(place: Path = home, **environment: str) -> Stub:
+        started.append(Stub(place, **environment))
         return started[-1]
 
     yield begin
@@ -79,7 +79,7 @@ def start(home: Path) -> Iterator[Callable[..., Stub]]:
         except subprocess.TimeoutExpired:
             stub.process.kill()
             raise
-    wait_until(lambda: not processes_of(home))
+    wait_until(lambda: not any(processes_of(stub.home) for stub in started))
 
 
 def does(home: Path, role: str, what: str) -> None:
@@ -138,17 +138,7 @@ def test_a_dead_daemons_socket_is_replaced(start: Callable[..., Stub], home: Pat
 def test_a_long_path_is_no_obstacle(start: Callable[..., Stub], home: Path) -> None:
     deep = home / ("d" * 80) / ("e" * 60)
     deep.mkdir(parents=True)
-    with contextlib.closing(Stub(deep).wait_ready().process.stdout):  # type: ignore[type-var]
-        pass
-    with Client(str(deep / "run" / "mozartd.sock"), PATIENCE):
-        pass
-    stop(deep)
-
-
-def stop(home: Path) -> None:
-    pid = int((home / "run" / "mozartd.pid").read_text().split()[0])
-    os.kill(pid, signal.SIGTERM)
-    os.waitpid(pid, 0)
+    assert start(deep).wait_ready().greets()
 
 
 # ---- deaths
@@ -173,12 +163,11 @@ def test_a_killed_worker_is_replaced_and_its_orphans_killed(start: Callable[...,
     agents = wait_until(lambda: pids if len(pids := agent_pids(home)) == 2 else [])
     does(home, "worker", "")
     victim = stub.wait_pids("worker", 2)[0]
-    mine = {pid for pid in agents if victim in ancestors(pid)}
     orphaned = below(victim)
     assert len(orphaned) >= 3, "the agent, its runaway and what that runs"
     os.kill(victim, signal.SIGKILL)
     wait_until(lambda: not any(map(is_alive, orphaned)))
-    assert all(is_alive(pid) for pid in set(agents) - mine), "the other worker's agent is not disturbed"
+    assert all(is_alive(pid) for pid in set(agents) - set(orphaned)), "the other worker's agent is not disturbed"
     stub.wait_pids("worker", 2)
 
 
@@ -187,21 +176,14 @@ def agent_pids(home: Path) -> list[int]:
     return [int(line) for line in path.read_text().split()] if path.exists() else []
 
 
-def parents() -> dict[int, int]:
-    rows = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True).stdout.splitlines()
-    return {int(row.split()[0]): int(row.split()[1]) for row in rows}
-
-
-def ancestors(pid: int) -> list[int]:
-    table, found = parents(), []
-    while pid in table:
-        pid = table[pid]
-        found.append(pid)
-    return found
-
-
 def below(pid: int) -> list[int]:
-    return [other for other in parents() if pid in ancestors(other)]
+    """Every process that descends from `pid`."""
+    rows = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True).stdout.split()
+    pairs = list(zip(map(int, rows[::2]), map(int, rows[1::2]), strict=True))
+    found, above = [], {pid}
+    while above := {child for child, parent in pairs if parent in above}:
+        found += above
+    return found
 
 
 def test_a_killed_supervisor_leaves_nothing_and_the_next_one_starts(start: Callable[..., Stub], home: Path) -> None:
