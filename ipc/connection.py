@@ -50,6 +50,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._room: asyncio.Future[None] | None = None
         self._paused = False
+        self._hung_up = False
         self.lost = False
 
     def __repr__(self) -> str:
@@ -94,12 +95,14 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Send what is queued, then hang up."""
+        self._hung_up = True
         if self._transport is not None:
             self._transport.close()
 
     def abort(self) -> None:
         """Hang up at once."""
-        if self._transport is not None:
+        self._hung_up = True
+        if self._transport is not None and not self.lost:
             self._transport.abort()
 
     # -- asyncio.Protocol
@@ -113,7 +116,8 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             for frame in self._decoder.feed(data):
-                if self.lost:
+                # What came in the same read as the frame for which we hung up is not for us any more.
+                if self._hung_up or self.lost:
                     return
                 self._on_frame(self, frame)
         except FrameError as error:
