@@ -32,7 +32,7 @@ from backends.base import (
 )
 from backends.failures import LIMITS, by_status, failure, limited
 from backends.records import count, decoded, items, last_line, number, parse, section, text
-from backends.rendering import Page, brief, clean, one_line
+from backends.rendering import Page, call, clean, one_line
 from backends.resets import clamp, limit_said, limit_until, zone_of
 
 #: It refuses more on stdin.
@@ -567,7 +567,9 @@ class ClaudeRenderer:
             if block.get("type") == "text":
                 shown += self._show_text(indent, clean(block.get("text")))
             elif block.get("type") == "tool_use":
-                shown += self._page.line(f"{indent}→ {_call(block)}")
+                shown += self._page.line(
+                    f"{indent}→ {call(clean(block.get('name')), section(block, 'input'), _TELLING)}"
+                )
         return shown
 
     def _show_text(self, indent: str, words: str) -> str:
@@ -621,14 +623,6 @@ class ClaudeRenderer:
         # With `--output-format json` the answer stands nowhere else.
         answer = "" if self._answered else self._show_text("", clean(item.get("result")))
         return answer + self._page.line("✓ done · " + " · ".join(facts))
-
-
-def _call(block: dict[str, Any]) -> str:
-    arguments, name = section(block, "input"), clean(block.get("name"))
-    telling = next((arguments[key] for key in _TELLING if isinstance(arguments.get(key), str)), None)
-    if telling is None:
-        telling = " ".join(f"{key}={value}" for key, value in arguments.items())
-    return f"{name}: {brief(telling)}" if telling else name
 
 
 def _said(answer: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ model can move the cursor, ring or retitle the window.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from backends.records import decoded, text
@@ -29,6 +30,14 @@ def brief(value: Any, limit: int = TELLING) -> str:
 def one_line(value: Any, limit: int = TELLING) -> str:
     """Its lines in one, shortened."""
     return _cut(" ⏎ ".join(line.strip() for line in clean(value).split("\n") if line.strip()), limit)
+
+
+def call(name: str, arguments: Mapping[str, Any], telling: Sequence[str]) -> str:
+    """A tool call in one line: its name and the argument that tells most."""
+    found: Any = next((arguments[key] for key in telling if isinstance(arguments.get(key), str)), None)
+    if found is None:
+        found = " ".join(f"{key}={value}" for key, value in arguments.items())
+    return f"{name}: {brief(found)}" if found else name
 
 
 def _cut(words: str, limit: int) -> str:

@@ -124,7 +124,7 @@ def _read_http_date(tail: str, cue: str, now: float, zone: tzinfo | None) -> flo
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _UNIT = r"(milliseconds?|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d|weeks?|w)(?![a-z])"
-_SPAN = rf"(\d+(?:\.\d+)?|an?|half\san|one|two|three)\s*{_UNIT}"
+_SPAN = rf"(\d+(?:\.\d+)?|(?:an?|half\san|one|two|three)(?=\s))\s*{_UNIT}"
 _SPANS = re.compile(_FILLER + rf"(?:another\s+)?({_SPAN}(?:[\s,]*(?:and\s+)?{_SPAN})*)", re.IGNORECASE)
 _WORDS = {"a": 1.0, "an": 1.0, "half an": 0.5, "one": 1.0, "two": 2.0, "three": 3.0}
 _BARE = re.compile(r"""["'\s:=]*(\d{1,9}(?:\.\d+)?)["']?(?![\d:/%.-]|\s*[a-z])""", re.IGNORECASE)

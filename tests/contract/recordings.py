@@ -61,7 +61,7 @@ def run_of(options: Mapping[str, Any] | None = None, **others: Any) -> Run:
 
 
 def ending_of(recording: Recording, events: Iterable[Event]) -> Ending:
-    """A recording that was killed by its harness is one that Mozart would have stopped: at a limit, after a result, or by its clock."""
+    """One killed by its harness is one that Mozart would have stopped: at a limit, after a result, or by its clock."""
     stopped = None
     if recording.meta["timed_out_and_killed"]:
         seen = {type(event) for event in events}
