@@ -67,6 +67,8 @@ class Vigil:
             self.over.set_result(None)
 
     def close(self) -> None:
+        """The agent has ended: nothing can be a reason any more, also not a result that is read only now."""
+        self._clocks = None
         self._halt.requested.remove_done_callback(self._on_halt)
         if self._timer is not None:
             self._timer.cancel()

@@ -6,7 +6,6 @@ Imports nothing of ours. Called by `validate`.
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 
@@ -20,12 +19,12 @@ FOUND, NOT_FOUND, BROKEN = 0, 1, 2
 _REPETITION = re.compile(r"[*+?{]")
 
 
-def contains(path: str, text: str) -> bool:
+def contains(path: str, text: str, block_bytes: int = SMALL_BYTES) -> bool:
     """Whether the file holds this text; any size in little memory."""
     wanted = text.encode()
     kept = b""
     with open(path, "rb") as file:
-        while block := file.read(SMALL_BYTES):
+        while block := file.read(block_bytes):
             window = kept + block
             if wanted in window:
                 return True
@@ -55,6 +54,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    # Nobody waits for the interpreter to put its things away.
-    sys.stdout.flush()
-    os._exit(main())
+    sys.exit(main())

@@ -1,0 +1,588 @@
+"""A worker from the coordinator's side of the socket: what it runs, stops, reports and survives."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ipc.setup import EXIT_OK, EXIT_ORPHANED
+from tests.conftest import AGENT
+from tests.process.daemon import is_alive, wait_until
+from tests.process.worker import Peer, seconds_taken
+
+
+@pytest.fixture
+def peer(home: Path) -> Iterator[Peer]:
+    peer = Peer(home)
+    yield peer
+    peer.close()
+
+
+# ---- an attempt -----------------------------------------------------------------------------------------------------
+
+
+def test_an_attempt_is_started_logged_and_reported(peer: Peer) -> None:
+    assert (peer.hello["role"], peer.hello["worker"], peer.hello["slots"]) == ("worker", "boot-1-1", 4)
+    attempt = peer.assign("say one\nerr two\nnonl three")
+    started = peer.until("started", attempt)
+    report = peer.finish(attempt)
+    assert started["agent_pid"] > 0
+    assert report["started_at"] == started["at"] <= report["ended_at"]
+    assert (report["verdict"], report["code"], report["exit_code"], report["signal"]) == ("ok", "", 0, None)
+    assert (report["bytes"], report["lines"], report["tail"]) == (13, 2, "one\nthree")
+    assert (peer.log(), peer.log(stream=b"stderr")) == ([b"one", b"three"], [b"two"])
+    with open(peer.paths.attempt_prompt("song-1", 1, 1)) as file:
+        assert file.read().startswith("begin\nsay one\n")
+
+
+def test_a_failure_says_how_it_ended(peer: Peer) -> None:
+    report = peer.play("err it broke\nexit 3")
+    assert (report["verdict"], report["code"], report["exit_code"]) == ("failed", "E009", 3)
+    assert report["evidence"] == "it broke"
+    crashed = peer.play("signal SEGV", sheet=2)
+    assert (crashed["verdict"], crashed["code"], crashed["signal"]) == ("crashed", "E003", signal.SIGSEGV)
+
+
+def test_a_flood_is_kept_whole(peer: Peer) -> None:
+    report = peer.play("flood 5000000 100")
+    assert (report["bytes"], report["lines"]) == (5_000_000, 50_000)
+    assert [int(line[:10]) for line in peer.log()] == list(range(50_000))
+
+
+def test_the_agent_gets_its_prompt_its_session_and_nothing_of_ours(peer: Peer) -> None:
+    report = peer.play("ids\nfds\necho")
+    ids, *rest = report["tail"].splitlines()
+    pid, group, session = ids.split()
+    assert pid == group == session != str(peer.pid)
+    assert [line.split()[0] for line in rest[:3]] == ["0", "1", "2"]
+    assert rest[3] == "begin"
+    assert rest[-1] == "end"
+
+
+def test_the_agents_environment(home: Path) -> None:
+    peer = Peer(home, environment={"CLAUDECODE": "1", "CITY": "Salzburg", "PIANO": "daemon's"})
+    names = [
+        "CLAUDECODE",
+        "CITY",
+        "PIANO",
+        "GREETING",
+        "MOZART_JOB_ID",
+        "MOZART_SHEET",
+        "MOZART_ATTEMPT",
+        "MOZART_WORKSPACE",
+    ]
+    report = peer.play(
+        "\n".join(f"env {name}" for name in names),
+        environment={"PIANO": "submitter's"},
+        backend={"env": {"GREETING": "from ${CITY}, $CITY"}},
+    )
+    workspace = str(home / "workspace")
+    expected = ["", "Salzburg", "submitter's", "from Salzburg, $CITY", "song-1", "1", "1", workspace]
+    assert report["tail"].split("\n")[:-1] == expected
+    missing = peer.play(sheet=2, backend={"env": {"GREETING": "from ${NOWHERE}"}})
+    assert (missing["verdict"], missing["code"]) == ("failed", "E302")
+    assert "NOWHERE" in missing["message"]
+    peer.close()
+
+
+def test_secrets_of_the_environment_are_masked(home: Path) -> None:
+    peer = Peer(home, environment={"PIANO_API_KEY": "correct-horse-battery"})
+    report = peer.play("env PIANO_API_KEY")
+    assert "correct" not in report["tail"]
+    assert b"correct" not in peer.log()[0]
+    peer.close()
+
+
+def test_signals_the_worker_handles_are_the_agents_to_handle(peer: Peer) -> None:
+    """What a process ignores or blocks, its children would too."""
+    report = peer.play(backend={"command": ["grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"]})
+    assert [line.split()[1] for line in report["tail"].splitlines()] == ["0" * 16] * 2
+
+
+def test_the_report_stays_small_when_the_output_is_not(peer: Peer) -> None:
+    report = peer.play("endless 3000000", backend={"max_output_capture_bytes": 100})
+    assert report["bytes"] == 3_000_000
+    assert report["tail"] == "x" * 100
+
+
+def test_a_log_that_cannot_be_written_ends_the_attempt(peer: Peer) -> None:
+    report = peer.play("say lost\nhang", log="/dev/full")
+    assert (report["verdict"], report["code"]) == ("failed", "E403")
+    assert "No space left" in report["message"]
+    assert peer.play("say fine", sheet=2)["verdict"] == "ok"
+
+
+# ---- what cannot start ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "verdict", "code", "words"),
+    [
+        ({"backend": {"command": ["no-such-program"]}}, "missing", "E505", "no-such-program"),
+        ({"backend": {"command": ["./agent"]}}, "missing", "E505", "no such file"),
+        ({"backend": {"command": ["/etc/passwd"]}}, "missing", "E505", "not executable"),
+        ({"backend": {"working_directory": "/nowhere"}}, "failed", "E603", "/nowhere"),
+        ({"workspace": "/etc/passwd"}, "failed", "E601", "it is a file"),
+        ({"workspace": "/proc/nowhere"}, "failed", "E601", "cannot create"),
+        ({"prompt": {"template": "{{ shet_num }}", "variables": {}}}, "failed", "E302", "shet_num"),
+        ({"prompt": {"template": "{% if %}", "variables": {}}}, "failed", "E304", "syntax"),
+        ({"backend": {"system_prompt_file": "/nowhere/system"}}, "failed", "E303", "/nowhere/system"),
+        ({"backend": {"command": []}}, "failed", "E301", "command"),
+    ],
+)
+def test_what_cannot_start_says_why(peer: Peer, fields: dict[str, object], verdict: str, code: str, words: str) -> None:
+    report = peer.play(**fields)
+    assert (report["verdict"], report["code"], report["started_at"]) == (verdict, code, None)
+    assert words in report["message"]
+    assert report["validations"] == []
+
+
+def test_an_undefined_name_is_answered_with_the_nearest(peer: Peer) -> None:
+    assert "sheet_num" in peer.play(prompt={"template": "{{ shet_num }}", "variables": {}})["hint"]
+
+
+def test_a_script_without_an_interpreter_line(peer: Peer) -> None:
+    program = peer.workspace("program")
+    program.write_text("echo hello\n")
+    program.chmod(0o755)
+    report = peer.play(backend={"command": [str(program)]})
+    assert (report["verdict"], report["code"]) == ("missing", "E505")
+    assert "#!" in report["hint"]
+
+
+# ---- ends that must be made -----------------------------------------------------------------------------------------
+
+
+def test_a_time_limit_is_kept(peer: Peer) -> None:
+    report = peer.play("say here\nhang", timeout_seconds=0.3)
+    assert (report["verdict"], report["code"], report["validations"]) == ("timeout", "E001", [])
+    assert peer.log() == [b"here"]
+
+
+def test_silence_from_the_start_and_after_a_word(peer: Peer) -> None:
+    silent = peer.play("hang", idle_seconds=0.3)
+    assert (silent["verdict"], silent["code"], silent["message"]) == ("stalled", "E006", "it never printed anything")
+    stalled = peer.play("say one\nhang", sheet=2, idle_seconds=0.3)
+    assert (stalled["verdict"], stalled["code"]) == ("stalled", "E006")
+    assert "never" not in stalled["message"]
+
+
+def test_an_agent_that_talks_is_not_idle(peer: Peer) -> None:
+    assert peer.play("tick 8 0.1", idle_seconds=0.6)["verdict"] == "ok"
+
+
+def test_an_agent_that_ignores_term_is_killed(peer: Peer) -> None:
+    attempt = peer.assign("ignore TERM\nsay ready\nhang", watched=True)
+    peer.until_said(attempt)
+    peer.cancel(attempt)
+    report = peer.finish(attempt)
+    assert (report["verdict"], report["signal"], report["survivors"]) == ("cancelled", signal.SIGKILL, 0)
+    assert peer.agents() == []
+
+
+@pytest.mark.parametrize("end", ["exit 0", "hang"])
+def test_what_escapes_is_killed_after_any_end(peer: Peer, end: str) -> None:
+    attempt = peer.assign(f"setsid 300\nspawn 300\nsay ready\n{end}", watched=True)
+    peer.until_said(attempt)
+    peer.cancel(attempt)
+    report = peer.finish(attempt)
+    assert report["verdict"] in ("ok", "cancelled")
+    assert report["survivors"] == 0
+    assert peer.agents() == []
+
+
+def test_an_escape_without_a_trace_in_its_environment(peer: Peer) -> None:
+    command = "env -i setsid sh -c 'sleep 300 & echo $!'; echo away"
+    report = peer.play(backend={"command": command})
+    pid = int(report["tail"].split()[0])
+    assert (report["verdict"], report["survivors"]) == ("ok", 0)
+    assert not is_alive(pid)
+
+
+def test_one_attempts_sweep_leaves_anothers_strays(peer: Peer) -> None:
+    other = peer.assign("setsid 300\nsay ready\nhang", sheet=1, watched=True)
+    peer.until("grew", other)
+    assert peer.play("setsid 300", sheet=2)["survivors"] == 0
+    # The agent and its stray.
+    assert len(peer.agents()) == 2
+    peer.cancel(other)
+    peer.finish(other)
+    assert peer.agents() == []
+
+
+def test_an_agent_that_closes_its_output_lives_on(peer: Peer) -> None:
+    report = peer.play("say last\ncloseout\nsleep 0.3\nwrite proof yes")
+    assert report["verdict"] == "ok"
+    assert peer.workspace("proof").read_text() == "yes\n"
+
+
+def test_leftovers_that_hold_the_pipe_are_not_waited_for(peer: Peer) -> None:
+    assert seconds_taken(lambda: peer.play("say x\nsetsid 300\nspawn 300")) < 5
+
+
+def test_many_orphans_are_reaped_while_the_agent_runs(home: Path) -> None:
+    peer = Peer(home, beat=0.05)
+    attempt = peer.assign("\n".join(["setsid 0"] * 20) + "\nsay ready\nhang", watched=True)
+    peer.until_said(attempt)
+    children = f"/proc/{peer.pid}/task/{peer.pid}/children"
+    wait_until(lambda: len(Path(children).read_text().split()) == 1)
+    peer.cancel(attempt)
+    peer.finish(attempt)
+    peer.close()
+
+
+# ---- a limit, a session, a result -----------------------------------------------------------------------------------
+
+
+def claude(peer: Peer) -> dict[str, object]:
+    """Fields of an assignment whose `claude` is the scripted agent."""
+    directory = peer.home / "path"
+    directory.mkdir(exist_ok=True)
+    (directory / "claude").symlink_to(AGENT)
+    backend = {"type": "claude_cli", "output_format": "stream-json", "skip_permissions": True, "disable_mcp": True}
+    return {"backend": backend, "environment": {"PATH": f"{directory}:{os.environ['PATH']}"}}
+
+
+INIT = '{"type":"system","subtype":"init","session_id":"s-1","model":"m"}'
+LIMIT = '{"type":"rate_limit_event","rate_limit_info":{"status":"rejected","rateLimitType":"five_hour","resetsAt":%d}}'
+RESULT = (
+    '{"type":"result","subtype":"success","is_error":false,"result":"done","num_turns":1,"total_cost_usd":0.5,'
+    '"usage":{"input_tokens":3,"output_tokens":4}}'
+)
+
+
+def test_a_limit_stops_the_agent_at_once(peer: Peer) -> None:
+    resets = 4_000_000_000
+    attempt = peer.assign(f"say {INIT}\nsay {LIMIT % resets}\nhang", **claude(peer))
+    session, limit = peer.until("noted", attempt)["event"], peer.until("noted", attempt)["event"]
+    report = peer.finish(attempt)
+    assert (session["kind"], session["session_id"], limit["kind"]) == ("session", "s-1", "five_hour")
+    assert (report["verdict"], report["code"]) == ("rate_limited", "E104")
+    assert report["limit"]["kind"] == "five_hour"
+    assert (report["session_id"], report["model"]) == ("s-1", "m")
+
+
+def test_a_result_brings_cost_and_tokens(peer: Peer) -> None:
+    report = peer.play(f"say {INIT}\nsay {RESULT}", **claude(peer))
+    assert (report["verdict"], report["cost_usd"]) == ("ok", 0.5)
+    assert report["tokens"] == {"input": 3, "output": 4, "cache_read": 0, "cache_write": 0}
+    assert not os.path.exists(peer.paths.attempt_log("song-1", 1, 1) + ".spool")
+
+
+# ---- rules ----------------------------------------------------------------------------------------------------------
+
+
+def test_rules_run_and_say_what_they_saw(peer: Peer) -> None:
+    peer.workspace("old").write_text("as it was")
+    report = peer.play(
+        "write report.md all is well\nappend report.md Score: 9/10",
+        validations=[
+            {"type": "file_exists", "path": "{workspace}/report.md"},
+            {"type": "file_modified", "path": "report.md"},
+            {"type": "content_contains", "path": "report.md", "pattern": "well"},
+            {"type": "content_regex", "path": "report.md", "pattern": r"(?m)^Score: (\d+)/10$"},
+            {"type": "command_succeeds", "command": "test -s {workspace}/report.md"},
+            {"type": "file_exists", "path": "never", "condition": "sheet_num == 2"},
+        ],
+    )
+    assert (report["verdict"], report["applicable"]) == ("ok", 5)
+    assert [each["index"] for each in report["validations"] if each["passed"]] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "words"),
+    [
+        ({"type": "file_exists", "path": "report.md"}, "E201", "report.md does not exist in "),
+        ({"type": "file_modified", "path": "old"}, "E202", "old is as it was"),
+        (
+            {"type": "content_contains", "path": "old", "pattern": "new"},
+            "E202",
+            "text 'new' not found in old (9 bytes)",
+        ),
+        ({"type": "content_regex", "path": "old", "pattern": "n.*w"}, "E202", "pattern 'n.*w' not found in old"),
+        ({"type": "content_contains", "path": ".", "pattern": "x"}, "E202", "not a regular file"),
+        ({"type": "command_succeeds", "command": "echo no; exit 3"}, "E203", "exit 3: no"),
+        ({"type": "command_succeeds", "command": "kill -SEGV $$"}, "E203", "SIGSEGV"),
+        ({"type": "command_succeeds", "command": "sleep 300", "timeout_seconds": 0.2}, "E204", "longer than 0.2 s"),
+        ({"type": "file_exists", "path": "../../etc/passwd"}, "E601", "outside the workspace"),
+        ({"type": "file_exists", "path": "link"}, "E601", "outside the workspace"),
+        ({"type": "file_exists", "path": "old", "condition": "sheet_num < 'a'"}, "E604", "condition"),
+    ],
+)
+def test_a_rule_that_fails_says_why(peer: Peer, fields: dict[str, object], code: str, words: str) -> None:
+    peer.workspace("old").write_text("as it was")
+    peer.workspace("link").symlink_to("/etc/passwd")
+    report = peer.play("say done", validations=[fields])
+    (found,) = report["validations"]
+    assert (found["passed"], found["code"]) == (False, code)
+    assert words in found["detail"]
+    assert (report["verdict"], report["code"]) == ("incomplete", code)
+
+
+def test_a_failed_stage_stops_the_later_ones(peer: Peer) -> None:
+    rules = [
+        {"type": "command_succeeds", "command": f"exit {code}", "stage": stage}
+        for code, stage in ((0, 2), (1, 1), (0, 1))
+    ]
+    report = peer.play("say done", validations=rules)
+    assert [(each["index"], each["passed"]) for each in report["validations"]] == [(1, False), (2, True)]
+    assert report["applicable"] == 3
+
+
+def test_rules_run_whatever_the_exit_code(peer: Peer) -> None:
+    report = peer.play("write made yes\nexit 4", validations=[{"type": "file_exists", "path": "made"}])
+    assert (report["verdict"], report["exit_code"]) == ("failed", 4)
+    assert [each["passed"] for each in report["validations"]] == [True]
+
+
+def test_a_file_may_come_late(peer: Peer) -> None:
+    gate = peer.workspace("gate")
+    os.mkfifo(gate)
+    attempt = peer.assign(
+        "say done",
+        validations=[
+            {"type": "command_succeeds", "command": "cat gate"},
+            {"type": "file_exists", "path": "late", "stage": 2, "retry_count": 10, "retry_delay_ms": 100},
+        ],
+    )
+    with open(gate, "w"):
+        pass
+    peer.workspace("late").write_text("")
+    assert [each["passed"] for each in peer.finish(attempt)["validations"]] == [True, True]
+
+
+def test_a_hostile_pattern_does_not_stop_the_worker(peer: Peer) -> None:
+    peer.workspace("text").write_text("a" * 50)
+    attempt = peer.assign("say done", validations=[{"type": "content_regex", "path": "text", "pattern": r"(a+)+$b"}])
+    # The worker's loop turns while the pattern is looked for.
+    assert peer.play("say quick", sheet=2)["verdict"] == "ok"
+    wait_until(lambda: any(b"match.py" in Path(f"/proc/{pid}/cmdline").read_bytes() for pid in peer.agents()))
+    peer.cancel(attempt)
+    assert peer.finish(attempt)["verdict"] == "cancelled"
+    assert peer.agents() == []
+
+
+def test_a_commands_leftovers_are_swept(peer: Peer) -> None:
+    command = f"{AGENT} 'setsid 300' 'spawn 300'"
+    report = peer.play("say done", validations=[{"type": "command_succeeds", "command": command}])
+    assert report["verdict"] == "ok"
+    assert peer.agents() == []
+
+
+def test_files_are_collected_for_later_sheets(peer: Peer) -> None:
+    capture = {"capture_files": ["out/{{ sheet_num }}*.txt", "../*"], "max_output_chars": 4}
+    peer.workspace("out").mkdir()
+    report = peer.play("write out/1a.txt hello\nwrite out/2.txt no", capture=capture)
+    assert report["captured"] == {"out/1a.txt": "llo\n"}
+    assert peer.play("write out/1b.txt x\nexit 1", capture=capture)["captured"] == {}
+
+
+# ---- skipping -------------------------------------------------------------------------------------------------------
+
+
+def test_exit_0_of_the_skip_command_skips(peer: Peer) -> None:
+    skip = {"command": "test -d {workspace}", "description": "there already", "timeout_seconds": 10}
+    report = peer.play("say never", skip_command=skip)
+    assert (report["verdict"], report["message"], report["started_at"]) == ("skipped", "there already", None)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [("exit 1", ""), ("sleep 300", "longer than 0.2 s"), ("no-such-program", "exit 127"), ("kill $$", "SIGTERM")],
+)
+def test_anything_else_runs_and_says_so(peer: Peer, command: str, words: str) -> None:
+    report = peer.play("say ran", skip_command={"command": command, "description": None, "timeout_seconds": 0.2})
+    assert (report["verdict"], report["tail"]) == ("ok", "ran\n")
+    assert words in report["message"]
+    assert bool(report["message"]) is bool(words)
+
+
+# ---- cancel, in every phase -----------------------------------------------------------------------------------------
+
+
+def until_running(peer: Peer, word: str) -> None:
+    wait_until(lambda: any(word.encode() in Path(f"/proc/{pid}/cmdline").read_bytes() for pid in peer.agents()))
+
+
+def test_cancel_during_the_skip_command(peer: Peer) -> None:
+    attempt = peer.assign(skip_command={"command": "sleep 301", "description": None, "timeout_seconds": 60})
+    until_running(peer, "301")
+    peer.cancel(attempt, "not now")
+    report = peer.finish(attempt)
+    assert (report["verdict"], report["message"], report["started_at"]) == ("cancelled", "not now", None)
+
+
+def test_cancel_during_a_rules_command(peer: Peer) -> None:
+    attempt = peer.assign("say done", validations=[{"type": "command_succeeds", "command": "sleep 302"}])
+    until_running(peer, "302")
+    peer.cancel(attempt)
+    report = peer.finish(attempt)
+    assert (report["verdict"], report["validations"]) == ("cancelled", [])
+
+
+def test_cancel_while_a_rule_waits_for_a_file(peer: Peer) -> None:
+    rules = [{"type": "file_exists", "path": "late", "retry_count": 10, "retry_delay_ms": 5000}]
+    attempt = peer.assign("say done", validations=rules)
+    wait_until(lambda: peer.log() == [b"done"] and not peer.agents() if os.path.exists(
+        peer.paths.attempt_log("song-1", 1, 1)) else False)  # fmt: skip
+    peer.cancel(attempt)
+    assert peer.finish(attempt)["verdict"] == "cancelled"
+
+
+def test_cancel_of_what_does_not_run_disturbs_nothing(peer: Peer) -> None:
+    peer.cancel("song-1:9:1")
+    assert peer.play("say fine")["verdict"] == "ok"
+
+
+# ---- the connection -------------------------------------------------------------------------------------------------
+
+
+def test_a_lost_coordinator_disturbs_no_agent(peer: Peer) -> None:
+    gate = peer.workspace("gate")
+    os.mkfifo(gate)
+    attempt = peer.assign("say before\ngate gate\nsay after", watched=True)
+    agent = peer.until("started", attempt)["agent_pid"]
+    peer.until_said(attempt)
+    peer.hang_up()
+    (running,) = peer.accept()["running"]
+    assert (running["attempt"], running["agent_pid"], running["bytes"]) == (attempt, agent, 7)
+    peer.hang_up()
+    with open(gate, "w"):
+        wait_until(lambda: not is_alive(agent))
+    assert peer.accept()["running"] == []
+    assert peer.until("finished", attempt)["verdict"] == "ok"
+    assert peer.log() == [b"before", b"after"]
+    # Not acknowledged, so it is said again; then no more.
+    peer.hang_up()
+    peer.accept()
+    peer.finish(attempt)
+    second = peer.assign("say second", sheet=2)
+    peer.finish(second)
+    peer.hang_up()
+    peer.accept()
+    third = peer.assign("say third", sheet=3)
+    assert peer.until("finished")["attempt"] == third
+    peer.ack(third)
+
+
+def test_a_copy_of_an_assignment_is_harmless(peer: Peer) -> None:
+    attempt = peer.assign("append count x\nsay ready\nsleep 0.2", watched=True)
+    peer.until_said(attempt)
+    peer.assign("append count x", sheet=1)
+    first = peer.until("finished", attempt)
+    peer.assign("append count x", sheet=1)
+    assert peer.finish(attempt) == first
+    assert peer.workspace("count").read_text() == "x\n"
+
+
+def test_an_unknown_frame_is_passed_over(peer: Peer) -> None:
+    peer.send({"type": "sonata", "attempt": "song-1:1:1"})
+    assert peer.play("say fine")["verdict"] == "ok"
+    assert "sonata" in peer.printed()
+
+
+def test_growth_is_told_only_while_watched(peer: Peer) -> None:
+    gate, second = peer.workspace("gate"), peer.workspace("second")
+    os.mkfifo(gate)
+    os.mkfifo(second)
+    attempt = peer.assign("say one\ngate gate\nsay two\ngate second\nsay three")
+    peer.until("started", attempt)
+    wait_until(lambda: peer.log() == [b"one"])
+    peer.send({"type": "watch", "attempt": attempt})
+    size = peer.until("grew", attempt)["size"]
+    with open(gate, "w"):
+        assert peer.until("grew", attempt)["size"] > size
+    peer.send({"type": "unwatch", "attempt": attempt})
+    other = peer.play("say done", sheet=2)
+    assert other["verdict"] == "ok"
+    with open(second, "w"):
+        assert peer.next()["type"] in ("progress", "finished")
+    peer.ack(attempt)
+
+
+def test_progress_is_told_without_being_watched(peer: Peer) -> None:
+    attempt = peer.assign("flood 1000 100\nhang")
+    told = peer.until("progress", attempt)
+    assert (told["bytes"], told["lines"]) == (1000, 10)
+    peer.cancel(attempt)
+    peer.finish(attempt)
+
+
+# ---- the worker's own end -------------------------------------------------------------------------------------------
+
+
+def test_term_lets_agents_finish_within_their_grace(home: Path) -> None:
+    peer = Peer(home, grace=30.0)
+    gate = peer.workspace("gate")
+    os.mkfifo(gate)
+    attempt = peer.assign("gate gate\nsay done")
+    peer.until("started", attempt)
+    peer.signal(signal.SIGTERM)
+    peer.until("draining")
+    late = peer.assign("say late", sheet=2)
+    assert peer.finish(late)["verdict"] == "interrupted"
+    with open(gate, "w"):
+        pass
+    assert peer.finish(attempt)["verdict"] == "ok"
+    assert peer.exit_code() == EXIT_OK
+    peer.close()
+
+
+def test_term_interrupts_agents_after_their_grace(peer: Peer) -> None:
+    attempt = peer.assign("setsid 300\nhang")
+    peer.until("started", attempt)
+    peer.signal(signal.SIGTERM)
+    report = peer.finish(attempt)
+    assert (report["verdict"], report["code"]) == ("interrupted", "E004")
+    assert peer.exit_code() == EXIT_OK
+    assert peer.agents() == []
+
+
+def test_drain_waits_for_what_runs(peer: Peer) -> None:
+    gate = peer.workspace("gate")
+    os.mkfifo(gate)
+    attempt = peer.assign("gate gate")
+    peer.until("started", attempt)
+    peer.send({"type": "drain"})
+    peer.until("draining")
+    with open(gate, "w"):
+        pass
+    assert peer.finish(attempt)["verdict"] == "ok"
+    assert peer.exit_code() == EXIT_OK
+
+
+def test_an_idle_worker_stops_at_once(peer: Peer) -> None:
+    peer.signal(signal.SIGTERM)
+    assert seconds_taken(peer.exit_code) < 2
+    assert peer.exit_code() == EXIT_OK
+
+
+def test_ctrl_c_is_not_for_the_worker(peer: Peer) -> None:
+    peer.signal(signal.SIGINT)
+    assert peer.play("say fine")["verdict"] == "ok"
+
+
+def test_an_orphaned_worker_kills_its_agents_and_goes(peer: Peer) -> None:
+    attempt = peer.assign("ignore TERM\nsetsid 300\nsay ready\nhang", watched=True)
+    peer.until_said(attempt)
+    assert len(peer.agents()) == 2
+    peer.parent.kill()
+    peer.parent.wait()
+    wait_until(lambda: not peer.agents() and not is_alive(peer.pid))
+
+
+def test_an_orphaned_worker_says_so(peer: Peer) -> None:
+    peer.cut_lifeline()
+    assert peer.exit_code() == EXIT_ORPHANED
+
+
+def test_the_loop_beats(home: Path) -> None:
+    peer = Peer(home, beat=0.05)
+    liveness = home / "liveness"
+    first = liveness.stat().st_mtime_ns
+    wait_until(lambda: liveness.stat().st_mtime_ns > first)
+    peer.close()

@@ -1,0 +1,241 @@
+"""The pure parts of a worker: clocks, whose stray it is, staying inside the workspace, matching, environments, reports."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backends.base import Verdict
+from ipc.errors import MozartError
+from ipc.messages import Validation
+from workers import match, processes, workspace
+from workers.clocks import NO_OUTPUT, POST_RESULT, STALLED, TIMEOUT, Clocks
+from workers.environment import base_environment, expand, lookup_in
+from workers.processes import Seen
+from workers.report import EVIDENCE_BYTES, Facts, finished, judge
+from workers.stop import Traces, owns
+
+# ---- clocks ---------------------------------------------------------------------------------------------------------
+
+seconds = st.floats(0, 1e6)
+
+
+@pytest.mark.parametrize(
+    ("idle", "last_output", "result_at", "expected"),
+    [
+        (None, None, None, (110.0, TIMEOUT)),
+        (5.0, None, None, (15.0, NO_OUTPUT)),
+        (5.0, 20.0, None, (25.0, STALLED)),
+        (5.0, 108.0, None, (110.0, TIMEOUT)),
+        (5.0, 20.0, 21.0, (41.0, POST_RESULT)),
+        (None, 20.0, 100.0, (110.0, TIMEOUT)),
+    ],
+)
+def test_the_nearest_clock(
+    idle: float | None, last_output: float | None, result_at: float | None, expected: tuple[float, str]
+) -> None:
+    assert Clocks(10.0, 100.0, idle, 20.0, result_at).next(last_output) == expected
+
+
+@given(started=seconds, timeout=seconds, idle=st.none() | seconds, quiet=seconds, result=st.none() | seconds)
+def test_no_clock_runs_beyond_the_time_limit(
+    started: float, timeout: float, idle: float | None, quiet: float, result: float | None
+) -> None:
+    due, _ = Clocks(started, timeout, idle, 20.0, result).next(started + quiet)
+    assert started <= due <= started + timeout or result is not None
+
+
+# ---- strays ---------------------------------------------------------------------------------------------------------
+
+MINE = Traces("/state", "song-1:1:1", sessions={100})
+OTHER = Traces("/state", "song-1:2:1", sessions={200})
+
+
+@pytest.mark.parametrize(
+    ("mark", "session", "running", "mine"),
+    [
+        ((b"/state", b"song-1:1:1"), 7, [MINE, OTHER], True),
+        ((b"/state", b"song-1:2:1"), 7, [MINE, OTHER], False),
+        ((b"/state", b"song-1:9:1"), 7, [MINE, OTHER], True),  # its attempt has ended, nobody else will come
+        ((b"/elsewhere", b"song-1:1:1"), 7, [MINE, OTHER], False),  # another daemon's, started by somebody's agent
+        ((b"/elsewhere", b"song-1:1:1"), 100, [MINE, OTHER], True),
+        ((None, None), 100, [MINE, OTHER], True),
+        ((None, None), 200, [MINE, OTHER], False),
+        ((None, None), 7, [MINE, OTHER], False),
+        ((None, None), 7, [MINE], True),
+        ((None, None), 7, [], True),
+    ],
+)
+def test_whose_stray(mark: tuple[bytes | None, ...], session: int, running: list[Traces], mine: bool) -> None:
+    assert owns(mark, session, MINE, running) is mine
+
+
+# ---- processes ------------------------------------------------------------------------------------------------------
+
+
+def test_a_process_is_seen_and_only_it_is_killed() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env={"A": "1", "AB": "2"}) as child:
+        state = processes.stat(child.pid)
+        assert state is not None
+        assert (state.parent, state.zombie) == (os.getpid(), False)
+        assert child.pid in processes.own_children()
+        assert processes.descendants(os.getpid())[child.pid] == state.started
+        assert processes.environment_of(child.pid, (b"A", b"B")) == (b"1", None)
+        processes.kill(Seen(child.pid, state.started + 1))
+        assert processes.is_alive(Seen(child.pid, state.started))
+        processes.kill(Seen(child.pid, state.started))
+        assert child.wait(20) == -9
+    assert processes.stat(child.pid) is None
+
+
+def test_a_name_with_parentheses_is_no_riddle(tmp_path: Path) -> None:
+    program = tmp_path / "a) R 1 (b"
+    program.symlink_to("/bin/cat")
+    with subprocess.Popen([program], stdin=subprocess.PIPE) as child:
+        state = processes.stat(child.pid)
+        assert state is not None
+        assert state.parent == os.getpid()
+        child.kill()
+
+
+# ---- the workspace --------------------------------------------------------------------------------------------------
+
+parts = st.lists(st.sampled_from(["..", ".", "in", "out", "a", "/", "/etc"]), max_size=6)
+
+
+@given(parts)
+def test_no_path_leads_out(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> None:
+    base = tmp_path_factory.getbasetemp() / "confined"
+    (base / "in").mkdir(parents=True, exist_ok=True)
+    if not (base / "out").is_symlink():
+        (base / "out").symlink_to("/etc")
+    place = os.path.join(*names) if names else ""
+    real = os.path.realpath(base / place)
+    if real == str(base) or real.startswith(f"{base}/"):
+        assert workspace.confine(place, str(base)) == real
+    else:
+        with pytest.raises(MozartError, match="outside the workspace"):
+            workspace.confine(place, str(base))
+
+
+def test_a_path_with_the_workspaces_name_in_front_is_outside(tmp_path: Path) -> None:
+    with pytest.raises(MozartError):
+        workspace.confine(f"{tmp_path}-other/file", str(tmp_path))
+
+
+def test_a_symlinked_workspace_is_inside_itself(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    link = str(tmp_path / "link")
+    assert workspace.confine(f"{link}/file", link) == str(tmp_path / "real" / "file")
+
+
+def test_changes_are_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    before = workspace.remember(str(path))
+    assert not workspace.has_changed(before, str(path))
+    path.write_text("one")
+    assert workspace.has_changed(before, str(path))
+    before = workspace.remember(str(path))
+    times = (path.stat().st_atime_ns, path.stat().st_mtime_ns)
+    assert not workspace.has_changed(before, str(path))
+    path.write_text("two")
+    os.utime(path, ns=times)
+    assert workspace.has_changed(before, str(path)), "the same time and size, other content"
+    path.unlink()
+    assert not workspace.has_changed(before, str(path))
+
+
+def test_the_end_of_what_matches_is_collected(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "one.md").write_text("é" * 100 + "end")
+    (tmp_path / "secret").symlink_to("/etc/passwd")
+    assert workspace.collect(["**/*.md", "secret", "../*"], str(tmp_path), 5) == {"a/one.md": "ééend"}
+
+
+# ---- matching -------------------------------------------------------------------------------------------------------
+
+
+@given(st.text("ab", max_size=30), st.text("ab", max_size=4), st.integers(1, 7))
+def test_text_is_found_across_blocks(
+    tmp_path_factory: pytest.TempPathFactory, text: str, wanted: str, block: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "text"
+    path.write_text(text)
+    assert match.contains(str(path), wanted, block) is (wanted in text)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "size", "quick"),
+    [
+        ("plain text", 1 << 20, True),
+        ("plain text", 1 << 21, False),
+        ("a+", 8192, True),
+        ("a+", 8193, False),
+        ("(a+)+", 1, False),
+    ],
+)
+def test_what_is_matched_in_the_loop(pattern: str, size: int, quick: bool) -> None:
+    assert match.is_quick(pattern, size) is quick
+
+
+@pytest.mark.parametrize(("pattern", "code"), [("b.d", 0), ("xyz", 1), ("(", 2)])
+def test_the_matcher_as_a_program(tmp_path: Path, pattern: str, code: int) -> None:
+    path = tmp_path / "text"
+    path.write_bytes(b"a\xff\nbcd")
+    done = subprocess.run([sys.executable, "-I", "-S", match.__file__, path, pattern], capture_output=True, timeout=20)
+    assert done.returncode == code
+    if code != 2:
+        assert match.matches(str(path), pattern) is (code == 0)
+    else:
+        with pytest.raises(re.error):
+            match.matches(str(path), pattern)
+
+
+# ---- environments ---------------------------------------------------------------------------------------------------
+
+
+def test_references_are_the_daemons_values(tmp_path: Path) -> None:
+    (tmp_path / "TOKEN").write_text("from systemd\n")
+    lookup = lookup_in({"A": "1", "EMPTY": "", "CREDENTIALS_DIRECTORY": str(tmp_path)})
+    assert expand("X", "${A}${EMPTY}-${TOKEN} $A ${} ${1}", lookup) == "1-from systemd $A ${} ${1}"
+    with pytest.raises(MozartError, match=r"X.*NOWHERE") as raised:
+        expand("X", "${NOWHERE}", lookup)
+    assert raised.value.code == "E302"
+
+
+def test_other_agents_traces_are_dropped() -> None:
+    assert base_environment({"CLAUDECODE": "1", "PATH": "/bin"}) == {"PATH": "/bin"}
+
+
+# ---- reports --------------------------------------------------------------------------------------------------------
+
+
+def passed(yes: bool) -> Validation:
+    return {
+        "index": 0, "type": "file_exists", "stage": 1, "description": "report", "passed": yes, "detail": "not there\nat all",
+        "code": "" if yes else "E201",
+    }  # fmt: skip
+
+
+def test_what_is_missing_makes_it_incomplete() -> None:
+    assert judge(Verdict("ok"), [passed(True)]).name == "ok"
+    verdict = judge(Verdict("ok"), [passed(True), passed(False)])
+    assert (verdict.name, verdict.code, verdict.message) == ("incomplete", "E201", "report: not there")
+    crash = Verdict("crashed", "E003")
+    assert judge(crash, [passed(False)]) is crash
+
+
+def test_evidence_is_cut_where_a_character_ends() -> None:
+    facts = Facts("a:1:1", Verdict("failed", "E009", "it broke", evidence="é" * EVIDENCE_BYTES), note="and so on")
+    report = finished(facts, 5.0)
+    assert report["evidence"] == "é" * (EVIDENCE_BYTES // 2)
+    assert report["message"] == "it broke; and so on"
+    assert (report["tokens"], report["limit"], report["ended_at"]) == (None, None, 5.0)
