@@ -23,7 +23,7 @@ from ipc.client import Client
 from ipc.errors import EXIT_INTERRUPTED, EXIT_UNREACHABLE, EXIT_USAGE, MozartError
 from ipc.paths import Paths, find_paths
 from mozartd.launch import Request, run_here, start_in_background
-from mozartd.lock import Running, find_supervisor, kill_and_wait, lock_holders
+from mozartd.lock import Running, find_supervisor, kill_and_wait, lock_holders, tidy
 from mozartd.orphans import find_strays
 from mozartd.processes import Process, send, wait_ended
 
@@ -123,6 +123,8 @@ def _force(paths: Paths, left: list[Process]) -> None:
         kill_and_wait(left)
     kill_and_wait(lock_holders(paths.lock))
     kill_and_wait(find_strays(paths.state, ()))
+    if os.path.exists(paths.lock):
+        tidy(paths)
 
 
 @app.command(epilog="Example: mozartd reload")

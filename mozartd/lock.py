@@ -120,6 +120,16 @@ def remove_pid_file(paths: Paths) -> None:
         os.unlink(paths.pid_file)
 
 
+def tidy(paths: Paths) -> None:
+    """Remove what a killed supervisor could not, unless somebody new has begun."""
+    lock = take_lock(paths.lock)
+    if lock is not None:
+        for path in (paths.pid_file, paths.client_socket, paths.worker_socket):
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+        os.close(lock)
+
+
 def find_supervisor(paths: Paths) -> Running | None:
     """The supervisor of this state directory, if it lives. What its pid file claims is checked against the kernel."""
     try:
