@@ -1,56 +1,57 @@
 """One attempt's output, from the agent's pipes to the attempt's log.
 
-Reads what is there, in big blocks, as soon as the loop says so, at most one block of a stream per turn, so that a flood
-in one attempt leaves the worker's other attempts and its socket their turns. Each block is masked, stored, and only
-then shown to the backend's parser; nobody watching, nothing is sent. Never raises into the loop: a log that cannot be
-written becomes `error`. Made by `workers.attempt` for each attempt; the way of a line is ARCHITECTURE.md's.
+Reads what is there, in big blocks, as soon as the loop says so, and so little of a stream per turn that a flood in one
+attempt leaves the worker's other attempts and its socket their turns. Each block is masked, stored, and only then shown to
+the backend's parser; nobody watching, nothing is sent. Never raises into the loop: a log that cannot be written becomes
+`error`. Made by `workers.attempt`, one for each attempt.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import fcntl
 import logging
-import os
-import struct
-import termios
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from backends.base import STDERR, STDOUT, Event, Parser
 from ipc import cri
 from workers.log import Log, encode
 from workers.mask import Mask, MaskStream
+from workers.pipe import Pipe
 from workers.spool import Spool
 from workers.tail import Lines, Tail
 
 log = logging.getLogger("mozart.worker")
 
-#: What a pipe may hold, at most, without privileges: agents that exit with a full pipe lose their last lines.
-PIPE_BYTES = 1024 * 1024
-#: Read at once.
-BLOCK_BYTES = 256 * 1024
+#: Read at once: with its records it fits the processor's cache, which is half of the speed.
+BLOCK_BYTES = 128 * 1024
+#: Blocks of one stream per turn of the loop: about a millisecond's work.
+BLOCKS_PER_TURN = 4
 #: How long an unfinished line waits for its end before it is shown as it is.
 UNFINISHED_SECONDS = 0.05
 #: While a watched log grows, it is said at most this often.
 GREW_SECONDS = 0.002
+#: What `tail` can give at most, unless asked for more.
+TAIL_BYTES = 16 * 1024
 STDERR_TAIL_BYTES = 16 * 1024
 
 
+@dataclass(slots=True, eq=False)
 class Stream:
     """One of the attempt's output streams: where it comes from and what is held of it."""
 
-    def __init__(self, name: str, mask: MaskStream, tail: Tail, lines: Lines | None) -> None:
-        self.name = name
-        self.mask = mask
-        self.tail = tail
-        self.lines = lines
-        """None when the parser does not want this stream: nothing is split."""
-        self.pipe: int | None = None
-        self.spool: Spool | None = None
-        self.held_since = 0.0
-        self.timer: asyncio.TimerHandle | None = None
+    name: str
+    source: Pipe | Spool | None
+    """None when it has ended."""
+    mask: MaskStream
+    tail: Tail
+    lines: Lines | None
+    """None when the parser does not want this stream: nothing is split."""
+    held_since: float = 0.0
+    timer: asyncio.TimerHandle | None = None
+    mid_line: bool = False
+    """The last record was a part."""
 
 
 class Growth:
@@ -80,12 +81,13 @@ class Growth:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-            if self._more:
-                self._tell()
+        if self._more:
+            self._more = False
+            self._tell()
 
 
 class Capture:
-    """`attach` the agent's pipes; after its exit `drain`, ask for the tails, `sync`, and `close`."""
+    """`attach` the agent's pipes; after its end `drain`, ask for the tails, `sync`, and `close`."""
 
     def __init__(
         self,
@@ -97,34 +99,35 @@ class Capture:
         on_grew: Callable[[int], None],
         *,
         on_error: Callable[[OSError], None] | None = None,
-        tail_bytes: int = 10240,
+        tail_bytes: int = TAIL_BYTES,
     ) -> None:
         self._loop = loop
         self._log = Log(log_path)
         self._mask = mask
         self._parser = parser
+        self._parser_failed = False
         self._on_event = on_event
         self._on_error = on_error
         self._growth = Growth(loop, lambda: on_grew(self._log.size))
         self._watched = False
-        self._parser_failed = False
-        self._tails = {STDOUT: Tail(tail_bytes), STDERR: Tail(max(tail_bytes, STDERR_TAIL_BYTES))}
+        self._tails = {STDOUT: Tail(tail_bytes), STDERR: Tail(STDERR_TAIL_BYTES)}
         self._streams: list[Stream] = []
+        self.error: OSError | None = None
+        """Why nothing is stored any more. Told to `on_error` once, so that the agent can be stopped."""
         self.bytes = 0
+        """What the agent wrote, before masking."""
         self.lines = 0
         self.last_output = loop.time()
+
+    def __repr__(self) -> str:
+        return f"<Capture {self.bytes} bytes, {self.lines} lines, log {self.size}>"
 
     # ---- what the attempt asks -------------------------------------------------------------------------------------
 
     @property
     def size(self) -> int:
-        """The log's bytes, up to the last whole record."""
+        """The log's bytes, up to the end of the last whole record."""
         return self._log.size
-
-    @property
-    def error(self) -> OSError | None:
-        """Why nothing is stored any more."""
-        return self._log.error
 
     @property
     def watched(self) -> bool:
@@ -134,11 +137,11 @@ class Capture:
     def watched(self, watched: bool) -> None:
         self._watched = watched
         if watched:
-            # What was stored before the request came must not wait for the next line.
+            # What was stored while the request was on its way must not wait for the next line.
             self._growth.note()
 
     def tail(self, count: int) -> str:
-        """The last bytes of stdout, as text."""
+        """The last bytes of stdout, as text; `tail_bytes` at most."""
         return self._tails[STDOUT].last(count).decode("utf-8", "replace")
 
     @property
@@ -148,111 +151,79 @@ class Capture:
     # ---- the agent's output ----------------------------------------------------------------------------------------
 
     def attach(self, name: str, fd: int) -> None:
-        """Read a pipe from now on. The descriptor is ours, and closed by us."""
-        with contextlib.suppress(OSError):
-            # Refused when the user's pipes take too much kernel memory already; then it is a smaller pipe.
-            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-        os.set_blocking(fd, False)
-        stream = self._stream(name)
-        stream.pipe = fd
-        self._loop.add_reader(fd, self._on_pipe, stream)
+        """Read a pipe from now on. The descriptor is ours to close."""
+        self._open(name, Pipe(fd))
 
     def attach_spool(self, name: str, path: str) -> None:
-        """Follow a file made by `spool.open_spool` from its beginning; it is removed at the end."""
-        stream = self._stream(name)
-        stream.spool = Spool(path)
-        self._loop.add_reader(stream.spool.fd, self._on_spool, stream, stream.spool)
-        self._read_spool(stream, stream.spool)
+        """Follow a file made by `spool.open_spool`; it is removed at the end."""
+        self._open(name, Spool(path))
+
+    def _open(self, name: str, source: Pipe | Spool) -> None:
+        wants = self._parser is not None and name in self._parser.wants
+        stream = Stream(name, source, self._mask.stream(), self._tails[name], Lines() if wants else None)
+        self._streams.append(stream)
+        self._loop.add_reader(source.fd, self._on_readable, stream)
 
     def drain(self) -> None:
         """Take what the agent left, now that it has ended, and settle unfinished lines. Nothing is read after this.
 
-        Leftover children may hold a pipe and go on writing, so this neither waits for its end nor reads more than is in
-        it now.
+        Leftover children may hold a pipe and write on, so this neither waits for its end nor reads more than is in it now.
         """
         for stream in self._streams:
-            if stream.pipe is not None:
-                self._drain_pipe(stream, stream.pipe)
-            if stream.spool is not None:
-                self._drain_spool(stream, stream.spool)
-            self._finish(stream)
+            left = stream.source.left() if stream.source else 0
+            while left > 0 and (count := self._read(stream, min(left, BLOCK_BYTES))):
+                left -= count
+            self._end(stream)
 
     async def sync(self) -> None:
         """Put the log on disk, if something was written since the last time."""
         await self._log.sync()
-        self._tell_error()
+        self._note_error(self._log.error)
 
     def close(self) -> None:
-        """Give back every descriptor. What was read is settled; what was not is lost: `drain` first."""
+        """Give back every descriptor. What was read is kept; what was not is lost: `drain` first."""
         for stream in self._streams:
-            self._finish(stream)
+            self._end(stream)
         self._growth.stop()
         self._log.close()
 
-    def _stream(self, name: str) -> Stream:
-        wants = self._parser is not None and name in self._parser.wants
-        stream = Stream(name, self._mask.stream(), self._tails[name], Lines() if wants else None)
-        self._streams.append(stream)
-        return stream
-
     # ---- reading ---------------------------------------------------------------------------------------------------
 
-    def _on_pipe(self, stream: Stream) -> None:
-        assert stream.pipe is not None
+    def _on_readable(self, stream: Stream) -> None:
+        for _ in range(BLOCKS_PER_TURN):
+            # A block that is not full emptied the source; asking again would cost a call that says so.
+            if self._read(stream, BLOCK_BYTES) < BLOCK_BYTES:
+                return
+
+    def _read(self, stream: Stream, most: int) -> int:
+        """How many bytes were read; at the end of the source the stream ends."""
+        if stream.source is None:
+            return 0
         try:
-            chunk = os.read(stream.pipe, BLOCK_BYTES)
-        except BlockingIOError:
-            return
+            chunk = stream.source.read(most)
+        except OSError as error:
+            self._note_error(error)
+            chunk = b""
         if chunk:
             self._take(stream, chunk)
-        else:
-            self._finish(stream)
+            return len(chunk)
+        if chunk is not None:
+            self._end(stream)
+        return 0
 
-    def _drain_pipe(self, stream: Stream, pipe: int) -> None:
-        left = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))[0]
-        while left > 0:
-            chunk = os.read(pipe, min(left, BLOCK_BYTES))
-            self._take(stream, chunk)
-            left -= len(chunk)
-
-    def _on_spool(self, stream: Stream, spool: Spool) -> None:
-        spool.acknowledge()
-        self._read_spool(stream, spool)
-
-    def _read_spool(self, stream: Stream, spool: Spool) -> None:
-        if stream.spool is not spool:
+    def _end(self, stream: Stream) -> None:
+        """Nothing is read any more, and what was held is settled."""
+        if stream.source is None:
             return
-        chunk = spool.read(BLOCK_BYTES)
-        if chunk:
-            self._take(stream, chunk)
-            # There may be more, but the others come first.
-            self._loop.call_soon(self._read_spool, stream, spool)
-
-    def _drain_spool(self, stream: Stream, spool: Spool) -> None:
-        left = spool.left()
-        while left > 0:
-            chunk = spool.read(min(left, BLOCK_BYTES))
-            if not chunk:
-                break
-            self._take(stream, chunk)
-            left -= len(chunk)
-
-    def _finish(self, stream: Stream) -> None:
-        """The stream's end: nothing is read any more, and what was held is settled."""
-        if stream.pipe is None and stream.spool is None:
-            return
-        if stream.pipe is not None:
-            self._loop.remove_reader(stream.pipe)
-            os.close(stream.pipe)
-            stream.pipe = None
-        if stream.spool is not None:
-            self._loop.remove_reader(stream.spool.fd)
-            stream.spool.close()
-            stream.spool = None
+        self._loop.remove_reader(stream.source.fd)
+        stream.source.close()
+        stream.source = None
         if stream.timer is not None:
             stream.timer.cancel()
             stream.timer = None
         self._store(stream, stream.mask.finish())
+        if stream.mid_line:
+            self.lines += 1
         if stream.lines is not None:
             self._parse(stream, stream.lines.finish())
 
@@ -262,23 +233,23 @@ class Capture:
         self.bytes += len(chunk)
         self.last_output = self._loop.time()
         text = stream.mask.feed(chunk)
-        if text:
-            self._store(stream, text)
-        if stream.mask.holds:
-            if text or not stream.held_since:
-                stream.held_since = self.last_output
-            if stream.timer is None:
-                stream.timer = self._loop.call_later(UNFINISHED_SECONDS, self._show_unfinished, stream)
-        else:
+        self._store(stream, text)
+        if not stream.mask.holds:
             stream.held_since = 0.0
+            return
+        if text or not stream.held_since:
+            stream.held_since = self.last_output
+        if stream.timer is None:
+            stream.timer = self._loop.call_later(UNFINISHED_SECONDS, self._show_unfinished, stream)
 
     def _show_unfinished(self, stream: Stream) -> None:
-        """An agent that asks a question or shows a dot per step does not end its lines; people want to see them."""
+        """An agent that asks something, or prints a dot for each step, does not end its line; people want to see it."""
         stream.timer = None
         if not stream.mask.holds:
             return
         wait = stream.held_since + UNFINISHED_SECONDS - self._loop.time()
         if wait > 0.001:
+            # Lines ended since the timer was set: what is held now is younger.
             stream.timer = self._loop.call_later(wait, self._show_unfinished, stream)
             return
         self._store(stream, stream.mask.hasten())
@@ -288,12 +259,12 @@ class Capture:
             return
         records, lines = encode(stream.name.encode(), cri.timestamp(time.time_ns()), text)
         self.lines += lines
+        stream.mid_line = not text.endswith(b"\n")
         stream.tail.add(text)
-        if self._log.append(records):
-            if self._watched:
-                self._growth.note()
-        else:
-            self._tell_error()
+        if not self._log.append(records):
+            self._note_error(self._log.error)
+        elif self._watched:
+            self._growth.note()
         if stream.lines is not None:
             self._parse(stream, stream.lines.feed(text))
 
@@ -303,16 +274,17 @@ class Capture:
             try:
                 events = self._parser.feed(stream.name, line)
             except Exception:
-                # An edge: agents print what nobody foresaw, and one odd line must not cost the attempt its result, nor
-                # the worker its life. Said once, in the worker's own log: the attempt's log is what the agent wrote.
+                # An edge: agents print what nobody foresaw, and one odd line must not cost the attempt its result, nor the
+                # worker its life. Said once, in the daemon's log: the attempt's log is what the agent wrote.
                 if not self._parser_failed:
-                    log.exception("cannot parse a line of %s (%d bytes): skipping it", stream.name, len(line))
+                    log.exception("cannot parse a line of %s (%d bytes), going on without it", stream.name, len(line))
                 self._parser_failed = True
                 continue
             for event in events:
                 self._on_event(event)
 
-    def _tell_error(self) -> None:
-        if self._log.error is not None and self._on_error is not None:
-            tell, self._on_error = self._on_error, None
-            tell(self._log.error)
+    def _note_error(self, error: OSError | None) -> None:
+        if error is not None and self.error is None:
+            self.error = error
+            if self._on_error is not None:
+                self._on_error(error)

@@ -10,9 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from collections.abc import Sequence
 
 from ipc import cri
 from workers import utf8
+
+Buffer = bytes | memoryview
 
 
 class Log:
@@ -25,7 +28,7 @@ class Log:
         self.error: OSError | None = None
         self._synced = self.size
 
-    def append(self, records: bytes) -> bool:
+    def append(self, records: Sequence[Buffer]) -> bool:
         """Store whole records. False when they were not: `error` says why."""
         if self.error is not None:
             return False
@@ -35,7 +38,7 @@ class Log:
             self.error = error
             self._cut_torn_record()
             return False
-        self.size += len(records)
+        self.size += sum(map(len, records))
         return True
 
     def _cut_torn_record(self) -> None:
@@ -61,31 +64,32 @@ class Log:
             self._fd = -1
 
 
-def write_all(fd: int, block: bytes) -> None:
-    written = os.write(fd, block)
-    if written == len(block):
-        return
-    rest = memoryview(block)[written:]
-    while rest:
-        rest = rest[os.write(fd, rest) :]
+def write_all(fd: int, buffers: Sequence[Buffer]) -> None:
+    size = sum(map(len, buffers))
+    written = os.writev(fd, buffers)
+    if written < size:
+        # A nearly full disk takes a part, and says why at the next call.
+        rest = memoryview(b"".join(buffers))[written:]
+        while rest:
+            rest = rest[os.write(fd, rest) :]
 
 
-def encode(stream: bytes, when: bytes, text: bytes) -> tuple[bytes, int]:
-    """The records of `text` and how many lines end in it. What follows its last newline becomes a part (P)."""
+def encode(stream: bytes, when: bytes, text: bytes) -> tuple[Sequence[Buffer], int]:
+    """The records of `text`, to be written one behind the other, and how many lines end in it.
+
+    What follows the last newline becomes a part (P). The whole block takes one replace; nothing is copied besides.
+    """
     full = b"%s %s F " % (when, stream)
     if is_long(text):
-        return encode_long(full, text), text.count(b"\n")
-    whole, newline, rest = text.rpartition(b"\n")
-    records = b""
-    lines = 0
-    if newline:
-        # One replace for the whole block: what it added tells the number of lines, without another pass.
-        body = whole.replace(b"\n", b"\n" + full)
-        lines = (len(body) - len(whole)) // len(full) + 1
-        records = b"%s%s\n" % (full, body)
+        return [encode_long(full, text)], text.count(b"\n")
+    body = memoryview(text.replace(b"\n", b"\n" + full))
+    lines = (len(body) - len(text)) // len(full)
+    rest = len(text) - 1 - text.rfind(b"\n")
+    # The replace left `full` behind the last newline, where no line begins, or one that did not end.
+    buffers: list[Buffer] = [full, body[: len(body) - rest - len(full)]] if lines else []
     if rest:
-        records += b"%sP %s\n" % (full[:-2], rest)
-    return records, lines
+        buffers += [full[:-2] + b"P ", body[len(body) - rest :], b"\n"]
+    return buffers, lines
 
 
 def is_long(text: bytes) -> bool:

@@ -139,7 +139,7 @@ class MaskStream:
         if not newline:
             self._line += chunk
             return self._piece(hasty=False) if len(self._line) > MAX_HELD else b""
-        block = self._line + chunk[:newline] if self._line else chunk[:newline]
+        block = b"".join((self._line, memoryview(chunk)[:newline]))
         settled = self._lines(block)
         self._line, self._given, self._covered = chunk[newline:], 0, 0
         if len(self._line) > MAX_HELD:
