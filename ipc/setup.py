@@ -6,6 +6,7 @@ Inherited through the fork, never sent. `mozartd.supervisor` fills it in; `mozar
 
 from __future__ import annotations
 
+import signal
 import socket
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,9 @@ EXIT_CANNOT_BOOT = 3
 EXIT_STOP_ALL = 10
 #: The supervisor died (its lifeline closed) and the child cleaned up behind itself.
 EXIT_ORPHANED = 11
+
+#: Supervisor → worker: finish what runs, take nothing new, exit 0. How a worker is replaced at a reload, or one too many ends.
+DRAIN_SIGNAL = signal.SIGUSR1
 
 
 @dataclass(slots=True)

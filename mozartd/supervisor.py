@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 
 from ipc.errors import MozartError
 from ipc.paths import Paths
-from ipc.setup import EXIT_CANNOT_BOOT, EXIT_STOP_ALL, CoordinatorSetup, Inherited, WorkerSetup
+from ipc.setup import DRAIN_SIGNAL, EXIT_CANNOT_BOOT, EXIT_STOP_ALL, CoordinatorSetup, Inherited, WorkerSetup
 from mozartd import daemon_log
 from mozartd.backoff import Tally, after_death, is_hopeless
 from mozartd.converge import (
@@ -51,9 +51,6 @@ log = logging.getLogger("supervisor")
 
 EXIT_DONE = 0
 EXIT_GAVE_UP = 1
-
-#: Asks a worker to finish what it runs, take nothing new and exit.
-DRAIN_SIGNAL = signal.SIGUSR1
 
 SIGNALS = frozenset(
     {

@@ -33,6 +33,7 @@ def test_functions_are_short() -> None:
 
 #: Edges where anything may come and must not end the process. File → why.
 BROAD = {
+    "mozartd/spawn.py": "the end of a forked child: whatever it was must be in the log, and nothing may unwind further",
     "mozartd/coordinator/requests/__init__.py": "a bug in one request is answered, the daemon lives",
 }
 
