@@ -91,8 +91,8 @@ def describe(event: Event, board: Board, now: float) -> str:
     if kind == "job" and what == "paused":
         return f"{board.job} is paused{_because(data)}"
     if event["type"] == "hold.set":
-        until = text.until(data.get("until"), now)
-        return f"nothing starts on {_scope(data)} {until}{_because(data)}".replace("  ", " ")
+        said = ["nothing starts on", _scope(data), text.until(data.get("until"), now)]
+        return " ".join(filter(None, said)) + _because(data)
     return ""
 
 

@@ -28,7 +28,10 @@ def command(
     lenient: Annotated[bool, Option("--lenient", help="Unknown keys are warnings, not errors.")] = False,
     json: Json = False,
 ) -> int:
-    """Show what a score will do: its sheets in waves, what each waits for, and with --prompts what each will be told."""
+    """Show what a score will do.
+
+    Its sheets in waves, what each waits for, and with --prompts what each will be told.
+    """
     from cli.commands.run import pairs
     from ipc.score.check import check  # with pydantic, yaml and jinja2, for verbs that read scores
     from ipc.score.load import load_score

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from cli.verbs import VERBS
 from tests.process.daemon import PATIENCE, Daemon, wait_until
 
 Score = Callable[..., Path]
@@ -344,29 +343,6 @@ def test_without_a_daemon_it_exits_4(cold: Daemon, verb: str) -> None:
     assert "mozart: cannot reach the daemon" in done.stderr
     assert "hint: " in done.stderr
     assert json.loads(done.stdout)["error"]["code"] == "E501"
-
-
-@pytest.mark.parametrize(
-    "line", [["stauts"], ["status", "--nope"], ["logs"], ["logs", "x", "--since", "yesterday"], ["logs", "x", "--tail", "-1"],
-             ["retry", "x", "--sheet", "1", "--from", "2"], ["run", "x.yaml", "--var", "novalue"], []]
-)  # fmt: skip
-def test_wrong_usage_exits_2(cold: Daemon, line: list[str]) -> None:
-    done = cold.mozart(*line)
-    assert done.returncode == 2
-    assert done.stderr.startswith("mozart: cannot " if line else "Usage: ")
-    assert "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize("verb", VERBS)
-def test_help_ends_with_an_example(cold: Daemon, verb: str) -> None:
-    done = cold.mozart(verb, "--help")
-    assert done.returncode == 0
-    assert "mozart " + verb in done.stdout.split("Example", 1)[1]
-
-
-def test_help_and_version(cold: Daemon) -> None:
-    assert all(f"\n  {verb} " in cold.mozart("--help").stdout for verb in VERBS)
-    assert cold.mozart("--version").stdout.startswith("mozart ")
 
 
 def test_shells_complete_verbs_and_jobs(shared_daemon: Daemon, score: Score) -> None:
