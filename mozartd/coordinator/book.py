@@ -29,6 +29,8 @@ class Book:
         self.running: dict[str, Attempt] = {}
         """Running attempts by id."""
         self.last_seq = last_seq
+        self.clock = 0.0
+        """The virtual time of the fair share: what the job that was served last had been served by then."""
         self._waiting: list[tuple[float, str, int]] = []
         self._dirty_jobs: dict[str, Job] = {}
         self._dirty_sheets: dict[tuple[str, int], tuple[int, Sheet]] = {}
@@ -42,7 +44,7 @@ class Book:
 
     def add(self, job: Job) -> None:
         """Take a job whose rows are on disk."""
-        job.passed = min((other.passed for other in self.jobs.values()), default=0.0)
+        job.passed = self.clock
         self.jobs[job.id] = job
         for sheet in job.sheets.values():
             if sheet.state is SheetState.WAITING and sheet.until is not None:
@@ -162,7 +164,8 @@ class Book:
         if job.state is JobState.QUEUED:
             self.change_job(job, "start", now)
         sheet.k += 1
-        job.passed += 1.0 / weight(job.priority)
+        self.clock = max(job.passed, self.clock)
+        job.passed = self.clock + 1.0 / weight(job.priority)
         attempt = Attempt(job.seq, job.id, sheet.n, sheet.k, sheet.history.mode, worker, now)
         self.running[attempt.id] = attempt
         self.change_sheet(job, sheet, "start", now, mode=attempt.mode)

@@ -22,15 +22,16 @@ class Plan(NamedTuple):
     """When time alone makes another start possible."""
 
 
-def plan(jobs: Iterable[Job], credit: int, holds: Mapping[str, float], now: float) -> Plan:
-    """`credit` = attempts that workers and limits still allow; `holds`: scope → until."""
+def plan(jobs: Iterable[Job], credit: int, holds: Mapping[str, float], now: float, clock: float = 0.0) -> Plan:
+    """`credit` = attempts that workers and limits still allow; `holds`: scope → until; `clock` is the book's."""
     starts: list[tuple[Job, int]] = []
     wakes: list[float] = []
     lanes: list[tuple[float, int, int, Job, list[int]]] = []
     for job in jobs:
         sheets = _startable(job, holds, now, wakes)
         if sheets:
-            lanes.append((job.passed, -job.priority, job.seq, job, sheets))
+            # What a job could not use while it waited is not owed to it.
+            lanes.append((max(job.passed, clock), -job.priority, job.seq, job, sheets))
     heapq.heapify(lanes)
     while lanes and len(starts) < credit:
         passed, rank, seq, job, sheets = heapq.heappop(lanes)

@@ -99,7 +99,7 @@ class Turn:
         """Start what can start; a skipped sheet may make others ready, so plan again then."""
         while True:
             credit = 0 if self.draining else min(self._crew.credit, self._max_concurrent - len(self._book.running))
-            plan = schedule.plan(self._book.jobs.values(), credit, self._limits.untils(), now)
+            plan = schedule.plan(self._book.jobs.values(), credit, self._limits.untils(), now, self._book.clock)
             skipped = [self._start_or_skip(job, job.sheets[n], now) for job, n in plan.starts]
             if not any(skipped):
                 return plan.wake_at
