@@ -114,6 +114,18 @@ class Mask:
         )
 
 
+class Text(NamedTuple):
+    """The bytes of a block from `start`, which is 0 or behind its first newline, to `stop`."""
+
+    block: bytes
+    start: int
+    stop: int
+
+
+def whole(block: bytes) -> Text:
+    return Text(block, 0, len(block))
+
+
 class MaskStream:
     """One stream of output on its way through the mask. Feed it chunks; it gives back what is settled."""
 
@@ -135,16 +147,29 @@ class MaskStream:
 
     def feed(self, chunk: bytes) -> bytes:
         """Everything that is settled by now: whole lines, and of a very long one what cannot become a secret."""
+        return b"".join(block[start:stop] for block, start, stop in self.sift(chunk))
+
+    def sift(self, chunk: bytes) -> list[Text]:
+        """As `feed`, without copying a chunk in which there is nothing to mask."""
         newline = chunk.rfind(b"\n") + 1
         if not newline:
             self._line += chunk
-            return self._piece(hasty=False) if len(self._line) > MAX_HELD else b""
-        block = b"".join((self._line, memoryview(chunk)[:newline]))
-        settled = self._lines(block)
+            return [whole(self._piece(hasty=False))] if len(self._line) > MAX_HELD else []
+        texts = self._clean(chunk, newline) or [whole(self._lines(self._line + chunk[:newline]))]
         self._line, self._given, self._covered = chunk[newline:], 0, 0
         if len(self._line) > MAX_HELD:
-            settled += self._piece(hasty=False)
-        return settled
+            texts.append(whole(self._piece(hasty=False)))
+        return texts
+
+    def _clean(self, chunk: bytes, stop: int) -> list[Text]:
+        """The line that ends in the chunk, and the chunk's own; nothing unless all of it may pass as it is."""
+        if self._given or self._key_lines or self._mask.hits(chunk):
+            return []
+        if not self._line:
+            return [Text(chunk, 0, stop)]
+        start = chunk.find(b"\n") + 1
+        first = self._line + chunk[:start]
+        return [] if self._mask.hits(first) else [whole(first), Text(chunk, start, stop)]
 
     def hasten(self) -> bytes:
         """As much of the unfinished line as may be shown although its end is not known."""
