@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.constrain import Constrain
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.segment import Segment
@@ -123,22 +124,26 @@ class LiveView:
 
     # -- the panel
 
-    def _panel(self, now: float) -> Group:
+    def _panel(self, now: float) -> Constrain:
         rows = Table.grid(padding=(0, 1))
         for row in self._rows(now):
             rows.add_row(*row)
-        return Group(self._header(now), rows)
+        # Not to the edge: the terminal's echo of ^C after a full line would scroll the panel by one.
+        return Constrain(Group(self._header(now), rows), self._console.width - 4)
 
     def _header(self, now: float) -> Table:
         board = self._board
         header = Table.grid(padding=(0, 1))
+        width = 24 if self._console.width >= 80 else 8
+        took = text.duration(now - board.started) if board.started else ""
+        first = [Text(board.job, "bold"), Text(f"{board.done()}/{board.total}"), Text(took, "bold")]
         counts = Text(", ").join(Text(f"{n} {name}", STYLES.get(name, "dim")) for name, n in board.counts().items())
-        facts = [text.duration(now - board.started) if board.started else "", text.money(board.cost_usd or None)]
-        bar = ProgressBar(max(board.total, 1), board.done(), 24, complete_style="green", finished_style="green")
-        header.add_row(
-            Text(board.job, "bold"), bar,
-            Text(f"{board.done()}/{board.total}"), counts, Text(" ".join(filter(None, facts)), "bold"),
-        )  # fmt: skip
+        bar = ProgressBar(max(board.total, 1), board.done(), width, complete_style="green", finished_style="green")
+        for cell in first:
+            header.add_column(no_wrap=True, min_width=cell.cell_len)
+        header.add_column(min_width=width)
+        header.add_column(no_wrap=True, overflow="ellipsis")
+        header.add_row(*first, bar, counts + Text(f"  {text.money(board.cost_usd or None)}"))
         return header
 
     def _rows(self, now: float) -> Iterable[tuple[Text, ...]]:
