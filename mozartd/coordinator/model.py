@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -83,7 +83,7 @@ class Sheet:
             "seq": seq, "n": self.n, "stage": self.stage, "instance": self.instance, "fan_count": self.fan_count,
             "start_item": self.start_item, "end_item": self.end_item, "dependencies": _json(self.dependencies),
             "scope": self.scope, "state": self.state.value, "reason": self.reason, "until": self.until, "k": self.k,
-            "history": _json(asdict(self.history)), "last": _json(self.last), "cost_usd": self.cost_usd,
+            "history": _json(self.history), "last": _json(self.last), "cost_usd": self.cost_usd,
         }  # fmt: skip
 
     @classmethod
@@ -145,7 +145,7 @@ class Job:
             "seq": self.seq, "id": self.id, "name": self.name, "state": self.state.value, "reason": self.reason,
             "wanted": self.wanted, "score_path": self.score_path, "workspace": self.workspace, "priority": self.priority,
             "group_name": self.group, "submitted_at": self.submitted_at, "started_at": self.started_at,
-            "ended_at": self.ended_at, "not_before": self.not_before, "counts": _json({k: v for k, v in self.counts.items() if v}),
+            "ended_at": self.ended_at, "not_before": self.not_before, "counts": _json(+self.counts),
             "cost_usd": self.cost_usd, "tokens": _json(self.tokens),
             "policy": orjson.dumps(self.policy, option=orjson.OPT_NON_STR_KEYS).decode(),
         }  # fmt: skip

@@ -21,7 +21,11 @@ NO_WAIT = {"base_delay": 1.0, "jitter": False, "completion_delay": 0.0}
 
 
 def make_job(
-    dependencies: Dependencies | int, seq: int = 1, priority: int = 0, scopes: Mapping[int, str] | None = None, **policy: Any
+    dependencies: Dependencies | int,
+    seq: int = 1,
+    priority: int = 0,
+    scopes: Mapping[int, str] | None = None,
+    **policy: Any,
 ) -> Job:
     """A queued job; a number of sheets stands for so many that depend on nothing."""
     if isinstance(dependencies, int):
