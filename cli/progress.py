@@ -37,10 +37,9 @@ STYLES = {"completed": "green", "failed": "red", "blocked": "red", "running": "c
           "awaiting": "yellow", "paused": "yellow", "cancelled": "magenta"}  # fmt: skip
 
 # Colours may pass; whatever else moves the cursor would draw into the panel.
-_CONTROL = re.compile(
-    rb"\x1b(?!\[[0-9;:]*m)(?:\[[0-?]*[ -/]*[@-~]|[PX^_\]][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -~]?)"
-    rb"|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f]|\xc2[\x80-\x9f]"
-)
+_SEQUENCE = re.compile(rb"\x1b(?!\[[0-9;:]*m)(?:\[[0-?]*[ -/]*[@-~]|[PX^_\]][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -~]?)")
+_CONTROLS = bytes(code for code in (*range(32), 127) if code not in b"\t\n\x1b")
+_C1_CONTROL = re.compile(rb"\xc2[\x80-\x9f]")
 _OVERWRITTEN = re.compile(rb"[^\n]*\r(?!\n)")
 
 
@@ -48,7 +47,8 @@ def printable(data: bytes) -> str:
     """What may be shown above the panel: without control sequences but colours, a rewritten line as it was last."""
     if b"\r" in data:
         data = _OVERWRITTEN.sub(b"", data)
-    return _CONTROL.sub(b"", data).decode(errors="replace")
+    data = _SEQUENCE.sub(b"", data).translate(None, _CONTROLS)
+    return _C1_CONTROL.sub(b"", data).decode(errors="replace")
 
 
 class _Block:
@@ -99,13 +99,12 @@ class LiveView:
 
     def tick(self, now: float) -> None:
         self._say(self._notices.take(now))
-        self._live.update(self._panel(now))
+        # What is printed next goes above the panel as it was last refreshed.
+        self._live.update(self._panel(now), refresh=True)
         if self._lines:
             block = printable(bytes(self._lines))
             self._lines.clear()
             self._console.print(_Block(block), end="", crop=False, soft_wrap=True)
-        else:
-            self._live.refresh()
         self._next_frame = min(now + 1.0, self._notices.due() or now + 1.0)
         self._drawn = now
 
