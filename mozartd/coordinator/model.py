@@ -123,6 +123,8 @@ class Job:
     running: set[int] = field(default_factory=set)
     passed: float = 0.0
     """Its turn in the fair share: rises with each start by 1/weight. Derived."""
+    is_saved: bool = field(default=False, compare=False)
+    """Its end or pause, and all that led to it, is on disk. Derived."""
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {state}" for state, count in sorted(self.counts.items()) if count)
@@ -132,6 +134,11 @@ class Job:
     def is_settled(self) -> bool:
         """Nothing more happens to it by itself."""
         return self.state in JOB_ENDED or self.state is JobState.PAUSED
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing more happens to it by itself, nothing of it runs, and a restart would not change that: it may be told."""
+        return self.is_settled and self.is_saved and not self.running
 
     @property
     def total_sheets(self) -> int:
@@ -154,12 +161,14 @@ class Job:
     def of(cls, row: Mapping[str, Any]) -> Job:
         policy = orjson.loads(row["policy"])
         policy["skip_when"] = {int(n): text for n, text in policy["skip_when"].items()}
-        return cls(
+        job = cls(
             row["seq"], row["id"], row["name"], row["score_path"], row["workspace"], row["priority"], row["group_name"],
             row["submitted_at"], Policy(**policy), JobState(row["state"]), row["reason"], row["wanted"],
             row["started_at"], row["ended_at"], row["not_before"], row["cost_usd"], orjson.loads(row["tokens"]),
             Counter(orjson.loads(row["counts"])),
         )  # fmt: skip
+        job.is_saved = True
+        return job
 
     def take(self, sheets: Iterable[Sheet]) -> None:
         """Hold these sheets and derive what follows from them."""
