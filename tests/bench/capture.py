@@ -24,10 +24,10 @@ from tests.bench import MB, Row, at_least
 from tests.bench.flood import flood
 from tests.conftest import ROOT
 
-ROUNDS = 5
+ROUNDS = 9
 LENGTH = 180
 #: The file that `cat` prints, and how often.
-FILE_BYTES, REPEATS = 54_000_000, 6
+FILE_BYTES, REPEATS = 54_000_000, 3
 TOTAL = FILE_BYTES * REPEATS
 #: One record's head: time, stream, tag.
 HEAD = len(b"2026-11-23T02:15:06.123456789Z stdout F ")

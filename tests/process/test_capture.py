@@ -21,7 +21,7 @@ import pytest_asyncio
 from backends.base import Ending, Event, Result, Verdict
 from ipc import cri
 from tests.process.daemon import PATIENCE
-from workers.capture import BLOCK_BYTES, BLOCKS_PER_TURN, Capture
+from workers.capture import BLOCK_BYTES, Capture
 from workers.mask import Mask
 from workers.pipe import PIPE_BYTES
 from workers.spool import open_spool
@@ -326,11 +326,11 @@ async def test_a_flood_leaves_the_others_their_turns(attempt: Callable[..., Atte
     flood.run("sh", "-c", "exec yes")
     shares: list[int] = []
     async with asyncio.timeout(PATIENCE):
-        while flood.capture.bytes < 20 * BLOCKS_PER_TURN * BLOCK_BYTES:
+        while flood.capture.bytes < 20 * BLOCK_BYTES:
             before = flood.capture.bytes
             await asyncio.sleep(0)
             shares.append(flood.capture.bytes - before)
-    assert 0 < max(shares) <= BLOCKS_PER_TURN * BLOCK_BYTES
+    assert 0 < max(shares) <= BLOCK_BYTES
 
 
 # ---- ends -----------------------------------------------------------------------------------------------------------
@@ -499,7 +499,7 @@ async def test_what_a_spool_got_after_the_last_turn_is_drained(attempt: Callable
 
 def test_blocks_are_smaller_than_the_pipe() -> None:
     """Else one turn could take all, and the writer would always wait for the reader."""
-    assert BLOCK_BYTES * BLOCKS_PER_TURN < PIPE_BYTES
+    assert BLOCK_BYTES < PIPE_BYTES
     reading, writing = os.pipe()
     try:
         assert fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, PIPE_BYTES) == PIPE_BYTES
