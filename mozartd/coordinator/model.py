@@ -6,6 +6,7 @@ Plain data. Only `book` changes a state; only `turn` writes a row. What scheduli
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -38,6 +39,15 @@ class Policy:
     completion_threshold: float = 50.0
     limit_wait: float = 3600.0
     max_waits: int = 24
+    breaker: bool = True
+    breaker_threshold: int = 5
+    breaker_recovery: float = 300.0
+    max_quota_waits: int = 48
+    max_cost_sheet: float | None = None
+    max_cost_job: float | None = None
+    cost_per_1k_input: float | None = None
+    cost_per_1k_output: float | None = None
+    warn_at_percent: float = 80.0
     skip_when: dict[int, str] = field(default_factory=dict)
 
 
@@ -75,8 +85,8 @@ class Sheet:
     """Prerequisites that are not satisfied yet. Derived."""
     output: str = ""
     """The tail of what its last attempt printed; kept only where the job's skip_when may ask for it. Derived."""
-    cancelling: bool = False
-    """A cancel frame was sent for its running attempt. Derived: a lost one is sent again when the worker says hello."""
+    stopping: str = ""
+    """`cancel` or `pause`: its running attempt was told to stop. Derived: told again when its worker says hello."""
 
     def row(self, seq: int) -> dict[str, Any]:
         return {
@@ -118,11 +128,13 @@ class Job:
     """Sheets by state."""
     sheets: dict[int, Sheet] = field(default_factory=dict)
     dependents: dict[int, list[int]] = field(default_factory=dict)
-    ready: list[int] = field(default_factory=list)
-    """Pending sheets whose prerequisites are satisfied, in number order. Derived."""
+    ready: dict[str, list[int]] = field(default_factory=dict)
+    """Scope → pending sheets whose prerequisites are satisfied, in number order; no empty lists. Derived."""
     running: set[int] = field(default_factory=set)
     passed: float = 0.0
     """Its turn in the fair share: rises with each start by 1/weight. Derived."""
+    stamp: int = 0
+    """Of its newest entries on the board. Derived."""
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {state}" for state, count in sorted(self.counts.items()) if count)
@@ -136,6 +148,19 @@ class Job:
     @property
     def total_sheets(self) -> int:
         return sum(self.counts.values())
+
+    def has_room(self, more: int = 0) -> bool:
+        """Whether another sheet may run beside those that run and `more`."""
+        return len(self.running) + more < self.policy.max_concurrent
+
+    def add_ready(self, sheet: Sheet) -> None:
+        insort(self.ready.setdefault(sheet.scope, []), sheet.n)
+
+    def drop_ready(self, sheet: Sheet) -> None:
+        numbers = self.ready[sheet.scope]
+        del numbers[bisect_left(numbers, sheet.n)]
+        if not numbers:
+            del self.ready[sheet.scope]
 
     def count(self, *states: SheetState) -> int:
         return sum(self.counts[state.value] for state in states)
@@ -171,8 +196,15 @@ class Job:
         for sheet in self.sheets.values():
             satisfied = ("completed", "skipped")
             sheet.missing = sum(self.sheets[n].state.value not in satisfied for n in sheet.dependencies)
-        self.ready = [n for n, sheet in self.sheets.items() if sheet.state is SheetState.PENDING and not sheet.missing]
+        for sheet in self.sheets.values():
+            if sheet.state is SheetState.PENDING and not sheet.missing:
+                self.add_ready(sheet)
         self.running = {n for n, sheet in self.sheets.items() if sheet.state is SheetState.RUNNING}
+
+
+def weight(priority: int) -> float:
+    """−100..100 → 1/32..32: ten points more is √2 times the share."""
+    return float(2.0 ** (priority / 20.0))
 
 
 @dataclass(slots=True)
@@ -187,6 +219,8 @@ class Attempt:
     worker: str
     assigned_at: float
     facts: dict[str, Any] = field(default_factory=dict)
+    ordinal: int = 0
+    """Of its call on the scope's throttle. Derived."""
     size: int = 0
     """Bytes in its log, as the worker last said. Derived."""
 

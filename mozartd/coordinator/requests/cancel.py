@@ -51,6 +51,5 @@ def _cancel(parts: Parts, job: Job, sheet: Sheet, now: float) -> bool:
     if sheet.state is not SheetState.RUNNING:
         parts.book.cancel_sheet(job, sheet, now, "cancelled")
         return True
-    sheet.cancelling = True
-    parts.crew.cancel(job, sheet, "cancelled")
+    parts.crew.stop(job, sheet, "cancel")
     return True
