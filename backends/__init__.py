@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from backends.base import Backend
 
 #: Names a score may give as `backend.type`; each is a module here with a `BACKEND`.
-AVAILABLE = ("claude_cli", "codex_cli", "command", "gemini_cli")
+AVAILABLE = ("claude_cli", "codex_cli", "command", "gemini_cli", "opencode_cli")
 
 
 def load(name: str) -> Backend:

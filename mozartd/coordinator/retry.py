@@ -86,7 +86,7 @@ def decide(report: Finished, mode: str, history: History, policy: Policy, now: f
         return NeedsPerson(describe(report))
     if report["code"] in LIMIT_CODES:
         return _hold(report, history, policy, now)
-    if report["validations"] and not _hopeless(report) and _is_nearly_done(report, history, policy):
+    if report["validations"] and not _hopeless(report) and _is_nearly_done(report, mode, history, policy):
         return Again(now + policy.completion_delay, "completion", describe(report))
     return _retry(report, history.attempts + (mode != "completion"), policy, now, random)
 
@@ -140,9 +140,10 @@ def hold_until(limit: Limit | None, waits: int, policy: Policy, now: float) -> f
     return now + min(max(wait, MIN_WAIT), MAX_WAIT)
 
 
-def _is_nearly_done(report: Finished, history: History, policy: Policy) -> bool:
+def _is_nearly_done(report: Finished, mode: str, history: History, policy: Policy) -> bool:
     share = 100.0 * sum(rule["passed"] for rule in report["validations"]) / report["applicable"]
-    return share >= policy.completion_threshold and history.completions < policy.max_completions
+    spent = history.completions + (mode == "completion")
+    return share >= policy.completion_threshold and spent < policy.max_completions
 
 
 def _retry(report: Finished, spent: int, policy: Policy, now: float, random: float) -> Decision:

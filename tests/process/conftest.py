@@ -5,14 +5,21 @@ Whatever a test did, at its end nothing may be left: no process, no socket, no h
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from tests.process.daemon import Daemon, write_score
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Asynchronous tests run on the loop that the daemon's processes run on."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture
@@ -62,6 +69,21 @@ def cold(home: Path) -> Iterator[Daemon]:
 def daemon(start_daemon: Callable[..., Daemon]) -> Daemon:
     """A daemon with two workers."""
     return start_daemon()
+
+
+@pytest.fixture(scope="session")
+def lasting_daemon() -> Iterator[Daemon]:
+    with tempfile.TemporaryDirectory(prefix="mz", ignore_cleanup_errors=True) as directory:
+        daemon = Daemon(Path(directory))
+        yield daemon.start()
+        check_end(daemon)
+
+
+@pytest.fixture
+def shared_daemon(lasting_daemon: Daemon) -> Daemon:
+    """One daemon for all tests that neither kill nor configure it: starting it costs more than most of them."""
+    assert lasting_daemon.is_ready()
+    return lasting_daemon
 
 
 @pytest.fixture

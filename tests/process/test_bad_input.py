@@ -123,52 +123,54 @@ def test_what_is_no_readable_file_is_refused(cold: Daemon, tmp_path: Path, kind:
     [("a-file", ["a-file"]), ("/proc/nobody/may", ["/proc/nobody/may"])],
     ids=["is a file", "cannot be made"],
 )
-def test_a_workspace_that_cannot_be_is_said(daemon: Daemon, tmp_path: Path, workspace: str, names: list[str]) -> None:
+def test_a_workspace_that_cannot_be_is_said(
+    shared_daemon: Daemon, tmp_path: Path, workspace: str, names: list[str]
+) -> None:
     (tmp_path / "a-file").touch()
     path = tmp_path / "song.yaml"
     path.write_text(GOOD.replace("./workspace", workspace))
-    done = daemon.mozart("run", path)
+    done = shared_daemon.mozart("run", path)
     assert done.returncode in (1, 2)
     assert not [name for name in names if name not in done.stderr + done.stdout], done.stderr
 
 
-def test_relative_paths_begin_at_the_score(daemon: Daemon, tmp_path: Path) -> None:
+def test_relative_paths_begin_at_the_score(shared_daemon: Daemon, tmp_path: Path) -> None:
     (tmp_path / "scores").mkdir()
     (tmp_path / "scores" / "song.yaml").write_text(GOOD)
-    done = daemon.mozart("run", "scores/song.yaml", cwd=tmp_path)
+    done = shared_daemon.mozart("run", "scores/song.yaml", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "scores" / "workspace").is_dir()
 
 
 @pytest.mark.parametrize("name", ["a/b/../../etc", "🎻 Quartett", "..", "x" * 200, "-rf", "  spaces  "])
-def test_any_name_runs(daemon: Daemon, score: Score, tmp_path: Path, name: str) -> None:
+def test_any_name_runs(shared_daemon: Daemon, score: Score, tmp_path: Path, name: str) -> None:
     path = score("say played")
     document = json.loads(path.read_text())
     path.write_text(json.dumps({**document, "name": name}, ensure_ascii=False))
-    job = daemon.run(path)
+    job = shared_daemon.run(path)
     assert "/" not in job
-    assert daemon.wait(job)["name"] == name
-    assert daemon.mozart("logs", job, "--raw").stdout == "played\n"
+    assert shared_daemon.wait(job)["name"] == name
+    assert shared_daemon.mozart("logs", job, "--raw").stdout == "played\n"
 
 
-def test_a_missing_program_is_said_before_any_retry(daemon: Daemon, score: Score) -> None:
-    job = daemon.run(score("say never", backend={"command": ["no-such-program", "x"]}))
-    assert daemon.wait(job)["state"] == "failed"
-    (sheet,) = daemon.job(job)["sheets"]
+def test_a_missing_program_is_said_before_any_retry(shared_daemon: Daemon, score: Score) -> None:
+    job = shared_daemon.run(score("say never", backend={"command": ["no-such-program", "x"]}))
+    assert shared_daemon.wait(job)["state"] == "failed"
+    (sheet,) = shared_daemon.job(job)["sheets"]
     (attempt,) = sheet["attempts"]
     assert attempt["code"] == "E505"
     assert "no-such-program" in attempt["message"]
     assert attempt["hint"]
 
 
-def test_a_hundred_thousand_sheets(daemon: Daemon, tmp_path: Path) -> None:
+def test_a_hundred_thousand_sheets(shared_daemon: Daemon, tmp_path: Path) -> None:
     path = tmp_path / "song.yaml"
     path.write_text(GOOD.replace("total_items: 2", "total_items: 100000"))
-    job = daemon.run(path)
-    daemon.wait_for(job, "sheet.completed", 3)
-    assert daemon.mozart("list", "--json", timeout=5).returncode == 0, "the daemon answers meanwhile"
-    assert daemon.mozart("cancel", job).returncode == 0
-    assert daemon.job(job)["job"]["state"] == "cancelled"
+    job = shared_daemon.run(path)
+    shared_daemon.wait_for(job, "sheet.completed", 3)
+    assert shared_daemon.mozart("list", "--json", timeout=5).returncode == 0, "the daemon answers meanwhile"
+    assert shared_daemon.mozart("cancel", job).returncode == 0
+    assert shared_daemon.job(job)["job"]["state"] == "cancelled"
 
 
 # ---- the daemon's own ends ----------------------------------------------------------------------------------------
@@ -205,9 +207,9 @@ def test_a_daemon_of_another_version_gets_a_sentence(cold: Daemon) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_client_of_another_version_gets_a_sentence(daemon: Daemon) -> None:
+def test_a_client_of_another_version_gets_a_sentence(shared_daemon: Daemon) -> None:
     with socket.socket(socket.AF_UNIX) as peer:
-        peer.connect(daemon.socket)
+        peer.connect(shared_daemon.socket)
         peer.sendall(encode_frame({"type": "hello", "protocol": 99, "version": "9.9.9", "role": "client", "pid": 1}))
         decoder = FrameDecoder()
         frames: list[dict[str, Any]] = []
@@ -239,7 +241,7 @@ def test_a_directory_of_somebody_else_is_refused(cold: Daemon, directory: str) -
     assert "65534" in done.stderr
 
 
-def test_a_second_daemon_says_who_is_there(daemon: Daemon) -> None:
-    done = daemon.mozartd("start")
+def test_a_second_daemon_says_who_is_there(shared_daemon: Daemon) -> None:
+    done = shared_daemon.mozartd("start")
     assert "Traceback" not in done.stderr
-    assert str(daemon.pid("supervisor")) in done.stdout + done.stderr
+    assert str(shared_daemon.pid("supervisor")) in done.stdout + done.stderr

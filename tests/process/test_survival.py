@@ -63,6 +63,7 @@ def begin(daemon: Daemon, score: Score, sheets: int = 1, **fields: Any) -> str:
     job = daemon.run(score(*scripts, parallel=parallel, retry={"max_retries": 1}, **fields))
     for n in range(1, sheets + 1):
         daemon.wait_for(job, "attempt.started", n)
+        wait_until((Path(daemon.job(job)["job"]["workspace"]) / f"go.{n}").exists)
     return job
 
 
@@ -183,10 +184,10 @@ def test_whatever_dies_is_replaced(daemon: Daemon, name: str) -> None:
 # ---- followers --------------------------------------------------------------------------------------------------
 
 
-def test_twenty_followers_get_every_byte(daemon: Daemon, score: Score, workspace: Path) -> None:
-    job = daemon.run(score("gate go\nflood 2000000"))
-    followers = [daemon.popen("logs", job, "-f", "--raw") for _ in range(20)]
-    wait_until(lambda: daemon.status()["followers"] == 20)
+def test_twenty_followers_get_every_byte(shared_daemon: Daemon, score: Score, workspace: Path) -> None:
+    job = shared_daemon.run(score("gate go\nflood 2000000"))
+    followers = [shared_daemon.popen("logs", job, "-f", "--raw") for _ in range(20)]
+    wait_until(lambda: shared_daemon.status()["followers"] == 20)
     open_gate(workspace / "go")
     check_all([follower.stdout for follower in followers if follower.stdout], flood(2_000_000))
     for follower in followers:
@@ -210,23 +211,28 @@ def test_a_follower_goes_on_across_a_coordinators_death(daemon: Daemon, score: S
     assert follower.returncode == 0, err
 
 
-def test_following_begins_before_the_job_and_ends_with_it(daemon: Daemon, score: Score, workspace: Path) -> None:
+def test_following_begins_before_the_job_and_ends_with_it(
+    start_daemon: Callable[..., Daemon], score: Score, workspace: Path
+) -> None:
+    daemon = start_daemon({"max_concurrent_sheets": 1})
     first = daemon.run(score("gate go", name="first"))
     waiting = daemon.run(score("say one\nexit 3", name="second", retry={"max_retries": 1}))
     follower = daemon.popen("logs", waiting, "-f", "--raw")
+    wait_until(lambda: daemon.status()["followers"] == 1)
+    assert daemon.job(waiting)["sheets"][0]["state"] == "pending"
     open_gate(workspace / "go")
     assert follower.communicate(timeout=20)[0] == b"one\n"
     assert follower.returncode == 1
     assert daemon.wait(first)["state"] == "completed"
 
 
-def test_a_stopped_follower_holds_nobody_up(daemon: Daemon, score: Score, workspace: Path) -> None:
-    job = daemon.run(score("gate go\nflood 20000000"))
-    follower = daemon.popen("logs", job, "-f", "--raw")
-    wait_until(lambda: daemon.status()["followers"] == 1)
+def test_a_stopped_follower_holds_nobody_up(shared_daemon: Daemon, score: Score, workspace: Path) -> None:
+    job = shared_daemon.run(score("gate go\nflood 20000000"))
+    follower = shared_daemon.popen("logs", job, "-f", "--raw")
+    wait_until(lambda: shared_daemon.status()["followers"] == 1)
     follower.send_signal(signal.SIGSTOP)
     open_gate(workspace / "go")
-    assert daemon.wait(job)["state"] == "completed"
+    assert shared_daemon.wait(job)["state"] == "completed"
     follower.send_signal(signal.SIGCONT)
     assert follower.communicate(timeout=20)[0] == flood(20_000_000)
 
@@ -241,10 +247,12 @@ def test_a_stopped_follower_holds_nobody_up(daemon: Daemon, score: Score, worksp
     ],
     ids=["endless line", "bytes that are no text", "empty line", "nothing at all"],
 )
-def test_odd_output_comes_as_it_is(daemon: Daemon, score: Score, script: str, expected: bytes | None) -> None:
-    job = daemon.run(score("exit 0" if expected is None else script))
+def test_odd_output_comes_as_it_is(shared_daemon: Daemon, score: Score, script: str, expected: bytes | None) -> None:
+    job = shared_daemon.run(score("exit 0" if expected is None else script))
     done = subprocess.run(
-        [daemon.scripts / "mozart", "logs", job, "-f", "--raw"], env=daemon.environment, capture_output=True
+        [shared_daemon.scripts / "mozart", "logs", job, "-f", "--raw"],
+        env=shared_daemon.environment,
+        capture_output=True,
     )
     assert done.stdout == (expected or b"")
 
@@ -292,23 +300,23 @@ def coordinator_of(daemon: Daemon) -> int:
     ],
     ids=["hangs", "ignores signals", "has left children", "closed its output", "floods"],
 )
-def test_cancel_leaves_no_process_behind(daemon: Daemon, score: Score, script: str) -> None:
-    job = daemon.run(score(script, backend={}))
-    follower = daemon.popen("logs", job, "-f", "--raw")
+def test_cancel_leaves_no_process_behind(shared_daemon: Daemon, score: Score, script: str) -> None:
+    job = shared_daemon.run(score(script, backend={}))
+    follower = shared_daemon.popen("logs", job, "-f", "--raw")
     assert follower.stdout
     assert follower.stdout.readline() == b"ready\n"
     follower.kill()
-    assert agents_of(daemon)
-    done = daemon.mozart("cancel", job)
+    assert agents_of(shared_daemon)
+    done = shared_daemon.mozart("cancel", job)
     assert done.returncode == 0, done.stderr
-    assert daemon.wait(job)["state"] == "cancelled"
-    wait_until(lambda: not agents_of(daemon), 10)
+    assert shared_daemon.wait(job)["state"] == "cancelled"
+    wait_until(lambda: not agents_of(shared_daemon), 10)
 
 
-def test_what_an_agent_leaves_behind_dies_with_its_attempt(daemon: Daemon, score: Score) -> None:
-    job = daemon.run(score("spawn 1000\nsetsid 1000\nsay done"))
-    assert daemon.wait(job)["state"] == "completed"
-    wait_until(lambda: not agents_of(daemon), 10)
+def test_what_an_agent_leaves_behind_dies_with_its_attempt(shared_daemon: Daemon, score: Score) -> None:
+    job = shared_daemon.run(score("spawn 1000\nsetsid 1000\nsay done"))
+    assert shared_daemon.wait(job)["state"] == "completed"
+    wait_until(lambda: not agents_of(shared_daemon), 10)
 
 
 def test_stop_stops_agents_and_the_next_start_goes_on(
