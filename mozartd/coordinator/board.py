@@ -25,7 +25,7 @@ class Lane(NamedTuple):
 #: (virtual time, −priority, number, stamp, job): compared up to the stamp, which is unique.
 Entry = tuple[float, int, int, int, Job]
 
-#: Entries of a lane beyond four times its jobs are mostly stamped out: then it is built anew.
+#: A lane with so many entries more than twice those it was last built with is built anew: the others are stamped out.
 SLACK = 64
 
 
@@ -37,7 +37,8 @@ class Board:
         self._touched: dict[int, Job] = {}
         self._timed: list[tuple[float, int, Job]] = []
         self._stamp = 0
-        self._jobs = 0
+        self._true_size: dict[Lane, int] = {}
+        """Entries of a lane when it was last built anew."""
 
     def __repr__(self) -> str:
         return f"<Board {len(self.lanes)} lanes, {sum(map(len, self.lanes.values()))} entries, clock {self.clock:.1f}>"
@@ -82,9 +83,11 @@ class Board:
             heapq.heappop(heap)
         if not heap:
             del self.lanes[lane]
-        elif len(heap) > SLACK and len(heap) > 4 * len({entry[2] for entry in heap}):
+            self._true_size.pop(lane, None)
+        elif len(heap) > SLACK + 2 * self._true_size.get(lane, 0):
             heap[:] = [entry for entry in heap if self.is_current(entry)]
             heapq.heapify(heap)
+            self._true_size[lane] = len(heap)
 
 
 def startable(job: Job, scope: str, now: float) -> Sequence[int]:

@@ -13,7 +13,13 @@ from mozartd.coordinator.limits import Limits
 
 class Caps:
     def __init__(
-        self, book: Book, limits: Limits, backends: Mapping[str, int], groups: Mapping[str, int], jobs: int | None, now: float
+        self,
+        book: Book,
+        limits: Limits,
+        backends: Mapping[str, int],
+        groups: Mapping[str, int],
+        jobs: int | None,
+        now: float,
     ) -> None:
         self._book = book
         self._limits = limits

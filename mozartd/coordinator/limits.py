@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable
-from typing import Any
 
 import orjson
 
@@ -23,7 +22,11 @@ class Limits:
     """`resume_window` = minutes of the local day (first, last) in which a hold may end by itself; `ask` = never by itself."""
 
     def __init__(
-        self, journal: Journal, rows: Iterable[Row] = (), resume_window: tuple[int, int] | None = None, ask: bool = False
+        self,
+        journal: Journal,
+        rows: Iterable[Row] = (),
+        resume_window: tuple[int, int] | None = None,
+        ask: bool = False,
     ) -> None:
         self._journal = journal
         self._resume_window = resume_window
@@ -89,7 +92,9 @@ class Limits:
                 throttle.release(now)
                 self._dirty.add(throttle.scope)
                 forecast = {"calls": throttle.allowance, "seconds": throttle.period}
-                self._journal.append(now, "hold.ended", scope=throttle.scope, reason="its time is over", forecast=forecast)
+                self._journal.append(
+                    now, "hold.ended", scope=throttle.scope, reason="its time is over", forecast=forecast
+                )
             throttle.roll(now)
 
     def _set(self, throttle: Throttle, now: float) -> None:
@@ -130,5 +135,3 @@ def next_allowed(until: float, window: tuple[int, int] | None) -> float:
         return until
     wait = (first - minute) % 1440 * 60 - local.tm_sec
     return until + wait
-
-

@@ -21,6 +21,7 @@ from ipc.errors import MozartError
 from ipc.setup import EXIT_CANNOT_BOOT, EXIT_OK, EXIT_ORPHANED, EXIT_STOP_ALL, CoordinatorSetup, Inherited
 from mozartd.coordinator import history, metrics, recovery, requests
 from mozartd.coordinator.assign import Assigner, Scores
+from mozartd.coordinator.caps import Caps
 from mozartd.coordinator.clients import Session
 from mozartd.coordinator.crew import Crew
 from mozartd.coordinator.endings import Endings
@@ -78,14 +79,17 @@ def _once(stop: asyncio.Future[int]) -> Callable[[int], None]:
 
 
 async def _compose(setup: CoordinatorSetup, store: Store, stop: Callable[[int], None]) -> Parts:
-    book, limits, journal = await recovery.load(store)
+    book, limits, journal = await recovery.load(store, setup.settings)
     crew = Crew(book, limits)
-    turn = Turn(store, book, limits, crew, setup.settings.max_concurrent_sheets, why_skip)
+    groups = {row["name"]: row["parallel"] for row in await store.read("all_groups")}
+    settings = setup.settings
+    caps = partial(Caps, book, limits, settings.backend_caps, groups, settings.max_concurrent_jobs)
+    turn = Turn(store, book, limits, crew, settings.max_concurrent_sheets, caps, why_skip)
     followers = Followers(crew.watch)
     scores = Scores(store)
     endings = Endings()
     parts = Parts(
-        setup, setup.settings, store, journal, book, limits, crew, turn, scores, followers, Registry(book, store),
+        setup, setup.settings, store, journal, book, limits, crew, turn, scores, followers, groups, Registry(book, store),
         endings, None, lambda: _drain(parts, stop),
     )  # fmt: skip
     turn.assign = Assigner(book, crew, scores, followers, store, setup.paths).assign

@@ -170,7 +170,8 @@ class Job:
             "seq": self.seq, "id": self.id, "name": self.name, "state": self.state.value, "reason": self.reason,
             "wanted": self.wanted, "score_path": self.score_path, "workspace": self.workspace, "priority": self.priority,
             "group_name": self.group, "submitted_at": self.submitted_at, "started_at": self.started_at,
-            "ended_at": self.ended_at, "not_before": self.not_before, "counts": _json({k: v for k, v in self.counts.items() if v}),
+            "ended_at": self.ended_at, "not_before": self.not_before,
+            "counts": _json({state: count for state, count in self.counts.items() if count}),
             "cost_usd": self.cost_usd, "tokens": _json(self.tokens),
             "policy": orjson.dumps(self.policy, option=orjson.OPT_NON_STR_KEYS).decode(),
         }  # fmt: skip

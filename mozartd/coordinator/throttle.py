@@ -138,7 +138,12 @@ class Throttle:
         """When time alone changes `room`."""
         if self.is_held(now):
             return self.until if self.until < math.inf else None
-        if self.allowance is not None and self.opened_at is not None and self.period is not None and self.started >= self.allowance:
+        if (
+            self.allowance is not None
+            and self.opened_at is not None
+            and self.period is not None
+            and self.started >= self.allowance
+        ):
             return self.opened_at + self.period
         return None
 

@@ -117,8 +117,21 @@ def policy_of(score: Score) -> Policy:
         completion_threshold=float(retry.completion_threshold_percent),
         limit_wait=60.0 * limit.wait_minutes,
         max_waits=limit.max_waits,
+        max_quota_waits=limit.max_quota_waits,
+        **_breaker(score),
         skip_when=dict(score.sheet.skip_when),
     )
+
+
+def _breaker(score: Score) -> dict[str, Any]:
+    breaker = score.circuit_breaker
+    if breaker is None:
+        return {}
+    return {
+        "breaker": breaker.enabled,
+        "breaker_threshold": breaker.failure_threshold,
+        "breaker_recovery": float(breaker.recovery_timeout_seconds),
+    }
 
 
 def chosen_environment(offered: dict[str, Any], names: list[str]) -> dict[str, str]:

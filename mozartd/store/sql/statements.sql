@@ -36,12 +36,23 @@ INSERT INTO events (id, at, type, job, sheet, attempt, data) VALUES (:id, :at, :
 
 -- name: put_hold
 -- Do not start anything on a scope before a time.
-INSERT INTO holds (scope, since, until, reason, evidence) VALUES (:scope, :since, :until, :reason, :evidence)
-ON CONFLICT (scope) DO UPDATE SET until = excluded.until, reason = excluded.reason, evidence = excluded.evidence;
+INSERT INTO holds (scope, since, until, reason, evidence, facts)
+VALUES (:scope, :since, :until, :reason, :evidence, :facts)
+ON CONFLICT (scope) DO UPDATE SET since = excluded.since, until = excluded.until, reason = excluded.reason,
+    evidence = excluded.evidence, facts = excluded.facts;
 
--- name: drop_hold
--- A hold is over.
-DELETE FROM holds WHERE scope = :scope;
+-- name: put_group
+-- How many sheets of a group run at once.
+INSERT INTO groups (name, parallel) VALUES (:name, :parallel)
+ON CONFLICT (name) DO UPDATE SET parallel = excluded.parallel;
+
+-- name: drop_group
+-- A group has no limit of its own any more.
+DELETE FROM groups WHERE name = :name;
+
+-- name: all_groups
+-- Every group's limit.
+SELECT name, parallel FROM groups ORDER BY name;
 
 -- name: drop_job
 -- Forget a job: its score, sheets and attempts go with it.
