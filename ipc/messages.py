@@ -150,7 +150,8 @@ class Progress(TypedDict):
 
 
 class Noted(TypedDict):
-    """What a backend saw in a line, while the agent runs: limit, usage, session. `event` is a `backends.base` event."""
+    """What a backend saw in a line, while the agent runs. `event` is a `backends.base` event: `kind` is `session` or
+    `limited`, then its fields (the limit's own kind as `limit_kind`)."""
 
     type: Literal["noted"]
     attempt: str
@@ -241,6 +242,7 @@ METHODS = (
     "cancel",  # {job, sheets?} → {job, sheets}
     "retry",  # {job, sheets?, from?} → {job, sheets}
     "daemon.status",  # {} → as `mozartd status --json`
+    "daemon.drain",  # {} → {state}; nothing new starts, and when nothing runs everything stops
 )
 
 #: Notifications that follow a subscription until its `*.end`.

@@ -64,6 +64,8 @@ class Document:
     blocks: dict[tuple[int, Any], int] = field(default_factory=dict)
     #: Fields that came from the command line instead.
     overridden: set[Field] = field(default_factory=set)
+    #: Containers that `own` replaced: while they live, nothing else gets their id.
+    _replaced: list[Any] = field(default_factory=list, repr=False)
 
     def position(self, path: Field) -> tuple[int | None, int | None]:
         """Line and column, from 1, of the deepest part of `path` that was written; None for what the command line set."""
@@ -73,6 +75,15 @@ class Document:
         for container, key in self._walk(path):
             place = self._mark(container, key, place)
         return (place >> _COLUMN_BITS) + 1, (place & _LAST_COLUMN) + 1
+
+    def own(self, container: Any, key: Any) -> Any:
+        """The container at `key`, no longer shared with other places that an alias put it to, so that it may be changed."""
+        old = container[key]
+        new = container[key] = old.copy()
+        self.marks[id(new)] = self.marks.get(id(old), {})
+        self.blocks |= {(id(new), name): line for (owner, name), line in self.blocks.items() if owner == id(old)}
+        self._replaced.append(old)
+        return new
 
     def block_line(self, path: Field) -> int | None:
         """The line, from 1, on which the literal block at `path` begins."""
@@ -381,9 +392,9 @@ class _Builder:
         if event.tag is None and event.style:
             return text
         tag = event.tag
+        if tag is None and _SMALL_INT.match(text):
+            return int(text)
         if tag in (None, "!"):
-            if _SMALL_INT.match(text):
-                return int(text)
             tag = _resolve(text) if tag is None else _PREFIX + "str"
         construct = _CONSTRUCT.get(tag)
         if construct is None:

@@ -111,6 +111,7 @@ def read_score(
     problems = _written_faults(document)
     score = _validate(document, lenient, problems)
     problems += _read_files(score, document)
+    problems.sort(key=_place)
     absolute = os.path.abspath(path)
     return LoadedScore(score, absolute, document.source, document, problems)
 
@@ -129,13 +130,16 @@ def _variable(text: str) -> Any:
 
 def _set(document: Document, path: tuple[str, ...], value: Any) -> None:
     here: Any = document.data
-    for i, part in enumerate(path):
-        key = find_key(here, part)
-        if i == len(path) - 1:
-            _put(here, part if key is None else key, value, path)
-        elif key is None or here[key] is None:
-            _put(here, part if key is None else key, {}, path)
-        here = here[part if key is None else key]
+    for part in path[:-1]:
+        found = find_key(here, part)
+        key = part if found is None else found
+        if found is None or here[key] is None:
+            _put(here, key, {}, path)
+            here = here[key]
+        else:
+            here = document.own(here, key) if isinstance(here[key], dict | list) else here[key]
+    last = find_key(here, path[-1])
+    _put(here, path[-1] if last is None else last, value, path)
     document.overridden.add(path)
 
 
@@ -172,16 +176,21 @@ def _validate(document: Document, lenient: bool, problems: list[Problem]) -> Sco
         unknown = [detail for detail in details if detail["type"] == "extra_forbidden"]
         if not lenient or not unknown:
             found = [problem for detail in details for problem in _problems(document, detail)]
-            raise ScoreError(document.path, [*errors_of(problems), *found])
+            raise ScoreError(document.path, sorted([*errors_of(problems), *found], key=_place))
         for detail in unknown:
             problems += _problems(document, detail, WARNING)
             _drop(document.data, _written(document.data, detail["loc"]))
 
 
+def _place(problem: Problem) -> tuple[int, int]:
+    return problem.line or 0, problem.column or 0
+
+
 def _drop(data: Any, path: Field) -> None:
     for part in path[:-1]:
         data = data[part]
-    del data[path[-1]]
+    # Where an alias repeats the map, the key is gone already.
+    data.pop(path[-1], None)
 
 
 def _written(data: Any, location: Field) -> Field:

@@ -50,6 +50,8 @@ _PROTECTED_ENVIRONMENT = frozenset(
 )  # fmt: skip
 
 
+#: No control characters, and something to see.
+_ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
@@ -585,7 +587,7 @@ class Bridge(Section):
 
 
 class Score(Section):
-    name: Annotated[Text, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$")]
+    name: Annotated[Text, Field(min_length=1, max_length=200, pattern=_ONE_LINE)]
     description: Text | None = None
     workspace: Annotated[Text, Field(min_length=1)] = "./workspace"
     backend: Backend = defaults()

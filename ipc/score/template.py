@@ -149,7 +149,7 @@ class _Environment(ImmutableSandboxedEnvironment):
     def __init__(self, directory: str | None) -> None:
         super().__init__(
             undefined=jinja2.StrictUndefined,
-            loader=_Loader(directory) if directory else None,
+            loader=_Loader(directory),
             keep_trailing_newline=True,
             autoescape=False,
         )
@@ -195,10 +195,12 @@ class _Environment(ImmutableSandboxedEnvironment):
 class _Loader(jinja2.BaseLoader):
     """Files of one directory and below, never out of it: also not by a symlink."""
 
-    def __init__(self, directory: str) -> None:
-        self._directory = os.path.realpath(directory)
+    def __init__(self, directory: str | None) -> None:
+        self._directory = os.path.realpath(directory) if directory is not None else None
 
     def get_source(self, environment: jinja2.Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
+        if self._directory is None:
+            raise jinja2.TemplateNotFound(template)
         path = os.path.realpath(os.path.join(self._directory, template))
         if os.path.commonpath([path, self._directory]) != self._directory:
             raise TemplateProblem(f"the included template {template!r} is outside {self._directory}", "copy it there")

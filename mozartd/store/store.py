@@ -19,6 +19,9 @@ import aiosqlite
 from ipc.errors import MozartError
 from mozartd.store.statements import load_migrations, load_statements
 
+#: A write that cannot be: the disk, a constraint; a number of more than 64 bits, text that is not Unicode.
+WriteError = (sqlite3.Error, OverflowError, UnicodeEncodeError)
+
 Row = Mapping[str, Any]
 #: (statement name, row): what one write is made of.
 Write = tuple[str, Row]
@@ -87,14 +90,14 @@ class Store:
             for batch in batches:
                 _settle([batch], await self._transact([batch]))
 
-    async def _transact(self, batches: Sequence[_Batch]) -> sqlite3.Error | None:
+    async def _transact(self, batches: Sequence[_Batch]) -> Exception | None:
         try:
             await self._database.execute("BEGIN IMMEDIATE")
             writes = itertools.chain.from_iterable(batch.writes for batch in batches)
             for name, group in itertools.groupby(writes, key=lambda write: write[0]):
                 await self._database.executemany(self._statements[name], [row for _, row in group])
             await self._database.execute("COMMIT")
-        except sqlite3.Error as error:
+        except WriteError as error:
             if self._database.in_transaction:
                 await self._database.execute("ROLLBACK")
             return error
@@ -112,7 +115,7 @@ class Store:
         return rows[0] if rows else None
 
 
-def _settle(batches: Sequence[_Batch], error: sqlite3.Error | None) -> None:
+def _settle(batches: Sequence[_Batch], error: Exception | None) -> None:
     for batch in batches:
         if batch.done.cancelled():
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -14,19 +15,25 @@ import yaml
 
 from ipc.messages import METHODS, NOTIFICATIONS
 from tests.conftest import ROOT
+from tests.conventions.tree import parsed
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 REQUESTS = ROOT / "mozartd" / "coordinator" / "requests"
 
 
-def test_every_request_has_its_file_and_every_file_its_request() -> None:
+def test_every_request_has_a_handler_and_every_file_a_request() -> None:
+    import mozartd.coordinator.requests as requests
+
+    assert set(requests._HANDLERS) == set(METHODS)
     files = {path.stem for path in REQUESTS.glob("*.py")} - {"__init__"}
-    assert files == {method.replace(".", "_") for method in METHODS}
+    assert files == {handler.__module__.rpartition(".")[2] for handler in requests._HANDLERS.values()}
 
 
-@pytest.mark.parametrize("method", METHODS + NOTIFICATIONS)
-def test_every_message_is_documented(method: str) -> None:
-    assert re.search(rf"\b{re.escape(method)}\b", (ROOT / "ARCHITECTURE.md").read_text())
+@pytest.mark.parametrize("message", METHODS + NOTIFICATIONS)
+def test_every_message_is_documented_where_it_is_answered(message: str) -> None:
+    path = REQUESTS / f"{message.partition('.')[0]}.py"
+    documentation = ast.get_docstring(parsed(path)) or ""
+    assert f"`{message}`" in documentation
 
 
 def test_every_setting_is_in_the_sample_configuration() -> None:

@@ -112,12 +112,12 @@ def ending(history: History, policy: Policy, **fields: Any) -> tuple[list[Decisi
     while True:
         decision = decided(mode, history, policy, **fields)
         decisions.append(decision)
-        if not isinstance(decision, Again):
-            return decisions, history
         if mode == "completion":
             history.completions += 1
         else:
             history.attempts += 1
+        if not isinstance(decision, Again):
+            return decisions, history
         mode = decision.mode
 
 
@@ -175,7 +175,7 @@ def test_a_completion_attempt_spends_no_full_one() -> None:
     policy = Policy(full_attempts=2, max_completions=1, jitter=False)
     decisions, history = ending(History(), policy, rules=[rule(), rule(False)])
     assert [getattr(one, "mode", "") for one in decisions] == ["completion", "normal", ""]
-    assert (history.attempts, history.completions) == (1, 1)
+    assert (history.attempts, history.completions) == (2, 1)
 
 
 def test_it_changes_nothing() -> None:

@@ -12,7 +12,7 @@ from ipc.score.problems import ERROR, WARNING, Field, Problem
 
 #: Backends whose usage nobody can price.
 UNPRICED = ("command",)
-_VERSION = re.compile(r"(?<![A-Za-z0-9])v([0-9]+)(?![0-9.])")
+_VERSION = re.compile(r"(?<![A-Za-z0-9])v([0-9]+)(?![0-9]|\.[0-9])")
 
 
 def fan_out(loaded: LoadedScore) -> Iterator[Problem]:

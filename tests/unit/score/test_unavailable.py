@@ -1,0 +1,66 @@
+"""Which features are named as not built yet, and when a section does nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import pytest
+
+from ipc.score.load import LoadedScore
+from ipc.score.schema import Score
+from ipc.score.unavailable import unavailable
+
+Load = Callable[..., LoadedScore]
+SHEET = {"size": 1, "total_items": 3}
+
+USED: list[tuple[str, dict[str, Any]]] = [
+    ("backend.type codex_cli", {"backend": {"type": "codex_cli"}}),
+    ("backend.type my-profile", {"backend": {"type": "my-profile"}}),
+    ("sheet.backends.2.type ollama", {"sheet": {**SHEET, "backends": {2: {"type": "ollama"}}}}),
+    ("circuit_breaker", {"circuit_breaker": {"failure_threshold": 2}}),
+    ("cost_limits", {"cost_limits": {"enabled": True, "max_cost_per_job": 1}, "backend": {}}),
+    ("feedback", {"feedback": {"enabled": True}}),
+    ("learning", {"learning": {"exploration_rate": 0.2}}),
+    ("grounding", {"grounding": {"enabled": True}}),
+    ("checkpoints", {"checkpoints": {"enabled": True}}),
+    ("concert", {"concert": {"enabled": True}}),
+    ("ai_review", {"ai_review": {"enabled": True}}),
+    ("bridge", {"bridge": {"enabled": True}}),
+    ("isolation", {"isolation": {"enabled": True}}),
+    ("notifications", {"notifications": [{"type": "desktop"}]}),
+    ("on_success", {"on_success": [{"type": "run_command", "command": "true"}]}),
+    ("on_failure_hooks", {"on_failure_hooks": [{"type": "run_command", "command": "true"}]}),
+    ("conductor", {"conductor": {"role": "ai"}}),
+    ("logging", {"logging": {"level": "DEBUG"}}),
+    ("rate_limit.detection_patterns", {"rate_limit": {"detection_patterns": ["busy"]}}),
+    ("rate_limit.max_quota_waits", {"rate_limit": {"max_quota_waits": 1}}),
+]
+
+IDLE: list[dict[str, Any]] = [
+    {},
+    {"backend": {"type": "claude_cli"}, "sheet": {**SHEET, "backends": {2: {"cli_model": "m"}}}},
+    {
+        "circuit_breaker": {"enabled": False},
+        "learning": {"enabled": False},
+        "isolation": {"enabled": True, "mode": "none"},
+    },
+    {"feedback": {"pattern": "x"}, "concert": {"max_chain_depth": 3}, "grounding": {}, "ai_review": {"min_score": 1}},
+    {"conductor": {"name": "default"}, "logging": {"level": "INFO"}, "notifications": [], "on_success": []},
+    {"rate_limit": {"detection_patterns": ["quota", "429"], "wait_minutes": 1, "max_waits": 1}},
+    {"cross_sheet": {"auto_capture_stdout": True}, "stale_detection": {"enabled": True}, "parallel": {"enabled": True}},
+    {"workspace_lifecycle": {"archive_on_fresh": True}, "priority": 5, "state_backend": "json"},
+]
+
+
+@pytest.mark.parametrize(("name", "fields"), USED, ids=[name for name, _ in USED])
+def test_a_feature_in_use_is_named(load: Load, name: str, fields: dict[str, Any]) -> None:
+    score = load(**fields).score
+    assert unavailable(score) == [name]
+    assert unavailable(Score.model_validate(orjson.loads(score.model_dump_json()))) == [name], "also in the coordinator"
+
+
+@pytest.mark.parametrize("fields", IDLE, ids=range(len(IDLE)))
+def test_what_does_nothing_is_not_named(load: Load, fields: dict[str, Any]) -> None:
+    assert unavailable(load(**fields).score) == []
