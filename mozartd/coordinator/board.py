@@ -67,7 +67,7 @@ class Board:
     def _place(self, job: Job, now: float) -> None:
         self._stamp += 1
         job.stamp = self._stamp
-        if job.wanted or job.state not in (JobState.QUEUED, JobState.RUNNING) or not job.has_room():
+        if job.wanted or job.after or job.state not in (JobState.QUEUED, JobState.RUNNING) or not job.has_room():
             return
         if job.not_before > now:
             heapq.heappush(self._timed, (job.not_before, self._stamp, job))

@@ -87,6 +87,16 @@ class Book:
         else:
             self.change_job(job, "complete", now)
 
+    def replan(self, job: Job, sheets: list[Sheet], planned: Job, now: float) -> None:
+        """The job goes on with other sheets and another policy; its identity and what it spent stay."""
+        job.policy, job.score_path, job.workspace = planned.policy, planned.score_path, planned.workspace
+        job.ready, job.dependents = {}, {}
+        job.take(sheets)
+        for sheet in sheets:
+            self._dirty_sheets[job.id, sheet.n] = (job.seq, sheet)
+        self.touch(job)
+        self.journal.append(now, "job.modified", job.id, sheets=len(sheets))
+
     # -- sheets
 
     def change_sheet(

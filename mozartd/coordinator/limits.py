@@ -49,6 +49,9 @@ class Limits:
     def held(self, now: float) -> list[Throttle]:
         return [throttle for throttle in self._scopes.values() if throttle.is_held(now)]
 
+    def scopes(self) -> set[str]:
+        return set(self._scopes)
+
     def of(self, scope: str) -> Throttle:
         throttle = self._scopes.get(scope)
         if throttle is None:

@@ -29,6 +29,7 @@ from mozartd.coordinator.followers import Followers
 from mozartd.coordinator.model import Job
 from mozartd.coordinator.parts import Parts
 from mozartd.coordinator.registry import Registry
+from mozartd.coordinator.settle import release_successors
 from mozartd.coordinator.skips import why_skip
 from mozartd.coordinator.turn import Turn
 from mozartd.store.store import Store
@@ -107,6 +108,8 @@ async def _compose(setup: CoordinatorSetup, store: Store, stop: Callable[[int], 
 def _settled(parts: Parts, job: Job) -> None:
     """A job ended or paused, and that is on disk."""
     parts.endings.tell(job)
+    release_successors(parts.book, job, time.time())
+    parts.turn.due()
     parts.followers.job_changed(job)
     asyncio.get_running_loop().create_task(history.prune(parts), name="prune")
 

@@ -122,6 +122,8 @@ class Job:
     started_at: float | None = None
     ended_at: float | None = None
     not_before: float = 0.0
+    after: str = ""
+    """The job that must have completed before this one begins."""
     cost_usd: float | None = None
     tokens: dict[str, int] = field(default_factory=lambda: dict(NO_TOKENS))
     counts: Counter[str] = field(default_factory=Counter)
@@ -170,7 +172,7 @@ class Job:
             "seq": self.seq, "id": self.id, "name": self.name, "state": self.state.value, "reason": self.reason,
             "wanted": self.wanted, "score_path": self.score_path, "workspace": self.workspace, "priority": self.priority,
             "group_name": self.group, "submitted_at": self.submitted_at, "started_at": self.started_at,
-            "ended_at": self.ended_at, "not_before": self.not_before,
+            "ended_at": self.ended_at, "not_before": self.not_before, "after_job": self.after,
             "counts": _json({state: count for state, count in self.counts.items() if count}),
             "cost_usd": self.cost_usd, "tokens": _json(self.tokens),
             "policy": orjson.dumps(self.policy, option=orjson.OPT_NON_STR_KEYS).decode(),
@@ -183,8 +185,8 @@ class Job:
         return cls(
             row["seq"], row["id"], row["name"], row["score_path"], row["workspace"], row["priority"], row["group_name"],
             row["submitted_at"], Policy(**policy), JobState(row["state"]), row["reason"], row["wanted"],
-            row["started_at"], row["ended_at"], row["not_before"], row["cost_usd"], orjson.loads(row["tokens"]),
-            Counter(orjson.loads(row["counts"])),
+            row["started_at"], row["ended_at"], row["not_before"], row["after_job"], row["cost_usd"],
+            orjson.loads(row["tokens"]), Counter(orjson.loads(row["counts"])),
         )  # fmt: skip
 
     def take(self, sheets: Iterable[Sheet]) -> None:

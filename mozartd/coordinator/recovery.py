@@ -7,17 +7,19 @@ of the daemon are over, whatever the rows say: they were interrupted, not failed
 from __future__ import annotations
 
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Collection
 
 import orjson
 
+from ipc.states import Job as JobState
 from ipc.states import Sheet as SheetState
 from mozartd.coordinator.book import Book
 from mozartd.coordinator.journal import Journal
 from mozartd.coordinator.limits import Limits
 from mozartd.coordinator.model import Attempt, Job, Sheet
-from mozartd.coordinator.settle import interrupt
+from mozartd.coordinator.settle import interrupt, release_successors
 from mozartd.settings import Settings
 from mozartd.store.store import Store
 
@@ -41,6 +43,13 @@ async def load(store: Store, settings: Settings) -> tuple[Book, Limits, Journal]
         if job.policy.skip_when:
             await _recall_outputs(store, job)
         book.add(job)
+    for job in [job for job in book.jobs.values() if job.after and job.after not in book.jobs]:
+        other = await store.read_one("job_by_id", job=job.after)
+        # A job that was pruned meanwhile had ended, and nobody knows how: a person decides.
+        ended = (
+            Job.of(other) if other else Job(0, job.after, "", "", "", 0, "", 0.0, job.policy, state=JobState.CANCELLED)
+        )
+        release_successors(book, ended, time.time())
     for row in await store.read("running_attempts"):
         attempt = Attempt.of(row)
         if attempt.job in book.jobs:

@@ -128,6 +128,17 @@ def _carry_out(
             book.cancel_sheet(job, sheet, now, "cancelled")
 
 
+def release_successors(book: Book, ended: Job, now: float) -> None:
+    """Jobs that were to begin after this one may, when it completed; else they wait for a person."""
+    for job in [job for job in book.jobs.values() if job.after == ended.id]:
+        if ended.state is JobState.COMPLETED:
+            job.after = ""
+            book.touch(job)
+        elif ended.state in (JobState.FAILED, JobState.CANCELLED):
+            job.after = ""
+            pause(book, job, now, f"{ended.id}, after which it was to run, is {ended.state}")
+
+
 def pause(book: Book, job: Job, now: float, reason: str) -> None:
     """Start nothing of it any more until somebody says so."""
     if job.state in (JobState.QUEUED, JobState.RUNNING):

@@ -49,7 +49,7 @@ class Turn:
         self._limits = limits
         self._crew = crew
         self._max_concurrent = max_concurrent
-        self._caps = caps
+        self.caps = caps
         self._skips = skips
         self.assign: Callable[[Attempt], None] = lambda attempt: None
         self.on_settled: Callable[[Job], None] = lambda job: None
@@ -69,6 +69,11 @@ class Turn:
 
     def __repr__(self) -> str:
         return f"<Turn {len(self._writes)} rows to write{', degraded' if self.degraded else ''}>"
+
+    @property
+    def credit(self) -> int:
+        """Attempts that workers and `max_concurrent_sheets` still allow."""
+        return min(self._crew.credit, self._max_concurrent - len(self._book.running))
 
     def due(self) -> None:
         """Something changed: run in this iteration of the loop."""
@@ -103,8 +108,8 @@ class Turn:
         start more than its first."""
         while not self.draining:
             self._book.board.settle(now)
-            credit = min(self._crew.credit, self._max_concurrent - len(self._book.running))
-            starts = schedule.plan(self._book.board, self._caps(now), credit, now) if credit > 0 else []
+            credit = self.credit
+            starts = schedule.plan(self._book.board, self.caps(now), credit, now) if credit > 0 else []
             for job, n in starts:
                 self._start_or_skip(job, job.sheets[n], now)
             if not starts:

@@ -1,18 +1,27 @@
 -- name: put_job
 -- A job's row, new or changed.
 INSERT INTO jobs (seq, id, name, state, reason, wanted, score_path, workspace, priority, group_name, submitted_at,
-                  started_at, ended_at, not_before, counts, cost_usd, tokens, policy)
+                  started_at, ended_at, not_before, after_job, counts, cost_usd, tokens, policy)
 VALUES (:seq, :id, :name, :state, :reason, :wanted, :score_path, :workspace, :priority, :group_name, :submitted_at,
-        :started_at, :ended_at, :not_before, :counts, :cost_usd, :tokens, :policy)
+        :started_at, :ended_at, :not_before, :after_job, :counts, :cost_usd, :tokens, :policy)
 ON CONFLICT (seq) DO UPDATE SET
     state = excluded.state, reason = excluded.reason, wanted = excluded.wanted, priority = excluded.priority,
     group_name = excluded.group_name, started_at = excluded.started_at, ended_at = excluded.ended_at,
-    not_before = excluded.not_before, counts = excluded.counts, cost_usd = excluded.cost_usd,
+    not_before = excluded.not_before, after_job = excluded.after_job, name = excluded.name,
+    score_path = excluded.score_path, workspace = excluded.workspace, counts = excluded.counts, cost_usd = excluded.cost_usd,
     tokens = excluded.tokens, policy = excluded.policy;
 
 -- name: put_score
 -- What a job was submitted with.
 INSERT INTO scores (seq, score, source, environment) VALUES (:seq, :score, :source, :environment);
+
+-- name: replace_score
+-- A job's new score.
+UPDATE scores SET score = :score, source = :source, environment = :environment WHERE seq = :seq;
+
+-- name: drop_sheet
+-- A sheet that the job's new score does not have.
+DELETE FROM sheets WHERE seq = :seq AND n = :n;
 
 -- name: put_sheet
 -- A sheet's row, new or changed.
@@ -21,7 +30,8 @@ INSERT INTO sheets (seq, n, stage, instance, fan_count, start_item, end_item, de
 VALUES (:seq, :n, :stage, :instance, :fan_count, :start_item, :end_item, :dependencies, :scope, :state, :reason, :until, :k,
         :history, :last, :cost_usd)
 ON CONFLICT (seq, n) DO UPDATE SET
-    state = excluded.state, reason = excluded.reason, until = excluded.until, k = excluded.k,
+    stage = excluded.stage, instance = excluded.instance, fan_count = excluded.fan_count, start_item = excluded.start_item,
+    end_item = excluded.end_item, dependencies = excluded.dependencies, scope = excluded.scope, state = excluded.state, reason = excluded.reason, until = excluded.until, k = excluded.k,
     history = excluded.history, last = excluded.last, cost_usd = excluded.cost_usd;
 
 -- name: put_attempt

@@ -6,3 +6,6 @@ CREATE TABLE groups (
     name TEXT PRIMARY KEY,
     parallel INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- The job that must have completed before this one begins, or ''.
+ALTER TABLE jobs ADD COLUMN after_job TEXT NOT NULL DEFAULT '';
