@@ -7,6 +7,7 @@ typer imports it costs more than a `mozart status` altogether.
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -19,6 +20,9 @@ from cli.arguments import Argument, Command, Parameter, parameters
 from cli.verbs import VERBS, find_verb
 from ipc import VERSION
 from ipc.errors import EXIT_USAGE, MozartError
+
+#: Set by a shell's completion script, as `mozart completion` prints it.
+COMPLETION = "_MOZART_COMPLETE"
 
 
 class Verbs(TyperGroup):
@@ -118,6 +122,10 @@ def mozart(
 
 def run(arguments: Sequence[str]) -> int:
     """The exit code. Raises MozartError for a mistake in the arguments, and what the verb raises."""
+    if COMPLETION in os.environ:
+        from typer.completion import completion_init  # type: ignore[attr-defined]
+
+        completion_init()  # typer knows the shells only when it installs the scripts itself; ours does `mozart completion`
     try:
         return int(app(list(arguments), prog_name="mozart", standalone_mode=False) or 0)
     except typer.Abort:

@@ -90,9 +90,6 @@ def describe(event: Event, board: Board, now: float) -> str:
         return _describe_sheet(event, what, board, now)
     if kind == "job" and what == "paused":
         return f"{board.job} is paused{_because(data)}"
-    if event["type"] == "hold.set":
-        until = text.until(data.get("until"), now)
-        return f"nothing starts on {_scope(data)} {until}{_because(data)}".replace("  ", " ")
     return ""
 
 
@@ -118,10 +115,3 @@ def _again(event: Event) -> str:
 
 def _because(data: dict[str, Any]) -> str:
     return f": {text.first_line(data['reason'])}" if data.get("reason") else ""
-
-
-def _scope(data: dict[str, Any]) -> str:
-    scope = data.get("scope") or {}
-    if isinstance(scope, str):
-        return scope
-    return "/".join(str(scope[name]) for name in ("backend", "account", "model") if scope.get(name))

@@ -58,9 +58,8 @@ def _supervise(request: Request) -> int:
     paths = request.paths
     load = functools.partial(_load_settings, request)
     settings = load()
-    for directory in (paths.state, paths.logs):
+    for directory in (paths.state, paths.logs, paths.runtime):
         secure_directory(directory)
-    secure_directory(paths.runtime, 0o750 if settings.socket_mode & 0o060 else 0o700)
     lock = take_over(paths)
     if isinstance(lock, Running):
         # Somebody else was faster than us.

@@ -81,19 +81,6 @@ class Settings(BaseSettings):
         None, description="Where Prometheus may scrape, as 127.0.0.1:9464; null serves no metrics."
     )
 
-    @property
-    def backend_caps(self) -> dict[str, int]:
-        """Backend → sheets at once."""
-        return {name: one.max_concurrent for name, one in self.backends.items() if one.max_concurrent is not None}
-
-    @property
-    def resume_window_minutes(self) -> tuple[int, int] | None:
-        """`limits_window` as minutes of the day."""
-        if self.limits_window is None:
-            return None
-        first, last = (60 * int(hour) + int(minute) for hour, minute in _HOURS.findall(self.limits_window))
-        return first, last
-
     @field_validator("limits_window")
     @classmethod
     def _hours(cls, value: str | None) -> str | None:

@@ -16,8 +16,8 @@ from ipc.paths import check_socket
 BACKLOG = 1024
 
 
-def listen_unix(path: str, mode: int) -> socket.socket:
-    """A listening socket at `path`. The caller holds the lock, so a socket that is already there is nobody's."""
+def listen_unix(path: str) -> socket.socket:
+    """A listening socket at `path`, for its owner alone. The caller holds the lock, so one that is already there is dead."""
     try:
         check_socket(path)
     except MozartError as error:
@@ -29,7 +29,7 @@ def listen_unix(path: str, mode: int) -> socket.socket:
     try:
         # Through the descriptor, because the kernel takes 107 bytes and a path may be longer.
         listener.bind(f"/proc/self/fd/{directory}/{temporary}")
-        os.chmod(temporary, mode, dir_fd=directory)
+        os.chmod(temporary, 0o600, dir_fd=directory)
         listener.listen(BACKLOG)
         os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
     except OSError as error:
@@ -39,6 +39,12 @@ def listen_unix(path: str, mode: int) -> socket.socket:
     finally:
         os.close(directory)
     return listener
+
+
+def share(path: str, mode: int) -> None:
+    """Let whom `mode` allows connect to `path`: a group needs its directory too."""
+    os.chmod(os.path.dirname(path), 0o750 if mode & 0o060 else 0o700)
+    os.chmod(path, mode)
 
 
 def remove_socket(path: str) -> None:

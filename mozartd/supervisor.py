@@ -44,7 +44,7 @@ from mozartd.notify import Notifier
 from mozartd.orphans import Sweeper
 from mozartd.readiness import Readiness
 from mozartd.settings import Settings
-from mozartd.sockets import listen_unix, remove_socket
+from mozartd.sockets import listen_unix, remove_socket, share
 from mozartd.spawn import EXIT_CRASHED, become_subreaper, describe_exit, fork_child, set_title
 
 log = logging.getLogger("supervisor")
@@ -117,8 +117,8 @@ class Supervisor:
         become_subreaper()
         set_title("mozartd")
         self._lifeline, self._lifeline_write = os.pipe()
-        self._client_listener = listen_unix(self._paths.client_socket, self._settings.socket_mode)
-        self._worker_listener = listen_unix(self._paths.worker_socket, 0o600)
+        self._client_listener = listen_unix(self._paths.client_socket)
+        self._worker_listener = listen_unix(self._paths.worker_socket)
         self._apply(self._settings)
         gc.collect()
         gc.freeze()
@@ -213,14 +213,13 @@ class Supervisor:
             self._wanted.generations["worker"] += 1
         if "workers" in changed:
             self._wanted.workers = settings.workers
-        if "socket_mode" in changed:
-            os.chmod(self._paths.client_socket, settings.socket_mode)
         self._apply(settings)
         if not changed:
             self._notifier.ready(self._status())
 
     def _apply(self, settings: Settings) -> None:
         self._settings = settings
+        share(self._paths.client_socket, settings.socket_mode)
         self._wanted.liveness_seconds = settings.liveness_seconds
         self._wanted.stop_patience["worker"] = settings.stop_grace_seconds + STOP_MARGIN_SECONDS
         self._wanted.stop_patience["coordinator"] = STOP_MARGIN_SECONDS

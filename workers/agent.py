@@ -16,6 +16,7 @@ from workers import stop
 from workers.capture import Capture
 from workers.clocks import Clocks
 from workers.halt import CANCELLED, Halt
+from workers.memory import oom_kills
 from workers.spawn import Child, Children, spawn
 from workers.spool import open_spool
 from workers.stop import Traces
@@ -34,6 +35,8 @@ class Ran:
     stopped_by: str | None = None
     """As in `backends.base.Ending`."""
     survivors: int = 0
+    oom_kills: int = 0
+    """What the kernel's counter said when it started."""
 
 
 class Vigil:
@@ -105,7 +108,7 @@ async def run_agent(
     """From spawn to the last swept descendant and the last byte it wrote. Raises MozartError when it cannot start."""
     child = _start(command, capture, children, spool, directory, {**environment, **command.environment})
     traces.sessions.add(child.pid)
-    ran = Ran(child.pid, time.time())
+    ran = Ran(child.pid, time.time(), oom_kills=oom_kills())
     on_start(ran)
     vigil.begin(clocks, lambda: capture.last_output if capture.bytes else None)
     try:

@@ -11,6 +11,7 @@ import dataclasses
 import errno
 import logging
 import os
+import signal
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -33,6 +34,7 @@ from workers.commands import Shell
 from workers.environment import Lookup, agent_environment
 from workers.halt import Halt
 from workers.mask import Mask, secret_values
+from workers.memory import oom_kills
 from workers.report import Facts, finished, judge
 from workers.spawn import Children
 from workers.stop import Traces
@@ -234,6 +236,7 @@ class Attempt:
         if capture.error is not None:
             facts.verdict = _cannot(_unwritable("write the log", self.assignment["log"], capture.error))
             return
+        killed_for_memory = ran.signal == signal.SIGKILL and ran.stopped_by is None and oom_kills() > ran.oom_kills
         ending = Ending(
             exit_code=ran.exit_code,
             signal=ran.signal,
@@ -241,6 +244,7 @@ class Attempt:
             stderr_tail=capture.stderr_tail,
             stdout_tail=capture.tail(ENDING_TAIL),
             now=time.time(),
+            out_of_memory="the kernel killed processes of this cgroup for want of memory" if killed_for_memory else "",
         )
         facts.verdict = parser.verdict(ending)
 
@@ -260,15 +264,18 @@ class Attempt:
         self.facts.agent_pid, self.facts.started_at = ran.pid, ran.started_at
         self._around.send(Started(type="started", attempt=self.id, agent_pid=ran.pid, at=ran.started_at))
 
-    def _note(self, event: Event) -> None:
+    def _note(self, event: Limited | Session) -> None:
         self._around.send(Noted(type="noted", attempt=self.id, at=time.time(), event=_as_dict(event)))
 
     def _grew(self, size: int) -> None:
         self._around.send({"type": "grew", "attempt": self.id, "size": size})
 
 
-def _as_dict(event: Event) -> dict[str, Any]:
-    return {"kind": type(event).__name__.lower(), **dataclasses.asdict(event)}
+def _as_dict(event: Limited | Session) -> dict[str, Any]:
+    fields = dataclasses.asdict(event)
+    if isinstance(event, Limited):
+        fields["limit_kind"] = fields.pop("kind")
+    return {"kind": type(event).__name__.lower(), **fields}
 
 
 def _private(path: str, flags: int) -> int:

@@ -43,6 +43,10 @@ class Link:
         state = "greeted" if self._greeted else "connected" if self._connection else "away"
         return f"<Link {state}, {len(self._unacknowledged)} unacknowledged>"
 
+    @property
+    def unacknowledged(self) -> list[str]:
+        return list(self._unacknowledged)
+
     def open(self) -> None:
         self._connecting = self._loop.create_task(self._connect())
 

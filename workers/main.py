@@ -20,7 +20,7 @@ import uvloop
 from ipc.connection import hello
 from ipc.frames import Frame
 from ipc.messages import Assign, Running
-from ipc.setup import EXIT_OK, EXIT_ORPHANED, WorkerSetup
+from ipc.setup import DRAIN_SIGNAL, EXIT_OK, EXIT_ORPHANED, WorkerSetup
 from workers.attempt import Attempt, Surroundings
 from workers.environment import base_environment, lookup_in
 from workers.halt import CANCELLED, INTERRUPTED
@@ -41,7 +41,7 @@ ACK_SECONDS = 3.0
 
 
 def run(setup: WorkerSetup) -> int:
-    _become_a_worker()
+    _adopt_orphans()
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     worker = Worker(loop, setup)
@@ -83,9 +83,12 @@ class Worker:
     async def live(self) -> int:
         """Until told to exit. The exit code."""
         self._loop.add_signal_handler(signal.SIGTERM, self._on_term)
+        self._loop.add_signal_handler(DRAIN_SIGNAL, self._drain)
         # Ctrl-C reaches the whole foreground group; it is the supervisor's to act on. Handled, not ignored: agents
         # would inherit that.
         self._loop.add_signal_handler(signal.SIGINT, lambda: None)
+        # Blocked since before the fork. Agents inherit the mask.
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         self._loop.add_reader(self._setup.inherited.lifeline, self._on_lifeline)
         self._beat()
         self._link.open()
@@ -98,8 +101,14 @@ class Worker:
 
     def _hello(self) -> Frame:
         setup = self._setup
-        running = [attempt.running() for attempt in self._attempts.values()]
-        return hello("worker", worker=setup.name, restarts=setup.restarts, slots=setup.slots, running=running)
+        return hello(
+            "worker",
+            worker=setup.name,
+            restarts=setup.restarts,
+            slots=setup.slots,
+            running=[attempt.running() for attempt in self._attempts.values()],
+            unacknowledged=self._link.unacknowledged,
+        )
 
     def _on_frame(self, frame: Frame) -> None:
         match frame.get("type"):
@@ -219,12 +228,8 @@ class ProgressTimer:
         return now["bytes"] != self._told.get(now["attempt"], 0)
 
 
-def _become_a_worker() -> None:
-    """Undo what the fork handed down, and adopt the orphans of our agents."""
-    # Agents inherit the mask and what is ignored.
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_DFL)
+def _adopt_orphans() -> None:
+    """What our agents leave behind comes home to us instead of to the supervisor."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "cannot become the reaper of orphans")

@@ -14,6 +14,7 @@ import os
 from functools import cache
 
 _IN_MODIFY = 0x2
+_IN_OPEN = 0x20
 #: fallocate(2): give back the blocks, keep the size (the agent appends, so its offsets never come back here).
 _PUNCH_HOLE = 0x1 | 0x2
 #: Give back this much at a time.
@@ -30,11 +31,12 @@ class Spool:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        self.fd = _watch(path)
         try:
-            self.fd = _watch(path)
+            # After the watch: this is the first of its news, so that what is in the file already is read as well.
+            self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except OSError:
-            os.close(self._file)
+            os.close(self.fd)
             raise
         self._at = 0
         self._punched = 0
@@ -78,7 +80,7 @@ def _watch(path: str) -> int:
     if fd < 0:
         number = ctypes.get_errno()
         raise OSError(number, f"cannot watch a file: {os.strerror(number)}", path)
-    if _libc().inotify_add_watch(fd, os.fsencode(path), _IN_MODIFY) < 0:
+    if _libc().inotify_add_watch(fd, os.fsencode(path), _IN_MODIFY | _IN_OPEN) < 0:
         number = ctypes.get_errno()
         os.close(fd)
         raise OSError(number, f"cannot watch a file: {os.strerror(number)}", path)

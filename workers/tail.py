@@ -25,9 +25,10 @@ class Tail:
         self._held += len(block)
         while self._held - len(self._blocks[0]) >= self.most:
             self._held -= len(self._blocks.popleft())
-        # Many tiny blocks would cost more than what is in them.
         if len(self._blocks) > 64:
-            self._blocks = deque([b"".join(self._blocks)])
+            # Many tiny blocks would cost more than what is in them.
+            self._blocks = deque([self.last(self.most)])
+            self._held = len(self._blocks[0])
 
     def last(self, count: int) -> bytes:
         held = b"".join(self._blocks)

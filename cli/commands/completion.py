@@ -27,10 +27,12 @@ def command(
     """Print the completion script for a shell."""
     from typer.completion import get_completion_script  # type: ignore[attr-defined]  # as slow as all of typer
 
+    from cli.app import COMPLETION
+
     name = str(shell or os.path.basename(os.environ.get("SHELL", "")))
     if name not in list(Shell):
         raise MozartError("usage", f"cannot complete for the shell {name!r}", "name one: bash, zsh or fish", EXIT_USAGE)
-    script = get_completion_script(prog_name="mozart", complete_var="_MOZART_COMPLETE", shell=name)
+    script = get_completion_script(prog_name="mozart", complete_var=COMPLETION, shell=name)
     if json:
         output.document({"shell": name, "script": script})
     else:

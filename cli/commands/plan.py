@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 EXAMPLE = "mozart plan examples/hello.yaml\nmozart plan review.yaml --prompts --var branch=main"
 
-HEADER = ("SHEET", "STAGE", "ITEMS", "AFTER", "BACKEND", "TIMEOUT", "CHECKS")
-#: Sheets of one wave shown on a terminal; `--json` has them all.
-SHOWN = 40
+HEADER = ("WAVE", "SHEET", "STAGE", "ITEMS", "AFTER", "BACKEND", "TIMEOUT", "CHECKS")
+#: Rows shown of one wave, and of all; `--json` has every sheet.
+WAVE_ROWS, ALL_ROWS = 40, 1000
 
 
 def command(
@@ -28,7 +28,10 @@ def command(
     lenient: Annotated[bool, Option("--lenient", help="Unknown keys are warnings, not errors.")] = False,
     json: Json = False,
 ) -> int:
-    """Show what a score will do: its sheets in waves, what each waits for, and with --prompts what each will be told."""
+    """Show what a score will do.
+
+    Its sheets in waves, what each waits for, and with --prompts what each will be told.
+    """
     from cli.commands.run import pairs
     from ipc.score.check import check  # with pydantic, yaml and jinja2, for verbs that read scores
     from ipc.score.load import load_score
@@ -51,36 +54,39 @@ def render(planned: dict[str, Any]) -> Iterator[str]:
     for sheet in planned["sheets"]:
         waves.setdefault(sheet["wave"], []).append(sheet)
     yield output.paint(planned["name"], output.BOLD)
-    counted = [(planned["total_sheets"], "sheet"), (len(waves), "wave")]
-    if planned["total_stages"] != planned["total_sheets"]:
-        counted.insert(1, (planned["total_stages"], "stage"))
-    yield ", ".join(f"{n:,} {word}{'s' if n != 1 else ''}" for n, word in counted) + f", in {planned['workspace']}"
-    for wave, sheets in waves.items():
-        yield ""
-        yield f"wave {wave}"
-        yield from _wave(sheets)
+    yield f"{_counted(planned, len(waves))}, in {planned['workspace']}"
+    yield ""
+    rows = [row for _, sheets in sorted(waves.items()) for row in _wave(sheets)]
+    yield output.table(HEADER, rows[:ALL_ROWS])
+    if len(rows) > ALL_ROWS:
+        yield f"… and {len(rows) - ALL_ROWS:,} rows more; --json has them all"
     for sheet in planned["sheets"]:
         if "prompt" in sheet:
             yield from _prompt(sheet)
 
 
-def _wave(sheets: Sequence[dict[str, Any]]) -> Iterator[str]:
-    rows = [_row(sheet) for sheet in sheets[:SHOWN]]
-    yield from ("  " + line for line in output.table(HEADER, rows).splitlines())
-    if len(sheets) > SHOWN:
-        yield f"  … and {len(sheets) - SHOWN:,} more, up to sheet {sheets[-1]['n']}"
+def _counted(planned: dict[str, Any], waves: int) -> str:
+    counts = [(planned["total_sheets"], "sheet"), (planned["total_stages"], "stage"), (waves, "wave")]
+    if planned["total_stages"] == planned["total_sheets"]:
+        del counts[1]
+    return ", ".join(f"{n:,} {word}{'s' if n != 1 else ''}" for n, word in counts)
+
+
+def _wave(sheets: Sequence[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
+    """A wave's rows, its number on the first."""
+    for i, sheet in enumerate(sheets[:WAVE_ROWS]):
+        yield ("" if i else str(sheet["wave"]), *_row(sheet))
+    if len(sheets) > WAVE_ROWS:
+        yield ("", f"… {len(sheets) - WAVE_ROWS:,} more", *[""] * (len(HEADER) - 2))
 
 
 def _row(sheet: dict[str, Any]) -> tuple[str, ...]:
-    fan = (
-        f"{sheet['stage']} ({sheet['instance']} of {sheet['fan_count']})"
-        if sheet["fan_count"] > 1
-        else str(sheet["stage"])
-    )
+    stage = str(sheet["stage"]) if sheet["stage"] != sheet["n"] else ""
+    if sheet["fan_count"] > 1:
+        stage = f"{sheet['stage']} ({sheet['instance']} of {sheet['fan_count']})"
     items = f"{sheet['start_item']}-{sheet['end_item']}" if sheet["end_item"] > sheet["start_item"] else ""
     checks = str(sheet["validations"]) if sheet["validations"] else ""
     timeout = text.duration(sheet["timeout_seconds"])
-    stage = fan if sheet["stage"] != sheet["n"] or sheet["fan_count"] > 1 else ""
     return str(sheet["n"]), stage, items, _ranges(sheet["dependencies"]), sheet["backend"], timeout, checks
 
 

@@ -9,7 +9,10 @@ EXAMPLE = "mozart schema > score.schema.json"
 
 
 def command(json: Json = False) -> int:
-    """Print the JSON Schema of a score (always JSON; --json prints it on one line)."""
+    """Print the JSON Schema of a score.
+
+    Always JSON; with --json on one line.
+    """
     from ipc.score.schema import Score  # pydantic, for verbs that read scores
 
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Score.model_json_schema()}

@@ -28,7 +28,10 @@ def command(
     workspace: Annotated[str | None, Option("--workspace", metavar="P", help="Instead of the score's.")] = None,
     json: Json = False,
 ) -> int:
-    """Check a score: fields, templates, dependencies, rules, and what this machine must have to run it."""
+    """Check a score.
+
+    Its fields, templates, dependencies and rules, and what this machine must have to run it.
+    """
     from cli.commands.run import pairs
 
     problems, unreadable = find_problems(score, pairs("--var", var), pairs("--set", sets), workspace, lenient)

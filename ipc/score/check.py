@@ -17,6 +17,7 @@ from ipc.score.unavailable import unavailable
 CHECKS: tuple[Callable[[LoadedScore], Iterable[Problem]], ...] = (
     templates.syntax_and_names,
     templates.braces,
+    templates.unrendered,
     templates.shadowed,
     templates.renderings,
     conditions.conditions,

@@ -24,9 +24,7 @@ def plan(loaded: LoadedScore, problems: Sequence[Problem], prompts: bool = False
     warnings = list(problems)
     shown = [_sheet(loaded, sheet, len(sheets), wave_of[sheet.n], rules) for sheet in sheets]
     if prompts:
-        for sheet, entry in zip(sheets, shown, strict=True):
-            entry["prompt"] = _prompt(loaded, sheet, len(sheets), rules, warnings)
-        warnings += _later_note(loaded)
+        warnings += _add_prompts(loaded, shown, rules)
     return {
         "name": score.name,
         "workspace": score.workspace,
@@ -52,17 +50,27 @@ def _sheet(
     }
 
 
-def _prompt(
-    loaded: LoadedScore, sheet: PlannedSheet, total: int, rules: Sequence[dict[str, Any]], warnings: list[Problem]
-) -> str | None:
-    """The first attempt's prompt as it would be if nothing ran before; None, and a warning, when it cannot be made."""
-    prompt = loaded.score.prompt
-    try:
-        return assemble(prompt, built_in(loaded.score, sheet, total), rules, directory=template_directory(loaded))
-    except TemplateProblem as problem:
-        message = f"the prompt of sheet {sheet.n} cannot be shown: {problem.message}"
-        warnings.append(loaded.found("V101", WARNING, ("prompt",), message, problem.hint))
-    return None
+def _add_prompts(loaded: LoadedScore, shown: list[dict[str, Any]], rules: Sequence[dict[str, Any]]) -> list[Problem]:
+    """Each first attempt's prompt, as it would be if nothing ran before; null where it cannot be made, with a warning."""
+    prompt, directory = loaded.score.prompt, template_directory(loaded)
+    failed: list[tuple[int, TemplateProblem]] = []
+    for sheet, entry in zip(loaded.sheets, shown, strict=True):
+        try:
+            known = built_in(loaded.score, sheet, len(shown))
+            entry["prompt"] = assemble(prompt, known, rules, directory=directory)
+        except TemplateProblem as problem:
+            entry["prompt"] = None
+            failed.append((sheet.n, problem))
+    return [*_failures(loaded, failed), *_later_note(loaded)]
+
+
+def _failures(loaded: LoadedScore, failed: Sequence[tuple[int, TemplateProblem]]) -> list[Problem]:
+    if not failed:
+        return []
+    n, first = failed[0]
+    others = f" (and of {len(failed) - 1:,} more)" if failed[1:] else ""
+    message = f"the prompt of sheet {n}{others} cannot be shown: {first.message}"
+    return [loaded.found("V101", WARNING, ("prompt",), message, first.hint)]
 
 
 def _later_note(loaded: LoadedScore) -> list[Problem]:

@@ -33,7 +33,7 @@ class Board:
     def __init__(self) -> None:
         self.lanes: dict[Lane, list[Entry]] = {}
         self.clock = 0.0
-        """The virtual time of the last start: a new job begins here, not at zero, or it would starve the others."""
+        """The virtual time of the fair share: what the job that was served last had been served by then."""
         self._touched: dict[int, Job] = {}
         self._timed: list[tuple[float, int, Job]] = []
         self._stamp = 0
@@ -71,6 +71,8 @@ class Board:
             return
         if job.not_before > now:
             heapq.heappush(self._timed, (job.not_before, self._stamp, job))
+        # What a job could not use while it could not run is not owed to it; nor does a new one begin at zero.
+        job.passed = max(job.passed, self.clock)
         queued = job.state is JobState.QUEUED
         for scope in job.ready:
             if startable(job, scope, now):

@@ -48,7 +48,6 @@ class Book:
 
     def add(self, job: Job) -> None:
         """Take a job whose rows are on disk."""
-        job.passed = max(job.passed, self.board.clock)
         self.jobs[job.id] = job
         self.begun += job.state is JobState.RUNNING
         self.board.touch(job)
@@ -90,7 +89,6 @@ class Book:
     def replan(self, job: Job, sheets: list[Sheet], planned: Job, now: float) -> None:
         """The job goes on with other sheets and another policy; its identity and what it spent stay."""
         job.policy, job.score_path, job.workspace = planned.policy, planned.score_path, planned.workspace
-        job.ready, job.dependents = {}, {}
         job.take(sheets)
         for sheet in sheets:
             self._dirty_sheets[job.id, sheet.n] = (job.seq, sheet)

@@ -127,6 +127,14 @@ class Limits:
         self._scopes[throttle.scope] = throttle
 
 
+def window_minutes(hours: str | None) -> tuple[int, int] | None:
+    """ "08:00-22:00" as minutes of the day."""
+    if hours is None:
+        return None
+    first, last = (60 * int(moment[:2]) + int(moment[3:]) for moment in hours.split("-"))
+    return first, last
+
+
 def next_allowed(until: float, window: tuple[int, int] | None) -> float:
     """`until`, or the next time after it within the window of local minutes; a window may span midnight."""
     if window is None:

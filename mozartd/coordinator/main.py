@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import uvloop
@@ -32,6 +32,7 @@ from mozartd.coordinator.registry import Registry
 from mozartd.coordinator.settle import release_successors
 from mozartd.coordinator.skips import why_skip
 from mozartd.coordinator.turn import Turn
+from mozartd.settings import BackendSettings
 from mozartd.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ async def _compose(setup: CoordinatorSetup, store: Store, stop: Callable[[int], 
     crew = Crew(book, limits)
     groups = {row["name"]: row["parallel"] for row in await store.read("all_groups")}
     settings = setup.settings
-    caps = partial(Caps, book, limits, settings.backend_caps, groups, settings.max_concurrent_jobs)
+    caps = partial(Caps, book, limits, _backend_caps(settings.backends), groups, settings.max_concurrent_jobs)
     turn = Turn(store, book, limits, crew, settings.max_concurrent_sheets, caps, why_skip)
     followers = Followers(crew.watch)
     scores = Scores(store)
@@ -103,6 +104,10 @@ async def _compose(setup: CoordinatorSetup, store: Store, stop: Callable[[int], 
     journal.append(time.time(), "daemon.started", pid=os.getpid(), restarts=setup.restarts)
     await turn.committed()
     return parts
+
+
+def _backend_caps(backends: Mapping[str, BackendSettings]) -> dict[str, int]:
+    return {name: one.max_concurrent for name, one in backends.items() if one.max_concurrent is not None}
 
 
 def _settled(parts: Parts, job: Job) -> None:

@@ -192,6 +192,7 @@ class Job:
     def take(self, sheets: Iterable[Sheet]) -> None:
         """Hold these sheets and derive what follows from them."""
         self.sheets = {sheet.n: sheet for sheet in sheets}
+        self.dependents, self.ready = {}, {}
         self.counts = Counter(sheet.state.value for sheet in self.sheets.values())
         for sheet in self.sheets.values():
             for n in sheet.dependencies:

@@ -17,7 +17,7 @@ from ipc.states import Job as JobState
 from ipc.states import Sheet as SheetState
 from mozartd.coordinator.book import Book
 from mozartd.coordinator.journal import Journal
-from mozartd.coordinator.limits import Limits
+from mozartd.coordinator.limits import Limits, window_minutes
 from mozartd.coordinator.model import Attempt, Job, Sheet
 from mozartd.coordinator.settle import interrupt, release_successors
 from mozartd.settings import Settings
@@ -31,8 +31,8 @@ async def load(store: Store, settings: Settings) -> tuple[Book, Limits, Journal]
     last = await store.read_one("last_ids")
     assert last is not None
     journal = Journal(last["event"])
-    window = settings.resume_window_minutes
-    limits = Limits(journal, await store.read("all_holds"), window, settings.limits_resume == "ask")
+    rows = await store.read("all_holds")
+    limits = Limits(journal, rows, window_minutes(settings.limits_window), settings.limits_resume == "ask")
     book = Book(journal, last["job"])
     sheets: dict[int, list[Sheet]] = defaultdict(list)
     for row in await store.read("unfinished_sheets"):

@@ -302,6 +302,20 @@ def test_reload_replaces_what_would_run_with_other_settings(start: Callable[...,
     assert "told to stop by SIGUSR1" in stub.printed()
 
 
+def test_reload_opens_and_closes_the_socket_for_the_group(start: Callable[..., Stub], home: Path) -> None:
+    def modes() -> tuple[int, int, int]:
+        places = (home / "run", home / "run" / "mozartd.sock", home / "run" / "workers.sock")
+        return tuple(stat.S_IMODE(place.stat().st_mode) for place in places)  # type: ignore[return-value]
+
+    config = home / "config.yaml"
+    config.write_text("socket_mode: 0660\n")
+    stub = start().wait_ready()
+    assert modes() == (0o750, 0o660, 0o600)
+    config.write_text("socket_mode: 0600\n")
+    stub.signal(signal.SIGHUP)
+    wait_until(lambda: modes() == (0o700, 0o600, 0o600))
+
+
 def test_reload_keeps_the_settings_when_the_new_ones_are_wrong(start: Callable[..., Stub], home: Path) -> None:
     stub = start().wait_ready()
     before = stub.wait_pids("coordinator", 1)

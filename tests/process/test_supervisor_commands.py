@@ -223,6 +223,13 @@ def test_the_clients_socket_does_not_move_the_daemons(cold: Daemon) -> None:
     assert b"MOZART_SOCKET" not in Path(f"/proc/{pid}/environ").read_bytes()
 
 
+def test_one_that_a_client_started_ends_when_there_is_nothing_to_do(cold: Daemon) -> None:
+    (cold.home / "config.yaml").write_text("idle_exit_seconds: 0.2\n")
+    pid = start(cold, "--by-client")
+    wait_until(lambda: not is_alive(pid))
+    assert "stopping: nothing left to do" in log(cold)
+
+
 def test_usage_is_exit_2_and_version_needs_no_daemon(cold: Daemon) -> None:
     for args in (["start", "--workers", "0"], ["stop", "--force", "--drain"], ["sing"], []):
         assert cold.mozartd(*args).returncode == 2, args

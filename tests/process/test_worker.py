@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ipc.setup import EXIT_OK, EXIT_ORPHANED
+from ipc.setup import DRAIN_SIGNAL, EXIT_OK, EXIT_ORPHANED
 from tests.conftest import AGENT
 from tests.process.daemon import is_alive, wait_until
 from tests.process.worker import Peer, seconds_taken
@@ -33,7 +33,7 @@ def test_an_attempt_is_started_logged_and_reported(peer: Peer) -> None:
     assert started["agent_pid"] > 0
     assert report["started_at"] == started["at"] <= report["ended_at"]
     assert (report["verdict"], report["code"], report["exit_code"], report["signal"]) == ("ok", "", 0, None)
-    assert (report["bytes"], report["lines"], report["tail"]) == (13, 2, "one\nthree")
+    assert (report["bytes"], report["lines"], report["tail"]) == (13, 3, "one\nthree")
     assert (peer.log(), peer.log(stream=b"stderr")) == ([b"one", b"three"], [b"two"])
     with open(peer.paths.attempt_prompt("song-1", 1, 1)) as file:
         assert file.read().startswith("begin\nsay one\n")
@@ -260,7 +260,8 @@ def test_a_limit_stops_the_agent_at_once(peer: Peer) -> None:
     attempt = peer.assign(f"say {INIT}\nsay {LIMIT % resets}\nhang", **claude(peer))
     session, limit = peer.until("noted", attempt)["event"], peer.until("noted", attempt)["event"]
     report = peer.finish(attempt)
-    assert (session["kind"], session["session_id"], limit["kind"]) == ("session", "s-1", "five_hour")
+    assert (session["kind"], session["session_id"], limit["kind"]) == ("session", "s-1", "limited")
+    assert (limit["limit_kind"], limit["until"] is None) == ("five_hour", False)
     assert (report["verdict"], report["code"]) == ("rate_limited", "E104")
     assert report["limit"]["kind"] == "five_hour"
     assert (report["session_id"], report["model"]) == ("s-1", "m")
@@ -453,7 +454,8 @@ def test_a_lost_coordinator_disturbs_no_agent(peer: Peer) -> None:
     peer.hang_up()
     with open(gate, "w"):
         wait_until(lambda: not is_alive(agent))
-    assert peer.accept()["running"] == []
+    back = peer.accept()
+    assert (back["running"], back["unacknowledged"]) == ([], [attempt])
     assert peer.until("finished", attempt)["verdict"] == "ok"
     assert peer.log() == [b"before", b"after"]
     # Not acknowledged, so it is said again; then no more.
@@ -542,12 +544,16 @@ def test_term_interrupts_agents_after_their_grace(peer: Peer) -> None:
     assert peer.agents() == []
 
 
-def test_drain_waits_for_what_runs(peer: Peer) -> None:
+@pytest.mark.parametrize("how", ["frame", "signal"])
+def test_drain_waits_for_what_runs(peer: Peer, how: str) -> None:
     gate = peer.workspace("gate")
     os.mkfifo(gate)
     attempt = peer.assign("gate gate")
     peer.until("started", attempt)
-    peer.send({"type": "drain"})
+    if how == "frame":
+        peer.send({"type": "drain"})
+    else:
+        peer.signal(DRAIN_SIGNAL)
     peer.until("draining")
     with open(gate, "w"):
         pass

@@ -4,23 +4,20 @@ V214 path leaves the workspace; V101 also for a path's `{name}` that nothing fil
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 
 from ipc.score import rules as fields
-from ipc.score.checks.templates import known_names
+from ipc.score.checks.templates import JINJA, known_names
 from ipc.score.load import LoadedScore
 from ipc.score.problems import ERROR, INFO, WARNING, Field, Problem, suggestion
 from ipc.score.rules import fill
 from ipc.score.variables import built_in, merge
 
-_JINJA = re.compile(r"\{\{\s*(\w+)[^{}]*\}\}")
-
 
 def placeholders(loaded: LoadedScore) -> Iterator[Problem]:
     known = known_names(loaded)
     for path, text in _texts(loaded):
-        for match in _JINJA.finditer(text):
+        for match in JINJA.finditer(text):
             if match.group(1) in known:
                 message = f"{match.group(0)} is not filled here"
                 yield loaded.found("V201", WARNING, path, message, f"write {{{match.group(1)}}} with single braces")
@@ -50,7 +47,7 @@ def paths(loaded: LoadedScore) -> Iterator[Problem]:
     sheets = loaded.sheets
     variables = merge(built_in(loaded.score, sheets[0], len(sheets)), loaded.score.prompt.variables)
     for i, rule in enumerate(loaded.score.validations):
-        if rule.path is None or _JINJA.search(rule.path):
+        if rule.path is None or JINJA.search(rule.path):
             continue
         where: Field = ("validations", i, "path")
         path = fill(rule.path, variables)

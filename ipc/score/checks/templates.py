@@ -15,6 +15,8 @@ from ipc.score.variables import BUILT_INS, built_in, merge
 RENDERED = 100
 #: Variables that are filled while the job runs.
 _LATER = {"previous_outputs", "previous_files"}
+#: What Jinja would print, where it is not asked to.
+JINJA = re.compile(r"\{\{\s*(\w+)[^{}]*\}\}")
 _BRACES = re.compile(r"(?<![{%#$\w])\{(\w+)\}(?!\})")
 
 
@@ -63,6 +65,17 @@ def braces(loaded: LoadedScore) -> Iterator[Problem]:
             line = text.count("\n", 0, match.start()) + 1
             message = f"{{{name}}} stays as it is in a template"
             yield _at_line(loaded, "V202", WARNING, message, f"templates take {{{{ {name} }}}}", line)
+
+
+def unrendered(loaded: LoadedScore) -> Iterator[Problem]:
+    """Braces in a variable's text: it is put into the prompt as it is, not rendered."""
+    known = known_names(loaded)
+    for name, value in loaded.score.prompt.variables.items():
+        match = JINJA.search(value) if isinstance(value, str) else None
+        if match and match.group(1) in known:
+            message = f"{match.group(0)} in the variable {name!r} stays as it is: variables are not rendered"
+            hint = "move the text into the template, or into a file that it includes"
+            yield loaded.found("V202", WARNING, ("prompt", "variables", name), message, hint)
 
 
 def shadowed(loaded: LoadedScore) -> Iterator[Problem]:

@@ -1,12 +1,11 @@
-"""`limits`, `limits.clear`, `hold`: the holds on backend scopes, seen and set by hand.
+"""`limits` and `limits.clear`: the holds on backend scopes, and their end by hand.
 
-`limits` {} → {holds}. `limits.clear` {scope} → {holds}: those that it ended. `hold` {scope, seconds, reason?} → {holds}.
+`limits` {} → {holds}. `limits.clear` {scope} → {holds}: those that it ended.
 A scope is `backend/account/model`; less of it stands for every known scope that begins so.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter
 from typing import Any
@@ -23,55 +22,28 @@ from mozartd.coordinator.throttle import Throttle
 async def handle(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
     params.finish()
     await parts.turn.committed()
-    return _answer(parts, parts.limits.held(time.time()))
+    return answer_of(parts, parts.limits.held(time.time()))
 
 
 async def handle_clear(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
     typed = params.text("scope")
     params.finish()
     now = time.time()
-    chosen = [throttle for throttle in parts.limits.held(now) if _matches(throttle.scope, typed)]
+    chosen = [throttle for throttle in parts.limits.held(now) if matches(throttle.scope, typed)]
     if not chosen:
         raise MozartError("no_hold", f"cannot clear {typed!r}: nothing holds it", "`mozart limits` shows the holds")
-    answer = _answer(parts, chosen)
+    answer = answer_of(parts, chosen)
     for throttle in chosen:
         parts.limits.clear(throttle.scope, now)
     await parts.turn.committed()
     return answer
 
 
-async def handle_hold(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
-    typed, seconds = params.text("scope"), params.seconds("seconds")
-    reason = params.text_or("reason", "held by hand")
-    params.finish()
-    now = time.time()
-    until = math.inf if seconds is None else now + seconds
-    scopes = [scope for scope in _known(parts) if _matches(scope, typed)] or [_whole(typed)]
-    for scope in scopes:
-        parts.limits.hold(scope, until, reason, "", now)
-    await parts.turn.committed()
-    return _answer(parts, [parts.limits.of(scope) for scope in scopes])
-
-
-def _known(parts: Parts) -> set[str]:
-    jobs = parts.book.jobs.values()
-    return {sheet.scope for job in jobs for sheet in job.sheets.values()} | parts.limits.scopes()
-
-
-def _matches(scope: str, typed: str) -> bool:
+def matches(scope: str, typed: str) -> bool:
     return scope == typed or scope.startswith(f"{typed.rstrip('/')}/")
 
 
-def _whole(typed: str) -> str:
-    given = [part for part in typed.split("/", 2) if part]
-    if not given:
-        raise MozartError(
-            "unknown_scope", f"cannot hold {typed!r}", "a scope is backend/account/model, or only a backend"
-        )
-    return "/".join([*given, "default", "default"][:3])
-
-
-def _answer(parts: Parts, throttles: list[Throttle]) -> dict[str, Any]:
+def answer_of(parts: Parts, throttles: list[Throttle]) -> dict[str, Any]:
     waiting: Counter[str] = Counter()
     for job in parts.book.jobs.values():
         waiting.update({scope: len(numbers) for scope, numbers in job.ready.items()})
