@@ -28,7 +28,7 @@ def _cause(kind: str, patterns: str) -> tuple[str, re.Pattern[str]]:
 
 
 #: An HTTP status said as one: "HTTP 429", "status code: 429", "error 429".
-_STATUS = r"\b(?:http(?:/\d(?:\.\d)?)?|status|error|code)\W{0,3}(?:code\W{0,3})?"
+_STATUS = r"\b(?:http(?:/\d(?:\.\d)?)?|status|error|code)\W{0,5}(?:code\W{0,5})?"
 
 _CAUSES = (
     _cause(
@@ -192,20 +192,38 @@ _DEFAULTS = {
     "usage.?limit": r"\busage[ _-]?limits?\b",
     "quota": r"(?<!disk )\bquota\b",
     "too many requests": r"\btoo many requests\b",
-    "429": r"(?<![\w.:#/-])429(?![\w.:/-]\w)",
+    "429": r"(?<![\w.:#/'\"-])429(?![\w'\"]|[.:/-]\w)",
     "capacity": r"\b(?:at|over|out of|no|insufficient) capacity\b|\bcapacity (?:is )?(?:reached|exceeded|limit)",
     "try again later": r"\btry again later\b",
 }
-#: Lines that only mention such words: places in source files, names of tests, denials.
+#: Lines that deny or only mention it.
 _ELSEWHERE = re.compile(
     r"""
-      \bFile\ ".*",\ line | \bline\W+\d+ | \.(?:py|js|tsx?|go|rs|rb|java|c|h|cpp|md|ya?ml|json)\b | ::
-    | \b(?:passed|failed)\ in\b | \b(?:test|assert\w*)\b | disk\ quota
+      \bFile\ ".*",\ line | \bline\W+429\b | \b(?:passed|failed)\ in\b | \bassert\w*\b | disk\ quota
     | \b(?:no|without|within|below|under|not)\ (?:a\ |the\ |any\ |your\ )?(?:rate|usage).?limit
     | \b(?:no|without|within|below|under)\ (?:the\ |any\ |your\ )?(?:quota|capacity)
     """,
     re.IGNORECASE | re.VERBOSE,
 )
+#: Words that are a place in a file or the name of a test, not a message.
+_PLACE = re.compile(r"::|\.(?:py|js|tsx?|go|rs|rb|java|c|h|cpp|md)\b|^(?!HTTP/\d).*\w[/\\]\w", re.IGNORECASE)
+_NO_WORD = " \t\"'`{}()[]<>,="
+
+
+def _found(pattern: re.Pattern[str], line: str) -> bool:
+    """Whether the line says it in a sentence, not in a path or a name."""
+    if _ELSEWHERE.search(line):
+        return False
+    return any(not _PLACE.search(_word_at(line, found.start())) for found in pattern.finditer(line))
+
+
+def _word_at(line: str, at: int) -> str:
+    begin, end = at, at
+    while begin and line[begin - 1] not in _NO_WORD:
+        begin -= 1
+    while end < len(line) and line[end] not in _NO_WORD:
+        end += 1
+    return line[begin:end]
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +236,7 @@ class LimitWords:
     def found_in(self, line: str) -> bool:
         if any(pattern.search(line) for pattern in self.own):
             return True
-        return not _ELSEWHERE.search(line) and any(pattern.search(line) for pattern in self.default)
+        return any(_found(pattern, line) for pattern in self.default)
 
 
 def limit_words(options: Mapping[str, Any]) -> LimitWords:
@@ -237,7 +255,7 @@ def judge(said: str, now: float, words: LimitWords | None = None, zone: tzinfo |
     lines = [line.strip() for line in said.split("\n") if line.strip()][-LAST_LINES:]
     for kind, pattern in _CAUSES:
         for line in reversed(lines):
-            if pattern.search(line) and not _ELSEWHERE.search(line):
+            if _found(pattern, line):
                 limit = limit_said(line, LIMITS[kind], now, zone, said) if kind in LIMITS else None
                 return failure(kind, line, limit)
     for line in reversed(lines):

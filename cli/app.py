@@ -17,12 +17,9 @@ from typer.exceptions import TyperException
 
 from cli import output
 from cli.arguments import Argument, Command, Parameter, parameters
-from cli.verbs import VERBS, find_verb
+from cli.verbs import COMPLETION, VERBS, find_verb
 from ipc import VERSION
 from ipc.errors import EXIT_USAGE, MozartError
-
-#: Set by a shell's completion script, as `mozart completion` prints it.
-COMPLETION = "_MOZART_COMPLETE"
 
 
 class Verbs(TyperGroup):

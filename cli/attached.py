@@ -11,8 +11,8 @@ from typing import Any, Protocol, cast
 
 from cli import lines, output
 from cli.board import Board, describe
-from cli.commands.logs import JsonWriter, TextWriter
 from cli.feed import Feed
+from cli.writers import JsonWriter, TextWriter, end_record
 from ipc.messages import Chunk
 
 #: How long a sentence about a sheet waits for the sheet's last lines, which come by another way.
@@ -73,7 +73,7 @@ class JsonView:
         return None
 
     def finish(self, end: dict[str, Any]) -> None:
-        output.document({"type": "end", **{name: end[name] for name in ("job", "state", "reason", "exit_code")}})
+        output.document(end_record(end))
 
 
 class Notices:

@@ -46,7 +46,7 @@ class Feed:
     def __init__(self, client: Client, requests: dict[str, dict[str, Any]]) -> None:
         """`requests`: method → params, of one or both of the subscriptions."""
         self._client = client
-        self._requests = requests
+        self._requests = {method: dict(params) for method, params in requests.items()}
         self._told = False
         self.job = ""
         """The job's id, as the daemon resolved it."""

@@ -3,13 +3,13 @@
 Two steps. `Text` takes the CRI records of one job's chunks and gives fragments of the agents' output: whole blocks at
 once, with the records' heads removed by one substitution per chunk; a backend with a renderer has its lines joined and
 rendered. A sink then lays the fragments of several attempts into one stream: `Plain` (one sheet, or raw: shown as they
-come) or `Prefixed` (each line behind its sheet's number). `Records` is the third way: every record as JSON.
+come) or `Prefixed` (each line behind its sheet's number). `json_records` is the other way: every record as a document.
 
 Lines of several streams never mix. `Plain` shows an unfinished line at once; if somebody else speaks before it ends, a
 new line begins. `Prefixed` holds an unfinished line until it ends, HELD bytes of it at most: a longer one comes in
 pieces, each behind the prefix, so that a line without end costs neither memory nor the other sheets' lines.
 
-Never reads a socket or a clock; `cli.commands.logs` and `cli.commands.run` drive it.
+Never reads a socket or a clock; `cli.writers` drives it.
 """
 
 from __future__ import annotations

@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from cli import output
 from cli.arguments import read
-from cli.verbs import VERBS, find_verb
+from cli.verbs import COMPLETION, VERBS, find_verb
 from ipc.errors import EXIT_INTERRUPTED, MozartError
 
 #: What a shell reports for a program that SIGPIPE ended, as ours would have been: `mozart logs JOB | head`.
@@ -40,7 +40,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _dispatch(arguments: Sequence[str]) -> int:
-    if arguments and arguments[0] in VERBS and "_MOZART_COMPLETE" not in os.environ:
+    if arguments and arguments[0] in VERBS and COMPLETION not in os.environ:
         command = find_verb(arguments[0]).command
         given = read(command, arguments[1:])
         if given is not None:
@@ -57,10 +57,16 @@ def _report(error: MozartError, arguments: Sequence[str]) -> int:
         output.tell(f"hint: {error.hint}")
     if "--json" in arguments:
         try:
-            output.document({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
+            output.document({"error": _as_document(error)})
         except output.PipeClosed:
             return EXIT_PIPE_CLOSED
     return error.exit_code
+
+
+def _as_document(error: MozartError) -> dict[str, Any]:
+    found: dict[str, Any] = {"code": error.code, "message": error.message, "hint": error.hint}
+    problems = getattr(error, "problems", None)  # a ScoreError's; its class is not imported by verbs that only ask
+    return {**found, "problems": [problem.as_json() for problem in problems]} if problems else found
 
 
 if __name__ == "__main__":

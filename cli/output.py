@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import select
-import sys
 import unicodedata
 from collections.abc import Sequence
 from typing import Any
@@ -90,8 +89,3 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _pad(cell: str, width: int) -> str:
     return cell + " " * (width - width_of(cell))
-
-
-def flush_stdout() -> None:
-    """What print() still holds goes first: `write` bypasses it."""
-    sys.stdout.flush()

@@ -22,7 +22,7 @@ from rich.text import Text
 from cli import text
 from cli.attached import Notices
 from cli.board import Board
-from cli.commands.logs import TextWriter
+from cli.writers import TextWriter
 from ipc.messages import Chunk
 
 #: Between two drawings at least; a flood of lines is drawn in blocks.

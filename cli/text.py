@@ -63,14 +63,6 @@ def money(usd: float | None) -> str:
     return "" if usd is None else f"${usd:.2f}" if usd >= 0.1 or usd == 0 else f"${usd:.4f}"
 
 
-def size(count: int | float) -> str:
-    for unit in ("B", "KB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"
-
-
 def counts(states: dict[str, int]) -> str:
     """`3 completed, 1 running, 8 pending`."""
     return ", ".join(f"{n} {state(name)}" for name, n in states.items() if n)

@@ -10,6 +10,9 @@ VERBS = (
     "limits", "hold", "group", "validate", "plan", "schema", "completion",
 )  # fmt: skip
 
+#: Set by a shell's completion script, as `mozart completion` prints it.
+COMPLETION = "_MOZART_COMPLETE"
+
 
 def find_verb(name: str) -> ModuleType:
     """The module of this verb alone: what it imports is what the verb costs at start-up."""

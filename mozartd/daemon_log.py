@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 import time
+from contextlib import suppress
 
 #: Size of the log from which it is rotated, and how many old ones are kept.
 MAX_BYTES = 10 * 1024 * 1024
@@ -86,15 +87,14 @@ def _is_journal() -> bool:
 
 def rotate(path: str) -> None:
     """Make room when the log has grown too large. The supervisor alone calls this."""
-    try:
+    # A log that somebody else moves, or a disk that takes no rename, is no reason to stop the work.
+    with suppress(OSError):
         if os.stat(path).st_size < MAX_BYTES:
             return
-    except FileNotFoundError:
-        return
-    for number in range(KEPT - 1, 0, -1):
-        if os.path.exists(f"{path}.{number}"):
-            os.rename(f"{path}.{number}", f"{path}.{number + 1}")
-    os.rename(path, f"{path}.1")
+        for number in range(KEPT - 1, 0, -1):
+            if os.path.exists(f"{path}.{number}"):
+                os.rename(f"{path}.{number}", f"{path}.{number + 1}")
+        os.rename(path, f"{path}.1")
 
 
 def last_lines(path: str, offset: int, count: int = 20) -> str:

@@ -43,10 +43,14 @@ def supervise(request: Request) -> int:
     try:
         return _supervise(request)
     except MozartError as error:
-        fields = {"code": error.code, "message": error.message, "hint": error.hint, "exit_code": error.exit_code}
-        report(request, {"error": fields})
         log.critical("%s", str(error).replace("\n", "; "))
-        return error.exit_code
+        refusal = error
+    except OSError as error:
+        log.critical("cannot go on", exc_info=True)
+        refusal = MozartError("E303", f"cannot start: {error}", f"its log is {request.paths.daemon_log}")
+    fields = {"code": refusal.code, "message": refusal.message, "hint": refusal.hint, "exit_code": refusal.exit_code}
+    report(request, {"error": fields})
+    return refusal.exit_code
 
 
 def _supervise(request: Request) -> int:

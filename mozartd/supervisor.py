@@ -187,7 +187,9 @@ class Supervisor:
             return
         log.info("stopping: %s", reason)
         self._wanted.phase = Phase.STOPPING
-        write_pid_file(self._paths, is_stopping=True)
+        # It spares the next start a wait; a full disk must not keep us from stopping.
+        with suppress(OSError):
+            write_pid_file(self._paths, is_stopping=True)
         self._notifier.stopping(reason)
 
     def kill(self, reason: str) -> None:
@@ -219,7 +221,10 @@ class Supervisor:
 
     def _apply(self, settings: Settings) -> None:
         self._settings = settings
-        share(self._paths.client_socket, settings.socket_mode)
+        try:
+            share(self._paths.client_socket, settings.socket_mode)
+        except OSError as error:
+            log.error("cannot set the mode of %s: %s", self._paths.client_socket, error.strerror)
         self._wanted.liveness_seconds = settings.liveness_seconds
         self._wanted.stop_patience["worker"] = settings.stop_grace_seconds + STOP_MARGIN_SECONDS
         self._wanted.stop_patience["coordinator"] = STOP_MARGIN_SECONDS

@@ -6,6 +6,7 @@ Says how it ended, never what that means. Called by `attempt`, with everything i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -17,7 +18,7 @@ from workers.capture import Capture
 from workers.clocks import Clocks
 from workers.halt import CANCELLED, Halt
 from workers.memory import oom_kills
-from workers.spawn import Child, Children, spawn
+from workers.spawn import Child, Children, explain, spawn
 from workers.spool import open_spool
 from workers.stop import Traces
 
@@ -109,9 +110,9 @@ async def run_agent(
     child = _start(command, capture, children, spool, directory, {**environment, **command.environment})
     traces.sessions.add(child.pid)
     ran = Ran(child.pid, time.time(), oom_kills=oom_kills())
-    on_start(ran)
-    vigil.begin(clocks, lambda: capture.last_output if capture.bytes else None)
     try:
+        on_start(ran)
+        vigil.begin(clocks, lambda: capture.last_output if capture.bytes else None)
         await asyncio.wait((child.ended, vigil.over), return_when=asyncio.FIRST_COMPLETED)
     finally:
         vigil.close()
@@ -128,31 +129,38 @@ async def run_agent(
 def _start(
     command: Command, capture: Capture, children: Children, spool: str, directory: str, environment: Mapping[str, str]
 ) -> Child:
-    err_reading, err_writing = os.pipe()
-    out_reading, out_writing = (-1, open_spool(spool)) if command.spool else os.pipe()
-    try:
-        child = spawn(
+    # The ends that the agent gets are closed here in any case; the others are the capture's.
+    with contextlib.ExitStack() as agents:
+        try:
+            stdout = _spool(capture, spool) if command.spool else _pipe(capture, STDOUT)
+            agents.callback(os.close, stdout)
+            stderr = _pipe(capture, STDERR)
+            agents.callback(os.close, stderr)
+        except OSError as error:
+            raise explain(error, command.argv[0], directory) from None
+        return spawn(
             children,
             command.argv,
             directory=directory,
             environment=environment,
             stdin=command.stdin,
-            stdout=out_writing,
-            stderr=err_writing,
+            stdout=stdout,
+            stderr=stderr,
         )
-    except BaseException:
-        for descriptor in (err_reading, out_reading):
-            if descriptor >= 0:
-                os.close(descriptor)
-        if command.spool:
-            os.unlink(spool)
+
+
+def _pipe(capture: Capture, name: str) -> int:
+    reading, writing = os.pipe()
+    capture.attach(name, reading)
+    return writing
+
+
+def _spool(capture: Capture, path: str) -> int:
+    writing = open_spool(path)
+    try:
+        capture.attach_spool(STDOUT, path)
+    except OSError:
+        os.close(writing)
+        os.unlink(path)
         raise
-    finally:
-        os.close(out_writing)
-        os.close(err_writing)
-    capture.attach(STDERR, err_reading)
-    if command.spool:
-        capture.attach_spool(STDOUT, spool)
-    else:
-        capture.attach(STDOUT, out_reading)
-    return child
+    return writing

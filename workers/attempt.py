@@ -7,6 +7,7 @@ attempt.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import errno
 import logging
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import backends
-from backends.base import Backend, Command, Ending, Event, Limited, Parser, Run, Session, Verdict
+from backends.base import Command, Ending, Event, Limited, Parser, Run, Session, Verdict
 from ipc.errors import MozartError
 from ipc.messages import Assign, Finished, Noted, Running, Started
 from ipc.score.prompt import assemble
@@ -131,7 +132,7 @@ class Attempt:
         if not self.halt.verdict:
             self.facts.validations = ran
             self.facts.verdict = judge(self.facts.verdict, ran)
-            self._collect(variables)
+            await self._collect(variables)
 
     async def _is_skipped(self, skip: Mapping[str, Any], variables: Mapping[str, Any], shell: Shell) -> bool:
         """Exit 0 skips. What is not an answer (a time-out, no such program) lets the sheet run, and is told."""
@@ -178,8 +179,7 @@ class Attempt:
     async def _run_agent(self, run: Run) -> bool:
         """True when the agent ended by itself: what it left may be judged."""
         around = self._around
-        backend = backends.load(str(run.options["type"]))
-        command, parser = _command(backend, run), backend.parser(run)
+        command, parser = _prepare(run)
         vigil = Vigil(around.children.loop, self.halt)
         self.capture = capture = self._open_log(parser, vigil, {**run.environment, **command.environment})
         try:
@@ -248,17 +248,20 @@ class Attempt:
         )
         facts.verdict = parser.verdict(ending)
 
-    def _collect(self, variables: Mapping[str, Any]) -> None:
+    async def _collect(self, variables: Mapping[str, Any]) -> None:
         """The files that later sheets want to see."""
         capture, facts = self.assignment["capture"], self.facts
         passed = all(each["passed"] for each in facts.validations) if facts.applicable else facts.verdict.name == "ok"
-        if capture and passed and capture.get("capture_files"):
-            try:
-                patterns = [render(pattern, variables) for pattern in capture["capture_files"]]
-            except TemplateProblem as problem:
-                facts.note = f"cannot collect cross_sheet.capture_files: {problem.message}"
-                return
-            facts.captured = workspace.collect(patterns, self.assignment["workspace"], capture["max_output_chars"])
+        if not capture or not passed:
+            return
+        try:
+            patterns = [render(pattern, variables) for pattern in capture["capture_files"]]
+        except TemplateProblem as problem:
+            facts.note = f"cannot collect cross_sheet.capture_files: {problem.message}"
+            return
+        # In a thread: nobody knows how many files there are.
+        place, limit = self.assignment["workspace"], capture["max_output_chars"]
+        facts.captured = await asyncio.to_thread(workspace.collect, patterns, place, limit)
 
     def _on_start(self, ran: Ran) -> None:
         self.facts.agent_pid, self.facts.started_at = ran.pid, ran.started_at
@@ -305,9 +308,10 @@ def _prompt(assignment: Assign) -> str:
         raise MozartError(code, f"cannot make the prompt: {problem.message}", problem.hint) from None
 
 
-def _command(backend: Backend, run: Run) -> Command:
+def _prepare(run: Run) -> tuple[Command, Parser]:
     try:
-        return backend.command(run)
+        backend = backends.load(str(run.options["type"]))
+        return backend.command(run), backend.parser(run)
     except ValueError as error:
         raise MozartError("E301", str(error)) from None
 

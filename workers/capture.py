@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 from backends.base import STDERR, STDOUT, Event, Parser
 from ipc import cri
-from workers.log import Log, encode
-from workers.mask import Mask, MaskStream
+from workers.log import Buffer, Log, encode
+from workers.mask import Mask, MaskStream, Text, whole
 from workers.pipe import Pipe
 from workers.spool import Spool
 from workers.tail import Lines, Tail
@@ -35,6 +35,7 @@ GREW_SECONDS = 0.002
 #: What `tail` can give at most, unless asked for more.
 TAIL_BYTES = 16 * 1024
 STDERR_TAIL_BYTES = 16 * 1024
+NEWLINE = ord("\n")
 
 
 @dataclass(slots=True, eq=False)
@@ -42,6 +43,8 @@ class Stream:
     """One of the attempt's output streams: where it comes from and what is held of it."""
 
     name: str
+    label: bytes
+    """The name, as records have it."""
     source: Pipe | Spool | None
     """None when it has ended."""
     mask: MaskStream
@@ -160,7 +163,7 @@ class Capture:
 
     def _open(self, name: str, source: Pipe | Spool) -> None:
         wants = self._parser is not None and name in self._parser.wants
-        stream = Stream(name, source, self._mask.stream(), self._tails[name], Lines() if wants else None)
+        stream = Stream(name, name.encode(), source, self._mask.stream(), self._tails[name], Lines() if wants else None)
         self._streams.append(stream)
         self._loop.add_reader(source.fd, self._on_readable, stream)
 
@@ -221,7 +224,7 @@ class Capture:
         if stream.timer is not None:
             stream.timer.cancel()
             stream.timer = None
-        self._store(stream, stream.mask.finish())
+        self._store(stream, [whole(stream.mask.finish())])
         if stream.mid_line:
             self.lines += 1
         if stream.lines is not None:
@@ -232,12 +235,12 @@ class Capture:
     def _take(self, stream: Stream, chunk: bytes) -> None:
         self.bytes += len(chunk)
         self.last_output = self._loop.time()
-        text = stream.mask.feed(chunk)
-        self._store(stream, text)
+        texts = stream.mask.sift(chunk)
+        self._store(stream, texts)
         if not stream.mask.holds:
             stream.held_since = 0.0
             return
-        if text or not stream.held_since:
+        if texts or not stream.held_since:
             stream.held_since = self.last_output
         if stream.timer is None:
             stream.timer = self._loop.call_later(UNFINISHED_SECONDS, self._show_unfinished, stream)
@@ -252,21 +255,26 @@ class Capture:
             # Lines ended since the timer was set: what is held now is younger.
             stream.timer = self._loop.call_later(wait, self._show_unfinished, stream)
             return
-        self._store(stream, stream.mask.hasten())
+        self._store(stream, [whole(stream.mask.hasten())])
 
-    def _store(self, stream: Stream, text: bytes) -> None:
-        if not text:
-            return
-        records, lines = encode(stream.name.encode(), cri.timestamp(time.time_ns()), text)
-        self.lines += lines
-        stream.mid_line = not text.endswith(b"\n")
-        stream.tail.add(text)
-        if not self._log.append(records):
+    def _store(self, stream: Stream, texts: list[Text]) -> None:
+        now = cri.timestamp(time.time_ns())
+        records: list[Buffer] = []
+        for block, start, stop in texts:
+            if stop > start:
+                buffers, lines = encode(stream.label, now, block, start, stop)
+                records += buffers
+                self.lines += lines
+                stream.mid_line = block[stop - 1] != NEWLINE
+                stream.tail.add(block, start, stop)
+        if records and self._log.append(records):
+            if self._watched:
+                self._growth.note()
+        else:
             self._note_error(self._log.error)
-        elif self._watched:
-            self._growth.note()
         if stream.lines is not None:
-            self._parse(stream, stream.lines.feed(text))
+            for block, start, stop in texts:
+                self._parse(stream, stream.lines.feed(block[start:stop]))
 
     def _parse(self, stream: Stream, lines: list[bytes]) -> None:
         assert self._parser is not None

@@ -16,11 +16,12 @@ from typing import NamedTuple
 
 from workers import stop
 from workers.halt import Halt
-from workers.spawn import Children, spawn
+from workers.spawn import Children, explain, spawn
 from workers.stop import Traces
 
 #: Bytes of output kept, from its end.
 TAIL_BYTES = 16 * 1024
+PIPE_BYTES = 64 * 1024
 _STOP = ((signal.SIGTERM, 2.0),)
 
 
@@ -44,7 +45,10 @@ class Shell:
 
     async def run(self, argv: Sequence[str], directory: str, timeout: float) -> Ended:
         """Raises MozartError when it cannot be started. Stopped at the time limit, or when the attempt is."""
-        tail = Tail(self.children.loop)
+        try:
+            tail = Tail(self.children.loop)
+        except OSError as error:
+            raise explain(error, argv[0], directory) from None
         try:
             child = spawn(
                 self.children, argv, directory=directory, environment=self.environment, stdin=None,
@@ -76,19 +80,16 @@ class Tail:
 
     def close(self) -> str:
         """What is there, without waiting for whoever still holds the other end."""
-        while self._read():
-            pass
+        self._read()
         self._loop.remove_reader(self._reading)
         os.close(self._reading)
         return self._kept.decode("utf-8", "replace")
 
-    def _read(self) -> bool:
-        """False when nothing is there now."""
-        data = b""
+    def _read(self) -> None:
         with contextlib.suppress(BlockingIOError):
-            data = os.read(self._reading, 1 << 18)
+            # As much as a pipe holds: one call empties it.
+            data = os.read(self._reading, PIPE_BYTES)
             if not data:
                 self._loop.remove_reader(self._reading)
-        self._kept += data
-        del self._kept[:-TAIL_BYTES]
-        return bool(data)
+            self._kept += data
+            del self._kept[:-TAIL_BYTES]

@@ -14,8 +14,9 @@ from typing import Any, cast
 
 from ipc.client import connect_unix
 from ipc.connection import Connection, hello_problem
-from ipc.frames import Frame
+from ipc.frames import Frame, FrameError, encode_frame
 from ipc.messages import Finished
+from workers.report import salvage
 
 log = logging.getLogger("mozart.worker")
 
@@ -33,7 +34,8 @@ class Link:
         self._connection: Connection | None = None
         self._greeted = False
         self._wait = FIRST_WAIT
-        self._unacknowledged: dict[str, Finished] = {}
+        self._unacknowledged: dict[str, bytes] = {}
+        """Attempt → its encoded report."""
         self._all_acknowledged: asyncio.Event = asyncio.Event()
         self._all_acknowledged.set()
         self._closed = False
@@ -62,11 +64,18 @@ class Link:
         if self._connection is not None:
             self._connection.send(frame)
 
-    def report(self, frame: Finished) -> None:
+    def report(self, report: Finished) -> None:
         """Tell it, and go on telling it until it has acknowledged."""
-        self._unacknowledged[frame["attempt"]] = frame
+        name = report["attempt"]
+        try:
+            data = encode_frame(cast("Frame", report))
+        except (FrameError, TypeError) as error:
+            log.warning("cannot report all of attempt %s: %s", name, error)
+            data = encode_frame(salvage(report))
+        self._unacknowledged[name] = data
         self._all_acknowledged.clear()
-        self.send(frame)
+        if self._connection is not None:
+            self._connection.send_bytes(data)
 
     def acknowledge(self, attempt: str) -> None:
         self._unacknowledged.pop(attempt, None)
@@ -75,10 +84,10 @@ class Link:
 
     def remind(self, attempt: str) -> bool:
         """Report this attempt again when it has ended and that is not yet acknowledged."""
-        frame = self._unacknowledged.get(attempt)
-        if frame is not None:
-            self.send(frame)
-        return frame is not None
+        data = self._unacknowledged.get(attempt)
+        if data is not None and self._connection is not None:
+            self._connection.send_bytes(data)
+        return data is not None
 
     async def acknowledged(self, seconds: float) -> bool:
         """Wait until every report is acknowledged, or the time is up."""
@@ -107,8 +116,8 @@ class Link:
         self._connection, self._greeted = connection, False
         # Named in the hello, so that the coordinator does not take an attempt for lost whose report comes next.
         connection.send({**self._hello(), "unacknowledged": list(self._unacknowledged)})
-        for frame in self._unacknowledged.values():
-            connection.send(cast("Frame", frame))
+        for data in self._unacknowledged.values():
+            connection.send_bytes(data)
 
     def _on_any(self, connection: Connection, frame: Frame) -> None:
         if self._greeted:

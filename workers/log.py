@@ -74,47 +74,49 @@ def write_all(fd: int, buffers: Sequence[Buffer]) -> None:
             rest = rest[os.write(fd, rest) :]
 
 
-def encode(stream: bytes, when: bytes, text: bytes) -> tuple[Sequence[Buffer], int]:
-    """The records of `text`, to be written one behind the other, and how many lines end in it.
+def encode(stream: bytes, when: bytes, block: bytes, start: int, stop: int) -> tuple[list[Buffer], int]:
+    """The records of `block[start:stop]`, to be written one behind the other, and how many lines end there.
 
-    What follows the last newline becomes a part (P). The whole block takes one replace; nothing is copied besides.
+    `start` is 0 or behind the block's first newline, and no newline follows behind `stop`; a text that does not end with one
+    ends with a part (P). The whole block takes one replace, and nothing else is copied: what surrounds the text is left out
+    of what the replace made.
     """
     full = b"%s %s F " % (when, stream)
-    if is_long(text):
-        return [encode_long(full, text)], text.count(b"\n")
-    body = memoryview(text.replace(b"\n", b"\n" + full))
-    lines = (len(body) - len(text)) // len(full)
-    rest = len(text) - 1 - text.rfind(b"\n")
-    # The replace left `full` behind the last newline, where no line begins, or one that did not end.
-    buffers: list[Buffer] = [full, body[: len(body) - rest - len(full)]] if lines else []
-    if rest:
-        buffers += [full[:-2] + b"P ", body[len(body) - rest :], b"\n"]
+    if is_long(block, start, stop):
+        return encode_long(full, block[start:stop])
+    body = memoryview(block.replace(b"\n", b"\n" + full))
+    lines = (len(body) - len(block)) // len(full) - (start > 0)
+    end = block.rfind(b"\n", start, stop) + 1 or start
+    # Behind each newline now stands `full`: of the text's first line before `start`, of what follows its last one before `end`.
+    ahead, behind = start + len(full) * (start > 0), len(body) - (len(block) - end)
+    buffers: list[Buffer] = [full, body[ahead : behind - len(full)]] if lines else []
+    if stop > end:
+        buffers += [full[:-2] + b"P ", body[behind : behind + stop - end], b"\n"]
     return buffers, lines
 
 
-def is_long(text: bytes) -> bool:
-    """Whether some line of `text` is longer than a record may be. Looks at one newline per window, not at every one."""
-    start, end = 0, len(text)
-    while end - start > cri.MAX_CONTENT:
-        newline = text.rfind(b"\n", start, start + cri.MAX_CONTENT + 1)
+def is_long(block: bytes, start: int, stop: int) -> bool:
+    """Whether some line there is longer than a record may be. Looks for one newline per window, not for every one."""
+    while stop - start > cri.MAX_CONTENT:
+        newline = block.rfind(b"\n", start, start + cri.MAX_CONTENT + 1)
         if newline < 0:
             return True
         start = newline + 1
     return False
 
 
-def encode_long(full: bytes, text: bytes) -> bytes:
+def encode_long(full: bytes, text: bytes) -> tuple[list[Buffer], int]:
     """As `encode`, line by line, cutting the long ones."""
     part = full[:-2] + b"P "
-    *whole, rest = text.split(b"\n")
-    records = []
-    for line in whole:
+    *lines, rest = text.split(b"\n")
+    records: list[Buffer] = []
+    for line in lines:
         *parts, last = pieces(line)
         records += [b"%s%s\n" % (part, piece) for piece in parts]
         records.append(b"%s%s\n" % (full, last))
     if rest:
         records += [b"%s%s\n" % (part, piece) for piece in pieces(rest)]
-    return b"".join(records)
+    return [b"".join(records)], len(lines)
 
 
 def pieces(line: bytes) -> list[bytes]:

@@ -56,7 +56,7 @@ def secret_values(environment: Mapping[str, str]) -> list[str]:
 
 def preload(patterns: Sequence[str] = ()) -> None:
     """Compile what all attempts share, before the fork: 50 ms and 10 MB that then exist once."""
-    _known_waits()
+    _starts()
     _scanner(tuple(patterns))
 
 
@@ -108,10 +108,22 @@ class Mask:
         letter of a value, are let through. Should the secret follow, the rest of it is masked all the same.
         """
         return min(
-            _known_waits_from(line, hasty),
+            _starts().waits_from(line, hasty),
             self._values.waits_from(line, 2 if hasty else 1),
             self._scanner.users_wait_from(line),
         )
+
+
+class Text(NamedTuple):
+    """The bytes of a block from `start`, which is 0 or behind its first newline, to `stop`."""
+
+    block: bytes
+    start: int
+    stop: int
+
+
+def whole(block: bytes) -> Text:
+    return Text(block, 0, len(block))
 
 
 class MaskStream:
@@ -135,16 +147,29 @@ class MaskStream:
 
     def feed(self, chunk: bytes) -> bytes:
         """Everything that is settled by now: whole lines, and of a very long one what cannot become a secret."""
+        return b"".join(block[start:stop] for block, start, stop in self.sift(chunk))
+
+    def sift(self, chunk: bytes) -> list[Text]:
+        """As `feed`, without copying a chunk in which there is nothing to mask."""
         newline = chunk.rfind(b"\n") + 1
         if not newline:
             self._line += chunk
-            return self._piece(hasty=False) if len(self._line) > MAX_HELD else b""
-        block = b"".join((self._line, memoryview(chunk)[:newline]))
-        settled = self._lines(block)
+            return [whole(self._piece(hasty=False))] if len(self._line) > MAX_HELD else []
+        texts = self._clean(chunk, newline) or [whole(self._lines(self._line + chunk[:newline]))]
         self._line, self._given, self._covered = chunk[newline:], 0, 0
         if len(self._line) > MAX_HELD:
-            settled += self._piece(hasty=False)
-        return settled
+            texts.append(whole(self._piece(hasty=False)))
+        return texts
+
+    def _clean(self, chunk: bytes, stop: int) -> list[Text]:
+        """The line that ends in the chunk, and the chunk's own; nothing unless all of it may pass as it is."""
+        if self._given or self._key_lines or self._mask.hits(chunk):
+            return []
+        if not self._line:
+            return [Text(chunk, 0, stop)]
+        start = chunk.find(b"\n") + 1
+        first = self._line + chunk[:start]
+        return [] if self._mask.hits(first) else [whole(first), Text(chunk, start, stop)]
 
     def hasten(self) -> bytes:
         """As much of the unfinished line as may be shown although its end is not known."""
@@ -205,14 +230,6 @@ _USERS = _KEY_BEGIN + 1
 _VALUES_FROM = _USERS + 1
 
 
-class _Waits(NamedTuple):
-    begun: re.Pattern[bytes]
-    """A complete start, followed to the end by nothing that could not belong to the secret."""
-    part: frozenset[bytes]
-    """Every proper beginning of a start."""
-    longest: int
-
-
 @cache
 def _format_regex(number: int) -> re.Pattern[bytes]:
     return re.compile(b"(?:%s)%s" % (_any_of(FORMATS[number].starts), FORMATS[number].rest))
@@ -228,25 +245,49 @@ def _any_of(literals: Iterable[bytes]) -> bytes:
     return b"|".join(map(re.escape, literals))
 
 
+class _Starts:
+    """Where a known format may have begun that an unfinished line does not show whole yet."""
+
+    def __init__(self) -> None:
+        starts = [(start, number) for number, entry in enumerate(FORMATS) for start in entry.starts]
+        starts.append((formats.KEY_START, _KEY_BEGIN))
+        self._literals = [start for start, _ in starts]
+        self._formats = [number for _, number in starts]
+        self._database = _compile(self._literals, list(range(len(starts))), 0, literal=True)
+        self._alphabets = [_alphabet(entry.within) for entry in FORMATS]
+        self._parts = frozenset(start[:n] for start in self._literals for n in range(1, len(start)))
+        self._longest_part = max(map(len, self._parts))
+
+    def waits_from(self, line: bytes, hasty: bool) -> int:
+        """From the first start on that is followed by nothing that could not belong to its secret, to the end."""
+        window = line[max(len(line) - LONGEST, 0) :]
+        found: list[tuple[int, int]] = []
+        _scan(self._database, window, found)
+        if found:
+            since = {number: self._run(window, number) for number in {self._formats[start] for start, _ in found}}
+            begun = [end - len(self._literals[start]) for start, end in found if end >= since[self._formats[start]]]
+            if begun:
+                return len(line) - len(window) + min(begun)
+        return len(line) if hasty else len(line) - self._part_at_end(line)
+
+    def _run(self, window: bytes, number: int) -> int:
+        """Where the last run of bytes begins that may all belong to a secret of this format."""
+        return 0 if number == _KEY_BEGIN else len(window.rstrip(self._alphabets[number]))
+
+    def _part_at_end(self, line: bytes) -> int:
+        """How much of a start stands at the very end."""
+        lengths = range(min(self._longest_part, len(line)), 0, -1)
+        return next((length for length in lengths if line[-length:] in self._parts), 0)
+
+
 @cache
-def _known_waits() -> _Waits:
-    begun = [b"(?:%s)%s{0,%d}" % (_any_of(f.starts), f.within, LONGEST) for f in FORMATS]
-    begun.append(b"%s[^\n]{0,%d}" % (re.escape(formats.KEY_START), LONGEST))
-    starts = [start for f in FORMATS for start in f.starts] + [formats.KEY_START]
-    part = frozenset(start[:n] for start in starts for n in range(1, len(start)))
-    return _Waits(re.compile(b"(?:%s)\\Z" % b"|".join(begun)), part, max(map(len, part)))
+def _starts() -> _Starts:
+    return _Starts()
 
 
-def _known_waits_from(line: bytes, hasty: bool) -> int:
-    waits = _known_waits()
-    begun = waits.begun.search(line, max(len(line) - LONGEST, 0))
-    if begun:
-        return begun.start()
-    if not hasty:
-        for length in range(min(waits.longest, len(line)), 0, -1):
-            if line[-length:] in waits.part:
-                return len(line) - length
-    return len(line)
+def _alphabet(bytes_class: bytes) -> bytes:
+    regex = re.compile(bytes_class)
+    return bytes(byte for byte in range(256) if regex.match(bytes([byte])))
 
 
 def _format_spans(number: int, block: bytes, start: int, end: int) -> Iterator[Span]:
@@ -352,7 +393,7 @@ class _Scanner:
         self._database = _compile(expressions, numbers, flags)
 
     def scan(self, block: bytes, found: list[tuple[int, int]]) -> None:
-        self._database.scan(block, match_event_handler=lambda number, _, end, *rest: found.append((number, end)))
+        _scan(self._database, block, found)
         if self._beyond_hyperscan:
             found.append((_USERS, 0))
 
@@ -410,6 +451,10 @@ def _compile(expressions: list[bytes], numbers: list[int], flags: list[int] | in
     return database
 
 
+def _scan(database: Any, block: bytes, found: list[tuple[int, int]]) -> None:
+    database.scan(block, match_event_handler=lambda number, _, end, *rest: found.append((number, end)))
+
+
 def _begins_at(line: bytes, start: bytes) -> int:
     """The first place where `start` stands or may come to stand; 0 when it is not known."""
     place = line.find(start)
@@ -439,15 +484,20 @@ class _Values:
 
     def scan(self, block: bytes, found: list[tuple[int, int]]) -> None:
         if self._database is not None:
-            self._database.scan(block, match_event_handler=lambda number, _, end, *rest: found.append((number, end)))
+            _scan(self._database, block, found)
 
     def waits_from(self, line: bytes, least: int) -> int:
         """Where the longest beginning of a value stands at the end of the line, if at least that long."""
-        for start in range(max(len(line) - self._longest + 1, 0), len(line) - least + 1):
-            end = line[start:]
-            if any(value.startswith(end) and value != end for value in self.literals):
-                return start
-        return len(line)
+        return min((_waits_for(value, line, least) for value in self.literals), default=len(line))
+
+
+def _waits_for(value: bytes, line: bytes, least: int) -> int:
+    start = max(len(line) - len(value) + 1, 0)
+    while (start := line.find(value[:least], start)) >= 0:
+        if value.startswith(line[start:]):
+            return start
+        start += 1
+    return len(line)
 
 
 @lru_cache(maxsize=64)

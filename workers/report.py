@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from backends.base import Event, Session, Usage, Verdict
 from ipc.messages import Finished, Limit, Tokens, Validation
 
 #: Bytes of evidence that travel.
 EVIDENCE_BYTES = 2048
+#: Characters of a text and members of a list that travel when a report is too big or cannot be encoded.
+SALVAGED_CHARS, SALVAGED_ITEMS = 2000, 500
 
 
 @dataclass(slots=True)
@@ -94,3 +97,15 @@ def _limit(verdict: Verdict) -> Limit | None:
 def _cut(text: str) -> str:
     data = text.encode("utf-8", "replace")
     return text if len(data) <= EVIDENCE_BYTES else data[:EVIDENCE_BYTES].decode("utf-8", "ignore")
+
+
+def salvage(value: Any) -> Any:
+    """What any frame can carry of a report: less of it, and without what is no text (a file name of odd bytes, say)."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()[-SALVAGED_CHARS:]
+    if isinstance(value, list):
+        return [salvage(item) for item in value[:SALVAGED_ITEMS]]
+    if isinstance(value, dict):
+        items = list(value.items())[:SALVAGED_ITEMS]
+        return {salvage(key): salvage(item) for key, item in items}
+    return value

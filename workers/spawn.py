@@ -84,32 +84,38 @@ def spawn(
 ) -> Child:
     """Start `argv`, looked up in its own PATH. Raises MozartError: E505, E602, E603, E009."""
     program = find_program(argv[0], environment, directory)
-    descriptor = _stdin(stdin)
     try:
-        process = subprocess.Popen(
-            argv,
-            executable=program,
-            stdin=descriptor,
-            stdout=stdout,
-            stderr=stderr,
-            cwd=directory,
-            env=environment,
-            start_new_session=True,
-        )
+        descriptor = _stdin(stdin)
+        try:
+            process = subprocess.Popen(
+                argv,
+                executable=program,
+                stdin=descriptor,
+                stdout=stdout,
+                stderr=stderr,
+                cwd=directory,
+                env=environment,
+                start_new_session=True,
+            )
+        finally:
+            os.close(descriptor)
+        # Ours to reap, by pidfd: Popen must neither wait for it nor warn about it.
+        process.returncode = 0
+        return _adopt(process.pid, children)
     except OSError as error:
-        raise _explain(error, argv[0], directory) from None
+        raise explain(error, argv[0], directory) from None
     except ValueError as error:
         raise MozartError("E301", f"cannot start {argv[0]}: {error}", "look for a NUL byte in its arguments") from None
-    finally:
-        os.close(descriptor)
-    # Ours to reap, by pidfd: Popen must neither wait for it nor warn about it.
-    process.returncode = 0
+
+
+def _adopt(pid: int, children: Children) -> Child:
     try:
-        return Child(process.pid, children)
-    except OSError as error:
-        os.kill(process.pid, signal.SIGKILL)
-        os.waitpid(process.pid, 0)
-        raise _explain(error, argv[0], directory) from None
+        return Child(pid, children)
+    except OSError:
+        # Out of descriptors: a child whose end nobody would hear of must not run.
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
 
 
 def find_program(name: str, environment: Mapping[str, str], directory: str) -> str:
@@ -144,7 +150,7 @@ def _stdin(content: bytes | None) -> int:
     return descriptor
 
 
-def _explain(error: OSError, program: str, directory: str) -> MozartError:
+def explain(error: OSError, program: str, directory: str) -> MozartError:
     if error.filename == directory:
         hint = "create it, or correct backend.working_directory"
         return MozartError("E603", f"cannot run in {directory}: {error.strerror}", hint)

@@ -16,11 +16,13 @@ class Tail:
         self._blocks: deque[bytes] = deque()
         self._held = 0
 
-    def add(self, block: bytes) -> None:
-        if len(block) >= self.most:
+    def add(self, block: bytes, start: int, stop: int) -> None:
+        """Add `block[start:stop]`."""
+        if stop - start >= self.most:
             self._blocks.clear()
             self._held = 0
-            block = block[len(block) - self.most :]
+            start = stop - self.most
+        block = block[start:stop]
         self._blocks.append(block)
         self._held += len(block)
         while self._held - len(self._blocks[0]) >= self.most:

@@ -22,14 +22,15 @@ from ipc.messages import Validation
 from ipc.score.rules import condition_fault, describe, fill
 from workers import match, workspace
 from workers.commands import Ended, Shell
+from workers.halt import Halt
 from workers.workspace import Remembered
 
 #: Files above this are not matched against a regular expression.
 REGEX_BYTES = 64 * 1024 * 1024
 #: Seconds one regular expression may take.
 REGEX_SECONDS = 60.0
-#: Characters of a command's output in a rule's detail.
-OUTPUT_CHARS = 2000
+#: Characters of a command's output, and of a pattern, in a rule's detail.
+OUTPUT_CHARS, PATTERN_CHARS = 2000, 200
 
 Rule = Mapping[str, Any]
 
@@ -82,7 +83,7 @@ def _report(index: int, rule: Rule, found: Found, ground: Ground) -> Validation:
         "index": index,
         "type": rule["type"],
         "stage": rule["stage"],
-        "description": rule.get("description") or describe(rule, ground.variables),
+        "description": fill(rule["description"] or "", ground.variables) or describe(rule, ground.variables),
         "passed": found.passed,
         "detail": found.detail,
         "code": found.code,
@@ -134,27 +135,31 @@ def _presence(index: int, rule: Rule, path: str, shown: str, ground: Ground) -> 
 
 
 async def _content(rule: Rule, path: str, shown: str, ground: Ground) -> Found:
-    found = os.stat(path)
-    if not stat.S_ISREG(found.st_mode):
-        return Found(False, f"{shown} is not a regular file", "E202")
     pattern = fill(rule["pattern"], ground.variables)
-    size = f"{found.st_size:,} bytes"
+    how = "text" if rule["type"] == "content_contains" else "pattern"
     try:
-        if rule["type"] == "content_contains":
-            matches, how = await _contains(path, pattern, found.st_size), "text"
+        found = os.lstat(path)
+        if not stat.S_ISREG(found.st_mode):
+            return Found(False, f"{shown} is not a regular file", "E202")
+        if how == "text":
+            matches = await _contains(path, pattern, found.st_size, ground.shell.halt)
         else:
-            matches, how = await _matches(path, pattern, found.st_size, shown, ground), "pattern"
+            matches = await _matches(path, pattern, found.st_size, shown, ground)
     except OSError as error:
         return Found(False, f"{shown} cannot be read: {error.strerror}", "E202")
     if matches:
-        return Found(True, f"{how} {pattern!r} found in {shown}")
-    return Found(False, f"{how} {pattern!r} not found in {shown} ({size})", "E202")
+        return Found(True, f"{how} {_brief(pattern)} found in {shown}")
+    return Found(False, f"{how} {_brief(pattern)} not found in {shown} ({found.st_size:,} bytes)", "E202")
 
 
-async def _contains(path: str, text: str, size: int) -> bool:
+async def _contains(path: str, text: str, size: int, halt: Halt) -> bool:
     if size <= match.SMALL_BYTES:
         return match.contains(path, text)
-    return await asyncio.to_thread(match.contains, path, text)
+    search = asyncio.get_running_loop().run_in_executor(None, match.contains, path, text)
+    either: list[asyncio.Future[Any]] = [search, halt.requested]
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    # After a halt nobody looks at the answer.
+    return await search if search.done() else False
 
 
 async def _matches(path: str, pattern: str, size: int, shown: str, ground: Ground) -> bool:
@@ -165,11 +170,15 @@ async def _matches(path: str, pattern: str, size: int, shown: str, ground: Groun
         return match.matches(path, pattern)
     ended = await ground.shell.run((sys.executable, "-I", "-S", match.__file__, path, pattern), "/", REGEX_SECONDS)
     if ended.timed_out:
-        sentence = f"pattern {pattern!r} took more than {REGEX_SECONDS:.0f} s in {shown} ({size:,} bytes)"
+        sentence = f"pattern {_brief(pattern)} took more than {REGEX_SECONDS:.0f} s in {shown} ({size:,} bytes)"
         raise MozartError("E204", sentence)
     if ended.exit_code not in (match.FOUND, match.NOT_FOUND):
-        raise MozartError("E209", f"cannot match {pattern!r} in {shown}: {last_line(ended.tail)}")
+        raise MozartError("E209", f"cannot match {_brief(pattern)} in {shown}: {last_line(ended.tail)}")
     return ended.exit_code == match.FOUND
+
+
+def _brief(pattern: str) -> str:
+    return repr(pattern if len(pattern) <= PATTERN_CHARS else pattern[:PATTERN_CHARS] + "…")
 
 
 def _path(rule: Rule, ground: Ground) -> str:

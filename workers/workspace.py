@@ -5,6 +5,7 @@ Called by `attempt` (prepare, remember, collect) and `validate` (confine, has_ch
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import hashlib
 import os
@@ -88,7 +89,9 @@ def collect(patterns: Iterable[str], workspace: str, limit: int) -> dict[str, st
     for pattern in patterns:
         for path in sorted(glob.iglob(os.path.join(glob.escape(workspace), pattern), recursive=True)):
             if len(found) < MAX_COLLECTED and _is_inside(path, workspace):
-                found[os.path.relpath(path, workspace)] = _end_of(path, limit)
+                # Unreadable, or gone meanwhile: as if it did not match.
+                with contextlib.suppress(OSError):
+                    found[os.path.relpath(path, workspace)] = _end_of(path, limit)
     return found
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 from cli import output
 from cli.arguments import Argument
 from cli.options import Json
+from cli.verbs import COMPLETION
 from ipc.errors import EXIT_USAGE, MozartError
 
 EXAMPLE = 'eval "$(mozart completion bash)"'
@@ -26,8 +27,6 @@ def command(
 ) -> int:
     """Print the completion script for a shell."""
     from typer.completion import get_completion_script  # type: ignore[attr-defined]  # as slow as all of typer
-
-    from cli.app import COMPLETION
 
     name = str(shell or os.path.basename(os.environ.get("SHELL", "")))
     if name not in list(Shell):

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, Any, cast
 
 from cli import lines, output
 from cli.arguments import Option
 from cli.daemon import ask, connect
 from cli.feed import Feed
 from cli.options import JobArgument, Json
+from cli.writers import JsonWriter, TextWriter, Writer, count_sheets, end_record, no_renderer, renderer_of, sink_for
 from ipc import cri
-from ipc.client import Client
 from ipc.errors import EXIT_USAGE, MozartError
 from ipc.messages import Chunk
 
-if TYPE_CHECKING:
-    from backends.base import Renderer
-
 EXAMPLE = "mozart logs -f hello-12\nmozart logs hello-12 --sheet 3 --raw > sheet3.jsonl"
-
-PREFIX_COLOURS = (output.CYAN, output.YELLOW, output.GREEN, output.MAGENTA, output.BLUE, output.RED)
 
 
 class Stream(StrEnum):
@@ -60,21 +54,23 @@ def command(
     """
     if prompt:
         return _show_prompt({"job": job, "sheet": sheet, "attempt": attempt}, json)
+    if raw and timestamps:
+        raise MozartError("usage", "cannot use --raw together with --timestamps", "--raw adds nothing", EXIT_USAGE)
     selection = lines.Selection(str(stream) if stream else None, since_time(since, time.time()) if since else b"")
-    asked = {"job": job, "sheet": sheet, "attempt": attempt, "follow": follow, "tail": tail}
-    asked = {name: value for name, value in asked.items() if value is not None}
     client = connect()
     writer: Writer
     if json:
         writer = JsonWriter(selection)
+    elif raw:
+        writer = TextWriter(lines.Text(no_renderer, selection, timestamps), lines.Plain(exact=True))
     else:
-        prefixed = sheet is None and not raw and _sheet_count(client, job) > 1
-        text = lines.Text(no_renderer if raw else renderer_of, selection, timestamps)
-        writer = TextWriter(text, lines.Prefixed(prefix) if prefixed else lines.Plain(exact=raw))
-    with Feed(client, {"logs.follow": asked}) as feed:
+        job, sheets = (job, 1) if sheet is not None else count_sheets(client, job)
+        writer = TextWriter(lines.Text(renderer_of, selection, timestamps), sink_for(sheets))
+    asked = {"job": job, "sheet": sheet, "attempt": attempt, "follow": follow, "tail": tail}
+    with Feed(client, {"logs.follow": {name: value for name, value in asked.items() if value is not None}}) as feed:
         end = _pump(feed, writer)
     if json and follow:
-        output.document({"type": "end", **{name: end[name] for name in ("job", "state", "reason", "exit_code")}})
+        output.document(end_record(end))
     return int(end["exit_code"]) if follow else 0
 
 
@@ -87,12 +83,6 @@ def _show_prompt(which: dict[str, Any], json: bool) -> int:
     return 0
 
 
-def _sheet_count(client: Client, job: str) -> int:
-    """Without the sheets themselves: a page behind the last of them."""
-    answer = client.request("status", {"job": job, "after": 1 << 31})
-    return sum(answer["job"]["sheets"].values())
-
-
 def _pump(feed: Feed, writer: Writer) -> dict[str, Any]:
     """Every chunk to stdout; the `logs.end`."""
     for method, params in feed:
@@ -101,66 +91,6 @@ def _pump(feed: Feed, writer: Writer) -> dict[str, Any]:
             return params
         output.write(writer.feed(cast("Chunk", params)))
     raise AssertionError("a feed ends with its end")
-
-
-class TextWriter:
-    """Chunks to the bytes that people see."""
-
-    def __init__(self, text: lines.Text, sink: lines.Sink) -> None:
-        self._text = text
-        self._sink = sink
-
-    def feed(self, chunk: Chunk) -> bytes:
-        return b"".join(map(self._sink.put, self._text.feed(chunk)))
-
-    def finish(self) -> bytes:
-        return b"".join(map(self._sink.put, self._text.finish())) + self._sink.finish()
-
-    def interrupt(self) -> bytes:
-        """What must come before a line that is not the agents'."""
-        return self._sink.interrupt()
-
-    def open_lines(self) -> Iterator[tuple[lines.Key, bytes]]:
-        return self._sink.open_lines()
-
-
-class JsonWriter:
-    """Chunks to NDJSON."""
-
-    def __init__(self, selection: lines.Selection) -> None:
-        self._selection = selection
-
-    def feed(self, chunk: Chunk) -> bytes:
-        import orjson  # loaded already: the answer came through it
-
-        return b"".join(
-            orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
-            for record in lines.json_records(chunk, self._selection)
-        )
-
-    def finish(self) -> bytes:
-        return b""
-
-
-Writer = TextWriter | JsonWriter
-
-
-def prefix(sheet: int, attempt: int) -> bytes:
-    """`[3] `, and `[3.2] ` from the second attempt on, in the sheet's colour."""
-    label = f"[{sheet}]" if attempt == 1 else f"[{sheet}.{attempt}]"
-    return f"{output.paint(label, PREFIX_COLOURS[sheet % len(PREFIX_COLOURS)])} ".encode()
-
-
-def no_renderer(_backend: str) -> None:
-    return None
-
-
-def renderer_of(backend: str) -> Renderer | None:
-    """A fresh renderer for an attempt; None when the backend's output is shown as it is."""
-    import backends  # only those who follow an agent's log pay for its adapter
-
-    found = backends.load(backend)
-    return found.renderer() if found.renders else None
 
 
 def since_time(typed: str, now: float) -> bytes:

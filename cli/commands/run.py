@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +20,7 @@ from ipc.client import Client
 from ipc.errors import EXIT_INTERRUPTED, EXIT_USAGE, MozartError
 
 if TYPE_CHECKING:
+    from cli.attached import View
     from ipc.score.load import LoadedScore
 
 EXAMPLE = "mozart run examples/hello.yaml\nmozart run review.yaml --var branch=main --detach"
@@ -147,34 +148,30 @@ def _leave(number: int, _frame: object) -> None:
 
 
 def _watch(client: Client, job: str, json: bool) -> int:
+    from cli.attached import watch  # what only those who stay need
+    from cli.feed import Feed
+    from cli.writers import count_sheets
+
+    _, sheets = count_sheets(client, job)
+    everything = {"job": job, "follow": True}
+    feed = Feed(client, {"events.follow": {**everything, "since": 0}, "logs.follow": everything})
+    with feed, _view(job, sheets, json) as view:
+        return int(watch(feed, view)["exit_code"])
+
+
+def _view(job: str, sheets: int, json: bool) -> AbstractContextManager[View]:
     from cli import attached, lines
     from cli.board import Board
-    from cli.commands.logs import TextWriter, prefix, renderer_of
-    from cli.feed import Feed
+    from cli.writers import TextWriter, no_prefix, prefix, renderer_of, sink_for
 
-    total = sum(client.request("status", {"job": job, "after": 1 << 31})["job"]["sheets"].values())
-    board = Board(job, total)
-    text = lines.Text(renderer_of, lines.ALL)
-    context: Any
     if json:
-        context = nullcontext(attached.JsonView())
-    elif output.is_terminal() and os.environ.get("TERM") != "dumb":
-        from cli.progress import LiveView  # rich, for terminals only
+        return nullcontext(attached.JsonView())
+    board, text = Board(job, sheets), lines.Text(renderer_of, lines.ALL)
+    if not output.is_terminal() or os.environ.get("TERM") == "dumb":
+        return nullcontext(attached.PlainView(board, TextWriter(text, sink_for(sheets))))
+    from cli.progress import LiveView  # rich, for terminals only
 
-        context = LiveView(board, TextWriter(text, lines.Prefixed(prefix if total > 1 else no_prefix)))
-    else:
-        context = nullcontext(
-            attached.PlainView(board, TextWriter(text, lines.Prefixed(prefix) if total > 1 else lines.Plain()))
-        )
-    feed = Feed(client, {
-        "events.follow": {"job": job, "since": 0, "follow": True}, "logs.follow": {"job": job, "follow": True},
-    })  # fmt: skip
-    with feed, context as view:
-        return int(attached.watch(feed, view)["exit_code"])
-
-
-def no_prefix(_sheet: int, _attempt: int) -> bytes:
-    return b""
+    return LiveView(board, TextWriter(text, lines.Prefixed(prefix if sheets > 1 else no_prefix)))
 
 
 def _say_how_it_ended(job: str) -> None:

@@ -85,6 +85,15 @@ def _as_text(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) else value
 
 
+def _command(value: Any) -> Any:
+    """Told here, because pydantic would tell what is wrong with it as a list and as text."""
+    if value is not None and not isinstance(value, str | list):
+        raise PydanticCustomError("command_type", "must be text or a list of texts")
+    if isinstance(value, list) and not all(isinstance(item, str) for item in value):
+        raise PydanticCustomError("command_type", "must hold texts only (quote its numbers)")
+    return value
+
+
 def _whole_text(value: str) -> str:
     if _NOT_TEXT.search(value):
         raise PydanticCustomError("text", "must be text without NUL and half surrogate characters")
@@ -154,7 +163,7 @@ class RecursiveLight(Section):
 
 class _BackendFields(Section):
     type: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = "claude_cli"
-    command: list[Text] | Text | None = None
+    command: Annotated[list[Text] | Text | None, BeforeValidator(_command)] = None
     env: TextMap = {}
     skip_permissions: bool = True
     disable_mcp: bool = True

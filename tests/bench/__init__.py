@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.process.daemon import Daemon, write_score
+from tests.process.daemon import Daemon, processes_of, wait_until, write_score
 
 MB = 1_000_000
 
@@ -60,7 +60,10 @@ def running(workers: int = 2) -> Iterator[Daemon]:
     with tempfile.TemporaryDirectory(prefix="mzb", ignore_cleanup_errors=True) as directory:
         daemon = Daemon(Path(directory), workers=workers)
         try:
-            yield daemon.start()
+            daemon.start()
+            # Supervisor and coordinator; what the supervisor starts to see whether they are ready is gone again.
+            wait_until(lambda: len(processes_of(daemon.home)) == workers + 2)
+            yield daemon
         finally:
             daemon.stop()
             daemon.remove()
@@ -72,8 +75,9 @@ def gated(daemon: Daemon, script: str, name: str) -> Iterator[tuple[str, Path]]:
     directory = daemon.home / name
     directory.mkdir()
     job = daemon.run(write_score(directory, f"gate go\n{script}", name=name))
-    daemon.wait_for(job, "attempt.started")
-    yield job, directory / "workspace" / "go"
+    gate = directory / "workspace" / "go"
+    wait_until(gate.exists)
+    yield job, gate
 
 
 def open_gate(gate: Path) -> None:

@@ -14,7 +14,7 @@ from typing import IO
 
 from tests.bench import MB, Row, at_least, gated, open_gate, running
 from tests.bench.flood import check_all, flood
-from tests.process.daemon import Daemon, wait_until
+from tests.process.daemon import Daemon, end_client, wait_until
 
 FOLLOWERS = 20
 BYTES = 16 * MB
@@ -90,9 +90,7 @@ def capture(daemon: Daemon, name: str, *, follow: bool) -> float:
         event = daemon.wait_for(job, "attempt.finished")
         seconds = time.monotonic() - begin
         if follow:
-            follower.kill()
-            follower.send_signal(signal.SIGCONT)
-            follower.communicate()
+            end_client(follower)
             wait_until(lambda: daemon.status()["followers"] == 0)
         assert event["data"]["verdict"] == "ok"
     return LONG / MB / seconds

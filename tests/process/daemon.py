@@ -72,6 +72,16 @@ def describe(pid: int) -> str:
     return f"{pid}: gone"
 
 
+def end_client(process: subprocess.Popen[bytes]) -> None:
+    """Whatever state it is in, stopped or long gone."""
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+    for stream in (process.stdout, process.stderr):
+        if stream:
+            stream.close()
+
+
 # ---- the daemon -----------------------------------------------------------------------------------------------------
 
 #: Both console scripts, as an editable install makes them: the checkout is last on sys.path, after a user's PYTHONPATH.
@@ -266,10 +276,8 @@ class Daemon:
     def stop(self) -> int | None:
         """TERM, and once more when it takes its time; its exit code."""
         for client in self.clients:
-            if client.poll() is None:
-                client.send_signal(signal.SIGCONT)
-                client.kill()
-            client.communicate()
+            end_client(client)
+        self.clients.clear()
         if self.process is None:
             return None
         for patience in (5.0, PATIENCE):

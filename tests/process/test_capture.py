@@ -117,8 +117,8 @@ class Attempt:
     async def turns_until(self, condition: Callable[[], object]) -> None:
         """Looks again after each turn of the loop."""
         async with asyncio.timeout(PATIENCE):
-            while not condition():
-                await asyncio.sleep(0)  # noqa: ASYNC110  # what was read but not stored is told by nobody
+            while not condition():  # noqa: ASYNC110  # what was read but not stored is told by nobody
+                await asyncio.sleep(0)
 
     def content(self, stream: str = "stdout") -> bytes:
         return b"".join(
@@ -237,17 +237,13 @@ async def test_the_streams_keep_their_order(attempt: Callable[..., Attempt]) -> 
 
 
 async def test_output_faster_than_it_is_read(attempt: Callable[..., Attempt], agent: str) -> None:
-    total = 60_000_000
+    total = 20_000_000
     it = attempt()
-    begin = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     await it.ended(it.run(agent, f"flood {total}"))
     assert it.capture.lines == -(-total // 180)
     assert all(int(line[:10]) == n for n, line in enumerate(it.content().splitlines()))
     assert len(it.sizes) < it.capture.lines / 100
     assert it.sizes == sorted(it.sizes)
-    assert (
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - begin < 400_000
-    )  # content() itself holds it several times
 
 
 async def test_a_line_of_50_megabytes_is_kept_and_not_in_memory(attempt: Callable[..., Attempt], agent: str) -> None:

@@ -24,6 +24,13 @@ def test_an_example_is_valid(cold: Daemon, path: Path) -> None:
     assert done.returncode == 0
 
 
+def test_the_score_in_the_readme_is_valid(cold: Daemon, tmp_path: Path) -> None:
+    blocks = re.findall(r"(?ms)^```yaml\n(name: .*?)^```$", (ROOT / "README.md").read_text())
+    assert len(blocks) == 1
+    (tmp_path / "readme.yaml").write_text(blocks[0])
+    test_an_example_is_valid(cold, tmp_path / "readme.yaml")
+
+
 def test_hello_plays_as_it_says(daemon: Daemon, tmp_path: Path) -> None:
     done = daemon.mozart("run", ROOT / "examples" / "hello.yaml", "--workspace", tmp_path / "workspace")
     assert done.returncode == 0, done.stderr

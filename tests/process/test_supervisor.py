@@ -328,9 +328,11 @@ def test_reload_keeps_the_settings_when_the_new_ones_are_wrong(start: Callable[.
 # ---- systemd
 
 
-def test_it_tells_systemd_how_it_is(start: Callable[..., Stub], home: Path) -> None:
+@pytest.mark.parametrize("kind", ["path", "abstract"])
+def test_it_tells_systemd_how_it_is(start: Callable[..., Stub], home: Path, kind: str) -> None:
+    address = str(home / "notify") if kind == "path" else f"@{home}/notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
-        systemd.bind(str(home / "notify"))
+        systemd.bind(address.replace("@", "\0"))
         systemd.settimeout(PATIENCE)
 
         def hear(expected: str) -> str:
@@ -338,7 +340,7 @@ def test_it_tells_systemd_how_it_is(start: Callable[..., Stub], home: Path) -> N
                 pass
             return said
 
-        stub = start(NOTIFY_SOCKET=str(home / "notify"), WATCHDOG_USEC="400000")
+        stub = start(NOTIFY_SOCKET=address, WATCHDOG_USEC="400000")
         assert "STATUS=running, 2 workers" in hear("READY=1")
         hear("WATCHDOG=1")
         hear("WATCHDOG=1")

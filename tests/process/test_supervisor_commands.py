@@ -143,6 +143,16 @@ def test_a_state_directory_that_is_a_file_is_refused(cold: Daemon) -> None:
     assert "is not a directory" in done.stderr or "File exists" in done.stderr
 
 
+def test_a_lock_that_cannot_be_is_said(cold: Daemon) -> None:
+    (cold.home / "state").mkdir(mode=0o700)
+    (cold.home / "state" / "lock").symlink_to(cold.home / "elsewhere")
+    done = cold.mozartd("start")
+    assert done.returncode == 1
+    assert done.stderr.startswith("mozartd: cannot start: ")
+    assert "state/lock" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_stop_without_a_daemon_is_no_error_and_reload_and_status_are(cold: Daemon) -> None:
     done = cold.mozartd("stop", "--json")
     assert (done.returncode, json.loads(done.stdout)) == (0, {"pid": None, "state": "stopped"})
@@ -174,6 +184,29 @@ def test_stop_force_ends_a_daemon_that_hangs(cold: Daemon, score: Callable[..., 
     assert not processes_of(cold.home)
 
 
+def test_reload_disturbs_no_agent(cold: Daemon, score: Callable[..., Path], tmp_path: Path) -> None:
+    start(cold, "--workers", "1")
+    job = cold.run(score("gate go\nsay done"))
+    cold.wait_for(job, "attempt.started")
+    agent = cold.job(job)["sheets"][0]["attempts"][0]["agent_pid"]
+    worker, coordinator = cold.pid("worker"), cold.pid("coordinator")
+    (cold.home / "config.yaml").write_text("worker_slots: 2\n")
+    assert cold.mozartd("reload").returncode == 0
+    wait_until(lambda: {entry["pid"] for entry in cold.status()["workers"]} - {worker})
+    assert cold.pid("coordinator") != coordinator
+    assert is_alive(agent)
+    open_gate(tmp_path / "workspace" / "go")
+    assert cold.wait(job)["state"] == "completed"
+    assert len(cold.job(job)["sheets"][0]["attempts"]) == 1
+    wait_until(lambda: not is_alive(worker))
+
+
+def open_gate(gate: Path) -> None:
+    wait_until(gate.exists)
+    with open(gate, "w"):
+        pass
+
+
 def test_stop_drain_lets_what_runs_end(cold: Daemon, score: Callable[..., Path], tmp_path: Path) -> None:
     start(cold)
     job = cold.run(score("gate go\nsay done", "say never"))
@@ -181,10 +214,7 @@ def test_stop_drain_lets_what_runs_end(cold: Daemon, score: Callable[..., Path],
     command = [cold.scripts / "mozartd", "stop", "--drain"]
     with subprocess.Popen(command, env=cold.environment, stdout=subprocess.PIPE) as stop:
         wait_until(lambda: cold.status()["state"] == "draining")
-        gate = tmp_path / "workspace" / "go"
-        wait_until(gate.exists)
-        with open(gate, "w"):
-            pass
+        open_gate(tmp_path / "workspace" / "go")
         assert stop.wait(PATIENCE) == 0
     assert not processes_of(cold.home)
     start(cold)
@@ -236,6 +266,19 @@ def test_usage_is_exit_2_and_version_needs_no_daemon(cold: Daemon) -> None:
     assert re.fullmatch(r"mozartd \d+\.\d+\.\d+\n", cold.mozartd("--version").stdout)
     for command in ("start", "stop", "status", "reload"):
         assert "Example: mozartd" in cold.mozartd(command, "--help").stdout
+
+
+@pytest.mark.parametrize("where", ["PYTHONPATH", "cwd"])
+def test_a_users_modules_named_like_what_we_need_stay_outside(cold: Daemon, tmp_path: Path, where: str) -> None:
+    for name in ("cli", "ipc", "mozartd", "typer", "orjson", "yaml", "pydantic", "logging", "settings", "lock"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('hijacked')\n")
+    options = {"env": {"PYTHONPATH": str(tmp_path)}} if where == "PYTHONPATH" else {"cwd": tmp_path}
+    names = ["logging", "mozartd"] if where == "PYTHONPATH" else []
+    for name in names:  # these two are imported before we can do anything about it
+        (tmp_path / f"{name}.py").unlink()
+    for args in (["start"], ["status"], ["stop"]):
+        done = cold.mozartd(*args, **options)
+        assert (done.returncode, done.stderr) == (0, ""), args
 
 
 def test_python_m_finds_the_same_door(cold: Daemon, tmp_path: Path) -> None:

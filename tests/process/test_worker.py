@@ -382,6 +382,19 @@ def test_files_are_collected_for_later_sheets(peer: Peer) -> None:
     assert peer.play("write out/1b.txt x\nexit 1", capture=capture)["captured"] == {}
 
 
+def test_a_name_of_odd_bytes_does_not_lose_the_report(peer: Peer) -> None:
+    os.close(os.open(os.fsencode(peer.workspace("odd")) + b"\xff.txt", os.O_CREAT, 0o600))
+    report = peer.play("say done", capture={"capture_files": ["*.txt"], "max_output_chars": 4})
+    assert (report["verdict"], report["captured"]) == ("ok", {"odd?.txt": ""})
+
+
+def test_a_report_too_big_for_a_frame_arrives_shortened(peer: Peer) -> None:
+    fields = {"backend": {"max_output_capture_bytes": 20_000_000}}
+    report = peer.play("endless 19000000\nnonl end", **fields)
+    assert (report["verdict"], report["bytes"]) == ("ok", 19_000_003)
+    assert report["tail"].endswith("xend")
+
+
 # ---- skipping -------------------------------------------------------------------------------------------------------
 
 
@@ -432,6 +445,14 @@ def test_cancel_while_a_rule_waits_for_a_file(peer: Peer) -> None:
         peer.paths.attempt_log("song-1", 1, 1)) else False)  # fmt: skip
     peer.cancel(attempt)
     assert peer.finish(attempt)["verdict"] == "cancelled"
+
+
+def test_cancel_before_anything_has_begun(peer: Peer) -> None:
+    attempt = peer.assign("write started yes")
+    peer.cancel(attempt)
+    report = peer.finish(attempt)
+    assert report["verdict"] == "cancelled"
+    assert peer.agents() == []
 
 
 def test_cancel_of_what_does_not_run_disturbs_nothing(peer: Peer) -> None:

@@ -31,7 +31,13 @@ texts = st.tuples(st.lists(lines, max_size=5), st.sampled_from([b"", b"\n"])).ma
 
 
 def encoded(text: bytes, stream: bytes = cri.STDOUT) -> tuple[bytes, int]:
-    buffers, count = encode(stream, WHEN, text)
+    buffers, count = encode(stream, WHEN, text, 0, len(text))
+    return b"".join(buffers), count
+
+
+def encoded_within(before: bytes, text: bytes, behind: bytes) -> tuple[bytes, int]:
+    """The same text in the middle of a block."""
+    buffers, count = encode(cri.STDOUT, WHEN, before + text + behind, len(before), len(before + text))
     return b"".join(buffers), count
 
 
@@ -49,6 +55,11 @@ def test_what_is_encoded_comes_back(text: bytes) -> None:
     assert all(record.time == WHEN and record.stream == cri.STDOUT for record in records)
     assert all(len(record.content) <= cri.MAX_CONTENT for record in records)
     assert not block or block.endswith(b"\n")
+
+
+@given(st.sampled_from([b"", b"\n", b"before\n"]), texts, st.sampled_from([b"", b"behind"]))
+def test_what_surrounds_a_text_is_left_out(before: bytes, text: bytes, behind: bytes) -> None:
+    assert encoded_within(before, text, behind) == encoded(text)
 
 
 @given(st.lists(texts, max_size=4))
@@ -85,7 +96,7 @@ blocks = st.lists(st.binary(min_size=1, max_size=30), max_size=200)
 def test_a_tail_is_the_end(parts: list[bytes], most: int, count: int) -> None:
     tail = Tail(most)
     for part in parts:
-        tail.add(part)
+        tail.add(b"_" + part + b"_", 1, len(part) + 1)
     wanted = min(most, count)
     assert tail.last(count) == (b"".join(parts)[-wanted:] if wanted else b"")
 
@@ -93,7 +104,7 @@ def test_a_tail_is_the_end(parts: list[bytes], most: int, count: int) -> None:
 def test_a_tail_does_not_grow() -> None:
     tail = Tail(100)
     for _ in range(10_000):
-        tail.add(b"x")
+        tail.add(b"x", 0, 1)
     assert tail._held < 200
     assert len(tail._blocks) <= 65
 

@@ -204,6 +204,15 @@ def test_chunks_do_not_change_the_result(text: bytes, at: list[int]) -> None:
     assert in_chunks(MASK, chunks(text, at)) == MASK.apply(text)
 
 
+@given(texts, cuts)
+def test_sifted_texts_are_what_log_takes(text: bytes, at: list[int]) -> None:
+    stream = MASK.stream()
+    for piece in chunks(text, at):
+        for block, start, stop in stream.sift(piece):
+            assert start in (0, block.find(b"\n") + 1)
+            assert b"\n" not in block[stop:]
+
+
 @given(texts)
 def test_single_bytes_do_not_change_the_result(text: bytes) -> None:
     assert in_chunks(MASK, [text[n : n + 1] for n in range(len(text))]) == MASK.apply(text)

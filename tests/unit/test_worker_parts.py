@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 
 from backends.base import Verdict
 from ipc.errors import MozartError
+from ipc.frames import MAX_FRAME, encode_frame
 from ipc.messages import Validation
 from workers import match, processes, workspace
 from workers.clocks import NO_OUTPUT, POST_RESULT, STALLED, TIMEOUT, Clocks
 from workers.environment import base_environment, expand, lookup_in
 from workers.processes import Seen
-from workers.report import EVIDENCE_BYTES, Facts, finished, judge
+from workers.report import EVIDENCE_BYTES, Facts, finished, judge, salvage
 from workers.stop import Traces, owns
 
 # ---- clocks ---------------------------------------------------------------------------------------------------------
@@ -239,3 +240,18 @@ def test_evidence_is_cut_where_a_character_ends() -> None:
     assert report["evidence"] == "é" * (EVIDENCE_BYTES // 2)
     assert report["message"] == "it broke; and so on"
     assert (report["tokens"], report["limit"], report["ended_at"]) == (None, None, 5.0)
+
+
+@given(
+    st.recursive(
+        st.text() | st.integers(-9, 9) | st.none(), lambda deeper: st.lists(deeper) | st.dictionaries(st.text(), deeper)
+    )
+)
+def test_anything_can_be_salvaged(value: object) -> None:
+    assert len(encode_frame({"value": salvage(value)})) < MAX_FRAME
+
+
+def test_what_is_too_much_is_cut_to_its_end() -> None:
+    cut = salvage({"tail": "x" * 20_000_000 + "end", "name": "\udcff", "list": [1] * 9999})
+    assert cut["tail"].endswith("xend")
+    assert len(encode_frame(cut)) < 10_000

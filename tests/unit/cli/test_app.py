@@ -44,6 +44,7 @@ def test_the_version_is_shown(capfd: pytest.CaptureFixture[str]) -> None:
         ["logs", "x", "y"],
         ["logs", "x", "--since", "yesterday"],
         ["logs", "x", "--tail", "-1"],
+        ["logs", "x", "--raw", "--timestamps"],
         ["list", "--state", "asleep"],
         ["retry", "x", "--sheet", "1", "--from", "2"],
         ["run", "x.yaml", "--var", "novalue"],

@@ -64,6 +64,11 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str, str]] = {
         {"backend": {}, "sheet": {**SHEET, "backends": {2: {"type": "command"}}}}, "E302",
         "sheet.backends[2]", "needs a command",
     ),
+    "a number for a command": ({"backend": {"type": "command", "command": 5}}, "E301", "backend.command", "text or a list"),
+    "a number in a command": (
+        {"backend": {"type": "command", "command": ["sleep", 5]}}, "E301", "backend.command", "quote its numbers",
+    ),
+    "a number for a key": ({"retry": {1: 2}}, "V108", "retry[1]", "known here: base_delay_seconds"),
     "a key as number and text": (
         {"sheet": {**SHEET, "dependencies": {2: [1], "2": [1]}}}, "E301", "sheet.dependencies", "names 2 twice",
     ),
@@ -302,12 +307,13 @@ def test_what_is_set_is_checked_too(write: Write) -> None:
     [
         ("name.x", "1", "cannot set name.x: at 'x' 'song' has no fields"),
         ("validations.9.path", "1", "the list has 1 items"),
-        ("retry", "{", "--set retry={"),
+        ("retry", "{", "cannot understand --set retry={: not YAML"),
+        ("backend.command.0", "x", "the list has 0 items"),
     ],
 )
 def test_what_cannot_be_set_is_said(write: Write, name: str, value: str, words: str) -> None:
     with pytest.raises(MozartError) as caught:
-        load_score(str(write()), sets={name: value})
+        load_score(str(write(backend={"type": "command", "command": []})), sets={name: value})
     assert caught.value.exit_code == 2
     assert words in str(caught.value)
 
