@@ -1,7 +1,7 @@
 """`hold`: start nothing on a backend's scope for a while, by hand.
 
-{scope, seconds?, reason?} → {holds}. Without seconds: until `limits.clear`. Less than a whole scope stands for every known scope
-that begins so.
+{scope, seconds?, reason?} → {holds}. Without seconds: until `limits.clear`. Less than a whole scope stands for every known
+scope that begins so.
 """
 
 from __future__ import annotations
