@@ -39,7 +39,8 @@ def stopped(ending: Ending, limit: Limited | None = None, last_seen: str = "") -
         return None
     if ending.stopped_by == "limited":
         return limited(limit or Limited("the agent reported a limit"))
-    name, code, message, hint = _STOPPED[ending.stopped_by]
+    otherwise = ("failed", "E009", f"it was stopped ({ending.stopped_by})", "")
+    name, code, message, hint = _STOPPED.get(ending.stopped_by, otherwise)
     seen = last_seen or last_line(ending.stderr_tail) or last_line(ending.stdout_tail)[-300:] or "no output"
     return Verdict(name, code, message, hint, seen)
 

@@ -311,6 +311,8 @@ class ProfileParser:
     def __init__(self, known: Profile, run: Run) -> None:
         self._known = known
         self._ndjson = known.output.format == "ndjson"
+        self._mattering = [line for line in known.output.lines if line.session or line.usage or line.result]
+        self._gate = re.compile(b"|".join(map(_mark, self._mattering)))
         self._live = [message for message in known.messages if message.live]
         self.wants = frozenset({message.stream for message in self._live} | ({STDOUT} if self._ndjson else set()))
         self._model = str(run.options.get("cli_model") or "")
@@ -322,8 +324,9 @@ class ProfileParser:
 
     def feed(self, stream: str, line: bytes) -> Sequence[Event]:
         events = list(self._take_live(stream, line)) if self._live else []
-        if self._ndjson and stream == STDOUT and line.startswith(b"{") and (item := record(line)) is not None:
-            for meaning in self._known.output.lines:
+        if self._ndjson and stream == STDOUT and line.startswith(b"{") and self._gate.search(line):
+            item = record(line) or {}
+            for meaning in self._mattering:
                 if _is(item, meaning.when):
                     events += self._take(item, meaning)
         return events
@@ -464,6 +467,12 @@ def _around(said: str, found: re.Match[str]) -> str:
     begin = said.rfind("\n", 0, found.start()) + 1
     end = said.find("\n", found.end())
     return said[begin : end if end >= 0 else len(said)].strip()
+
+
+def _mark(line: Line) -> bytes:
+    """What a line must have in it before it is worth parsing: the last word asked for, which tells most."""
+    words = [value for value in line.when.values() if isinstance(value, str)]
+    return re.escape(f'"{words[-1]}"'.encode()) if words else b""
 
 
 # ---- paths ----------------------------------------------------------------------------------------------------------

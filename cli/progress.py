@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.constrain import Constrain
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.segment import Segment
@@ -36,10 +37,9 @@ STYLES = {"completed": "green", "failed": "red", "blocked": "red", "running": "c
           "awaiting": "yellow", "paused": "yellow", "cancelled": "magenta"}  # fmt: skip
 
 # Colours may pass; whatever else moves the cursor would draw into the panel.
-_CONTROL = re.compile(
-    rb"\x1b(?!\[[0-9;:]*m)(?:\[[0-?]*[ -/]*[@-~]|[PX^_\]][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -~]?)"
-    rb"|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f]|\xc2[\x80-\x9f]"
-)
+_SEQUENCE = re.compile(rb"\x1b(?!\[[0-9;:]*m)(?:\[[0-?]*[ -/]*[@-~]|[PX^_\]][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -~]?)")
+_CONTROLS = bytes(code for code in (*range(32), 127) if code not in b"\t\n\x1b")
+_C1_CONTROL = re.compile(rb"\xc2[\x80-\x9f]")
 _OVERWRITTEN = re.compile(rb"[^\n]*\r(?!\n)")
 
 
@@ -47,7 +47,8 @@ def printable(data: bytes) -> str:
     """What may be shown above the panel: without control sequences but colours, a rewritten line as it was last."""
     if b"\r" in data:
         data = _OVERWRITTEN.sub(b"", data)
-    return _CONTROL.sub(b"", data).decode(errors="replace")
+    data = _SEQUENCE.sub(b"", data).translate(None, _CONTROLS)
+    return _C1_CONTROL.sub(b"", data).decode(errors="replace")
 
 
 class _Block:
@@ -98,13 +99,12 @@ class LiveView:
 
     def tick(self, now: float) -> None:
         self._say(self._notices.take(now))
-        self._live.update(self._panel(now))
+        # What is printed next goes above the panel as it was last refreshed.
+        self._live.update(self._panel(now), refresh=True)
         if self._lines:
             block = printable(bytes(self._lines))
             self._lines.clear()
             self._console.print(_Block(block), end="", crop=False, soft_wrap=True)
-        else:
-            self._live.refresh()
         self._next_frame = min(now + 1.0, self._notices.due() or now + 1.0)
         self._drawn = now
 
@@ -123,22 +123,26 @@ class LiveView:
 
     # -- the panel
 
-    def _panel(self, now: float) -> Group:
+    def _panel(self, now: float) -> Constrain:
         rows = Table.grid(padding=(0, 1))
         for row in self._rows(now):
             rows.add_row(*row)
-        return Group(self._header(now), rows)
+        # Not to the edge: the terminal's echo of ^C after a full line would scroll the panel by one.
+        return Constrain(Group(self._header(now), rows), self._console.width - 4)
 
     def _header(self, now: float) -> Table:
         board = self._board
         header = Table.grid(padding=(0, 1))
+        width = 24 if self._console.width >= 80 else 8
+        took = text.duration(now - board.started) if board.started else ""
+        first = [Text(board.job, "bold"), Text(f"{board.done()}/{board.total}"), Text(took, "bold")]
         counts = Text(", ").join(Text(f"{n} {name}", STYLES.get(name, "dim")) for name, n in board.counts().items())
-        facts = [text.duration(now - board.started) if board.started else "", text.money(board.cost_usd or None)]
-        bar = ProgressBar(max(board.total, 1), board.done(), 24, complete_style="green", finished_style="green")
-        header.add_row(
-            Text(board.job, "bold"), bar,
-            Text(f"{board.done()}/{board.total}"), counts, Text(" ".join(filter(None, facts)), "bold"),
-        )  # fmt: skip
+        bar = ProgressBar(max(board.total, 1), board.done(), width, complete_style="green", finished_style="green")
+        for cell in first:
+            header.add_column(no_wrap=True, min_width=cell.cell_len)
+        header.add_column(min_width=width)
+        header.add_column(no_wrap=True, overflow="ellipsis")
+        header.add_row(*first, bar, counts + Text(f"  {text.money(board.cost_usd or None)}"))
         return header
 
     def _rows(self, now: float) -> Iterable[tuple[Text, ...]]:

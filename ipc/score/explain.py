@@ -6,6 +6,7 @@ Pure. `load` calls it when a score does not validate.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from pydantic_core import ErrorDetails
@@ -118,12 +119,17 @@ def _explain_unknown(path: Field) -> tuple[str, str, str]:
 
 def known_keys(path: Field) -> list[str]:
     """The keys that the section at `path` takes."""
-    schema = Score.model_json_schema()
+    schema = _json_schema()
     here: Any = schema
     for part in path:
         here = _section(schema, here)
         here = here.get("properties", {}).get(part) or here.get("items") or here.get("additionalProperties") or {}
     return list(_section(schema, here).get("properties", {}))
+
+
+@cache
+def _json_schema() -> dict[str, Any]:
+    return Score.model_json_schema()
 
 
 def _section(schema: dict[str, Any], here: Any) -> Any:

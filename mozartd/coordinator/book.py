@@ -39,7 +39,7 @@ class Book:
         self._dirty_jobs: dict[str, Job] = {}
         self._dirty_sheets: dict[tuple[str, int], tuple[int, Sheet]] = {}
         self._attempt_writes: list[Write] = []
-        self._settled: list[Job] = []
+        self._settled: dict[str, Job] = {}
 
     def __repr__(self) -> str:
         return f"<Book {len(self.jobs)} jobs, {len(self.running)} running>"
@@ -65,8 +65,6 @@ class Book:
         job.ended_at = now if job.state in JOB_ENDED else None
         if job.state in JOB_ENDED:
             job.wanted = ""
-        if job.is_settled:
-            self._settled.append(job)
         self.touch(job)
         self.journal.append(now, f"job.{job.state}", job.id, reason=reason)
 
@@ -74,6 +72,9 @@ class Book:
         """Write the job's row with the next commit."""
         self._dirty_jobs[job.id] = job
         self.board.touch(job)
+        job.is_saved = False
+        if job.is_settled:
+            self._settled[job.id] = job
 
     def end_if_over(self, job: Job, now: float) -> None:
         """Give the job its end when no sheet of it can do anything more."""
@@ -146,7 +147,8 @@ class Book:
         for dependent in _downstream(job, sheet.n):
             self._block(job, dependent, now, f"sheet {sheet.n} failed")
         if job.policy.fail_fast:
-            for other in list(job.sheets.values()):
+            # Last first: the ready list is sorted, and shortening a long one at its end costs nothing.
+            for other in reversed(job.sheets.values()):
                 self._block(job, other, now, f"not started: sheet {sheet.n} failed and fail_fast is on")
 
     def cancel_sheet(self, job: Job, sheet: Sheet, now: float, reason: str) -> None:
@@ -223,10 +225,12 @@ class Book:
         return bool(self._dirty_jobs or self._dirty_sheets or self._attempt_writes)
 
     def take_settled(self) -> list[Job]:
-        """Jobs whose end or pause is on disk since the last call. Called after a commit."""
-        settled = [job for job in self._settled if job.id not in self._dirty_jobs and job.is_settled]
-        self._settled = [job for job in self._settled if job.id in self._dirty_jobs and job.is_settled]
-        return settled
+        """Ended and paused jobs of which something was written since the last call. Called after a commit."""
+        written = [job for job in self._settled.values() if job.id not in self._dirty_jobs]
+        for job in written:
+            del self._settled[job.id]
+            job.is_saved = job.is_settled
+        return [job for job in written if job.is_settled]
 
     def forget(self, job: Job) -> None:
         """From now on the store alone holds it."""

@@ -117,7 +117,7 @@ class Follower:
 
     def _is_over(self) -> bool:
         """Asked before reading: what was written before the end is read after it."""
-        return not self._follow or (self.job.is_settled and not self.job.running)
+        return not self._follow or self.job.is_over
 
     async def _send_all(self) -> bool:
         """One round over all logs, oldest first; an ended one is sent to its end before the next. False: nothing new."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -93,7 +93,7 @@ class Sheet:
             "seq": seq, "n": self.n, "stage": self.stage, "instance": self.instance, "fan_count": self.fan_count,
             "start_item": self.start_item, "end_item": self.end_item, "dependencies": _json(self.dependencies),
             "scope": self.scope, "state": self.state.value, "reason": self.reason, "until": self.until, "k": self.k,
-            "history": _json(asdict(self.history)), "last": _json(self.last), "cost_usd": self.cost_usd,
+            "history": _json(self.history), "last": _json(self.last), "cost_usd": self.cost_usd,
         }  # fmt: skip
 
     @classmethod
@@ -137,6 +137,8 @@ class Job:
     """Its turn in the fair share: rises with each start by 1/weight. Derived."""
     stamp: int = 0
     """Of its newest entries on the board. Derived."""
+    is_saved: bool = field(default=False, compare=False)
+    """Its end or pause, and all that led to it, is on disk. Derived."""
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {state}" for state, count in sorted(self.counts.items()) if count)
@@ -146,6 +148,11 @@ class Job:
     def is_settled(self) -> bool:
         """Nothing more happens to it by itself."""
         return self.state in JOB_ENDED or self.state is JobState.PAUSED
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing more happens to it by itself, nothing of it runs, and a restart would not change that: it may be told."""
+        return self.is_settled and self.is_saved and not self.running
 
     @property
     def total_sheets(self) -> int:
@@ -173,7 +180,7 @@ class Job:
             "wanted": self.wanted, "score_path": self.score_path, "workspace": self.workspace, "priority": self.priority,
             "group_name": self.group, "submitted_at": self.submitted_at, "started_at": self.started_at,
             "ended_at": self.ended_at, "not_before": self.not_before, "after_job": self.after,
-            "counts": _json({state: count for state, count in self.counts.items() if count}),
+            "counts": _json(+self.counts),
             "cost_usd": self.cost_usd, "tokens": _json(self.tokens),
             "policy": orjson.dumps(self.policy, option=orjson.OPT_NON_STR_KEYS).decode(),
         }  # fmt: skip
@@ -182,12 +189,14 @@ class Job:
     def of(cls, row: Mapping[str, Any]) -> Job:
         policy = orjson.loads(row["policy"])
         policy["skip_when"] = {int(n): text for n, text in policy["skip_when"].items()}
-        return cls(
+        job = cls(
             row["seq"], row["id"], row["name"], row["score_path"], row["workspace"], row["priority"], row["group_name"],
             row["submitted_at"], Policy(**policy), JobState(row["state"]), row["reason"], row["wanted"],
             row["started_at"], row["ended_at"], row["not_before"], row["after_job"], row["cost_usd"],
             orjson.loads(row["tokens"]), Counter(orjson.loads(row["counts"])),
         )  # fmt: skip
+        job.is_saved = True
+        return job
 
     def take(self, sheets: Iterable[Sheet]) -> None:
         """Hold these sheets and derive what follows from them."""

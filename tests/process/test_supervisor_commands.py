@@ -89,7 +89,9 @@ def test_a_foreground_daemon_says_when_it_is_ready(cold: Daemon) -> None:
     command = [cold.scripts / "mozartd", "start", "--foreground", "--json"]
     with subprocess.Popen(command, env=cold.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout
-        assert json.loads(process.stdout.readline()) == {"pid": process.pid, "state": "ready"}
+        said = process.stdout.readline()
+        assert said, process.communicate()
+        assert json.loads(said) == {"pid": process.pid, "state": "ready"}
         process.send_signal(signal.SIGINT)
         _, printed = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0

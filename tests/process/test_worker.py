@@ -4,22 +4,42 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ipc.setup import DRAIN_SIGNAL, EXIT_OK, EXIT_ORPHANED
 from tests.conftest import AGENT
 from tests.process.daemon import is_alive, wait_until
-from tests.process.worker import Peer, seconds_taken
+from tests.process.worker import Foundry, Peer, seconds_taken
+
+
+@pytest.fixture(scope="module")
+def foundry() -> Iterator[Foundry]:
+    foundry = Foundry()
+    yield foundry
+    foundry.close()
 
 
 @pytest.fixture
-def peer(home: Path) -> Iterator[Peer]:
-    peer = Peer(home)
-    yield peer
-    peer.close()
+def start_peer(home: Path, foundry: Foundry) -> Iterator[Callable[..., Peer]]:
+    """`start_peer(beat=..., grace=..., environment=...)`: a worker, checked when the test is over."""
+    started: list[Peer] = []
+
+    def start(**how: Any) -> Peer:
+        started.append(Peer(home, foundry, **how))
+        return started[-1]
+
+    yield start
+    for peer in started:
+        peer.close()
+
+
+@pytest.fixture
+def peer(start_peer: Callable[..., Peer]) -> Peer:
+    return start_peer()
 
 
 # ---- an attempt -----------------------------------------------------------------------------------------------------
@@ -63,8 +83,8 @@ def test_the_agent_gets_its_prompt_its_session_and_nothing_of_ours(peer: Peer) -
     assert rest[-1] == "end"
 
 
-def test_the_agents_environment(home: Path) -> None:
-    peer = Peer(home, environment={"CLAUDECODE": "1", "CITY": "Salzburg", "PIANO": "daemon's"})
+def test_the_agents_environment(start_peer: Callable[..., Peer]) -> None:
+    peer = start_peer(environment={"CLAUDECODE": "1", "CITY": "Salzburg", "PIANO": "daemon's"})
     names = [
         "CLAUDECODE",
         "CITY",
@@ -80,21 +100,19 @@ def test_the_agents_environment(home: Path) -> None:
         environment={"PIANO": "submitter's"},
         backend={"env": {"GREETING": "from ${CITY}, $CITY"}},
     )
-    workspace = str(home / "workspace")
+    workspace = str(peer.home / "workspace")
     expected = ["", "Salzburg", "submitter's", "from Salzburg, $CITY", "song-1", "1", "1", workspace]
     assert report["tail"].split("\n")[:-1] == expected
     missing = peer.play(sheet=2, backend={"env": {"GREETING": "from ${NOWHERE}"}})
     assert (missing["verdict"], missing["code"]) == ("failed", "E302")
     assert "NOWHERE" in missing["message"]
-    peer.close()
 
 
-def test_secrets_of_the_environment_are_masked(home: Path) -> None:
-    peer = Peer(home, environment={"PIANO_API_KEY": "correct-horse-battery"})
+def test_secrets_of_the_environment_are_masked(start_peer: Callable[..., Peer]) -> None:
+    peer = start_peer(environment={"PIANO_API_KEY": "correct-horse-battery"})
     report = peer.play("env PIANO_API_KEY")
     assert "correct" not in report["tail"]
     assert b"correct" not in peer.log()[0]
-    peer.close()
 
 
 def test_signals_the_worker_handles_are_the_agents_to_handle(peer: Peer) -> None:
@@ -224,15 +242,14 @@ def test_leftovers_that_hold_the_pipe_are_not_waited_for(peer: Peer) -> None:
     assert seconds_taken(lambda: peer.play("say x\nsetsid 300\nspawn 300")) < 5
 
 
-def test_many_orphans_are_reaped_while_the_agent_runs(home: Path) -> None:
-    peer = Peer(home, beat=0.05)
+def test_many_orphans_are_reaped_while_the_agent_runs(start_peer: Callable[..., Peer]) -> None:
+    peer = start_peer(beat=0.05)
     attempt = peer.assign("\n".join(["setsid 0"] * 20) + "\nsay ready\nhang", watched=True)
     peer.until_said(attempt)
     children = f"/proc/{peer.pid}/task/{peer.pid}/children"
     wait_until(lambda: len(Path(children).read_text().split()) == 1)
     peer.cancel(attempt)
     peer.finish(attempt)
-    peer.close()
 
 
 # ---- a limit, a session, a result -----------------------------------------------------------------------------------
@@ -538,8 +555,8 @@ def test_progress_is_told_without_being_watched(peer: Peer) -> None:
 # ---- the worker's own end -------------------------------------------------------------------------------------------
 
 
-def test_term_lets_agents_finish_within_their_grace(home: Path) -> None:
-    peer = Peer(home, grace=30.0)
+def test_term_lets_agents_finish_within_their_grace(start_peer: Callable[..., Peer]) -> None:
+    peer = start_peer(grace=30.0)
     gate = peer.workspace("gate")
     os.mkfifo(gate)
     attempt = peer.assign("gate gate\nsay done")
@@ -552,7 +569,6 @@ def test_term_lets_agents_finish_within_their_grace(home: Path) -> None:
         pass
     assert peer.finish(attempt)["verdict"] == "ok"
     assert peer.exit_code() == EXIT_OK
-    peer.close()
 
 
 def test_term_interrupts_agents_after_their_grace(peer: Peer) -> None:
@@ -597,8 +613,7 @@ def test_an_orphaned_worker_kills_its_agents_and_goes(peer: Peer) -> None:
     attempt = peer.assign("ignore TERM\nsetsid 300\nsay ready\nhang", watched=True)
     peer.until_said(attempt)
     assert len(peer.agents()) == 2
-    peer.parent.kill()
-    peer.parent.wait()
+    os.kill(peer.parent, signal.SIGKILL)
     wait_until(lambda: not peer.agents() and not is_alive(peer.pid))
 
 
@@ -607,9 +622,8 @@ def test_an_orphaned_worker_says_so(peer: Peer) -> None:
     assert peer.exit_code() == EXIT_ORPHANED
 
 
-def test_the_loop_beats(home: Path) -> None:
-    peer = Peer(home, beat=0.05)
-    liveness = home / "liveness"
+def test_the_loop_beats(start_peer: Callable[..., Peer]) -> None:
+    peer = start_peer(beat=0.05)
+    liveness = peer.home / "liveness"
     first = liveness.stat().st_mtime_ns
     wait_until(lambda: liveness.stat().st_mtime_ns > first)
-    peer.close()

@@ -1,18 +1,20 @@
 """One real worker, forked by a stand-in for the supervisor, and the coordinator's end of its socket in the test's hands.
 
 `Peer` speaks `ipc.messages` over the real socket: what it does not send, nobody sends. Run as a program, this file is the
-process that forks the worker and holds its lifeline: `python -m tests.process.worker HOME BEAT GRACE`.
+foundry: it has imported what the supervisor preloads, and forks for each line on its stdin a stand-in that forks the
+worker and holds its lifeline.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,16 +24,23 @@ from ipc.cri import records
 from ipc.frames import Frame, FrameDecoder, encode_frame
 from ipc.messages import attempt_id
 from ipc.paths import find_paths
+from ipc.setup import Inherited, WorkerSetup
 from tests.conftest import AGENT, ROOT
-from tests.process.daemon import PATIENCE, bare_environment, processes_of, wait_until
+from tests.process.daemon import PATIENCE, bare_environment, is_alive, processes_of, wait_until
 
 
 class Peer:
     """The worker's coordinator. One connection at a time; `hang_up` and `accept` are a coordinator's death and return."""
 
     def __init__(
-        self, home: Path, *, beat: float = 5.0, grace: float = 0.2, environment: Mapping[str, str] | None = None
-    ):
+        self,
+        home: Path,
+        foundry: Foundry,
+        *,
+        beat: float = 5.0,
+        grace: float = 0.2,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.home = home
         self.paths = find_paths({"MOZART_HOME": str(home)})
         for directory in (self.paths.runtime, self.paths.logs, self.paths.state):
@@ -40,18 +49,8 @@ class Peer:
         self.listener.bind(self.paths.worker_socket)
         self.listener.listen()
         self.listener.settimeout(PATIENCE)
-        with open(home / "worker.err", "wb") as errors:
-            self.parent = subprocess.Popen(
-                [sys.executable, "-m", "tests.process.worker", str(home), str(beat), str(grace)],
-                cwd=ROOT,
-                env={**bare_environment(home, home), **(environment or {})},
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                start_new_session=True,
-            )
-        assert self.parent.stdout
-        self.pid = int(self.parent.stdout.readline())
+        inherited = {**bare_environment(home, home), **(environment or {})}
+        self.parent, self.pid = foundry.fork(home, beat, grace, inherited)
         self.connection: socket.socket | None = None
         self.hello = self.accept()
 
@@ -147,7 +146,7 @@ class Peer:
 
     def agents(self) -> list[int]:
         """Everything alive below the worker, however it got away."""
-        return [pid for pid in processes_of(self.home) if pid not in (self.pid, self.parent.pid)]
+        return processes_of(self.home)
 
     def printed(self) -> str:
         return (self.home / "worker.err").read_text(errors="replace")
@@ -158,26 +157,23 @@ class Peer:
         os.kill(self.pid, number)
 
     def cut_lifeline(self) -> None:
-        """As the supervisor's death does, but its exit code can still be had."""
-        assert self.parent.stdin
-        self.parent.stdin.close()
+        """As the supervisor's death does, but the worker's exit code can still be had."""
+        os.kill(self.parent, signal.SIGUSR1)
 
     def exit_code(self) -> int:
         """Of the worker, once it has exited."""
-        return self.parent.wait(PATIENCE)
+        code = self.home / "code"
+        wait_until(code.exists)
+        return int(code.read_text())
 
     def close(self) -> None:
         """End the worker if it has not, and see that it left nothing."""
-        if self.parent.poll() is None:
+        if is_alive(self.pid):
             self.signal(signal.SIGTERM)
-            self.parent.wait(PATIENCE)
-        wait_until(lambda: not processes_of(self.home))
+        wait_until(lambda: not is_alive(self.pid) and not is_alive(self.parent) and not self.agents())
         if self.connection:
             self.connection.close()
         self.listener.close()
-        for pipe in (self.parent.stdin, self.parent.stdout):
-            assert pipe
-            pipe.close()
         print(self.printed())
         assert "Traceback" not in self.printed()
 
@@ -197,31 +193,92 @@ def seconds_taken(action: Callable[[], Any]) -> float:
     return time.monotonic() - begin
 
 
-def main(home: str, beat: str, grace: str) -> int:
-    from ipc.setup import Inherited, WorkerSetup
-    from workers.main import run
+class Foundry:
+    """The process that forks workers: starting one costs a fork instead of an interpreter with all imports."""
 
+    def __init__(self) -> None:
+        command = [sys.executable, "-m", "tests.process.worker"]
+        self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, text=True, bufsize=1)
+
+    def fork(self, home: Path, beat: float, grace: float, environment: Mapping[str, str]) -> tuple[int, int]:
+        """The pids of the stand-in and of its worker."""
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps([str(home), beat, grace, dict(environment)]) + "\n")
+        pids = home / "pids"
+        wait_until(pids.exists)
+        parent, worker = pids.read_text().split()
+        return int(parent), int(worker)
+
+    def close(self) -> None:
+        assert self._process.stdin
+        self._process.stdin.close()
+        assert self._process.wait(PATIENCE) == 0
+
+
+def serve() -> None:
+    from workers.mask import preload
+
+    preload()
+    # Nobody here waits for the stand-ins.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    for line in sys.stdin:
+        if os.fork() == 0:
+            code = 70
+            try:
+                code = stand_in(*json.loads(line))
+            finally:
+                os._exit(code)
+
+
+def stand_in(home: str, beat: float, grace: float, environment: dict[str, str]) -> int:
+    """The supervisor of one worker: holds its lifeline, and tells its pid and its exit code in files."""
+    become_a_process_of_its_own(home, environment)
     lifeline, held = os.pipe()
-    liveness = os.open(os.path.join(home, "liveness"), os.O_RDWR | os.O_CREAT, 0o600)
-    paths = find_paths({"MOZART_HOME": home})
     # As the supervisor leaves it to its children.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD})
     pid = os.fork()
     if pid == 0:
         os.close(held)
-        code = 70
-        try:
-            code = run(
-                WorkerSetup("boot-1-1", 1, 0, Inherited(lifeline, liveness, float(beat)), paths, 4, float(grace))
-            )
-        finally:
-            sys.stderr.flush()
-            os._exit(code)
+        os._exit(work(home, beat, grace, lifeline))
     os.close(lifeline)
-    print(pid, flush=True)
-    threading.Thread(target=lambda: (sys.stdin.read(), os.close(held)), daemon=True).start()
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    signal.signal(signal.SIGUSR1, lambda *_: os.close(held))
+    tell(home, "pids", f"{os.getpid()} {pid}")
+    tell(home, "code", str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])))
+    return 0
+
+
+def become_a_process_of_its_own(home: str, environment: dict[str, str]) -> None:
+    os.setsid()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    null = os.open(os.devnull, os.O_RDONLY)
+    errors = os.open(f"{home}/worker.err", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for target, source in enumerate((null, errors, errors)):
+        os.dup2(source, target)
+    os.environ.clear()
+    os.environ.update(environment)
+
+
+def work(home: str, beat: float, grace: float, lifeline: int) -> int:
+    from workers.main import run
+
+    liveness = os.open(f"{home}/liveness", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        paths = find_paths({"MOZART_HOME": home})
+        return run(WorkerSetup("boot-1-1", 1, 0, Inherited(lifeline, liveness, beat), paths, 4, grace))
+    except BaseException:
+        traceback.print_exc()
+        return 70
+
+
+def tell(home: str, name: str, text: str) -> None:
+    """Whole or not at all."""
+    with open(f"{home}/.{name}", "w") as file:
+        file.write(text)
+    os.rename(f"{home}/.{name}", f"{home}/{name}")
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    # Before any fork.
+    import workers.main  # noqa: F401
+
+    serve()

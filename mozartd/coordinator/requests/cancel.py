@@ -12,6 +12,7 @@ from typing import Any
 from ipc.errors import MozartError
 from ipc.states import JOB_ENDED, SHEET_ENDED
 from ipc.states import Sheet as SheetState
+from mozartd.coordinator.book import Book
 from mozartd.coordinator.clients import Session
 from mozartd.coordinator.model import Job, Sheet
 from mozartd.coordinator.params import Params
@@ -24,32 +25,40 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     job = await parts.registry.find(typed)
     if job.state in JOB_ENDED:
         raise MozartError("job_ended", f"cannot cancel {job.id}: it is {job.state} already", "")
-    chosen = [_sheet(job, n) for n in numbers] or list(job.sheets.values())
-    if not numbers:
-        job.wanted = "cancel"
-        parts.book.touch(job)
-    now = time.time()
-    stopped = [sheet.n for sheet in chosen if _cancel(parts, job, sheet, now)]
-    parts.book.end_if_over(job, now)
+    for n in numbers:
+        _check(job, n)
+    stopped = cancel(parts.book, job, numbers, time.time())
+    for sheet in stopped:
+        if sheet.state is SheetState.RUNNING:
+            parts.crew.stop(job, sheet, "cancel")
     await parts.turn.committed()
-    return {"job": job.id, "sheets": stopped}
+    return {"job": job.id, "sheets": [sheet.n for sheet in stopped]}
 
 
-def _sheet(job: Job, n: int) -> Sheet:
+def _check(job: Job, n: int) -> None:
     if n not in job.sheets:
         raise MozartError("unknown_sheet", f"cannot cancel sheet {n}: {job.id} has {job.total_sheets} sheets", "")
     if job.sheets[n].state in SHEET_ENDED:
         raise MozartError(
             "sheet_ended", f"cannot cancel sheet {n} of {job.id}: it is {job.sheets[n].state} already", ""
         )
-    return job.sheets[n]
 
 
-def _cancel(parts: Parts, job: Job, sheet: Sheet, now: float) -> bool:
-    if sheet.state in SHEET_ENDED:
-        return False
-    if sheet.state is not SheetState.RUNNING:
-        parts.book.cancel_sheet(job, sheet, now, "cancelled")
-        return True
-    parts.crew.stop(job, sheet, "cancel")
-    return True
+def cancel(book: Book, job: Job, numbers: list[int], now: float) -> list[Sheet]:
+    """Cancel these sheets, or the job; gives those it concerned. The running ones are still to be stopped."""
+    if not numbers:
+        job.wanted = "cancel"
+        book.touch(job)
+    stopped = []
+    # Last first: the ready list is sorted, and shortening a long one at its end costs nothing.
+    for n in sorted(set(numbers or job.sheets), reverse=True):
+        sheet = job.sheets[n]
+        if sheet.state in SHEET_ENDED:
+            continue
+        if sheet.state is SheetState.RUNNING:
+            sheet.stopping = "cancel"
+        else:
+            book.cancel_sheet(job, sheet, now, "cancelled")
+        stopped.append(sheet)
+    book.end_if_over(job, now)
+    return stopped[::-1]

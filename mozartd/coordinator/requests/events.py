@@ -66,7 +66,7 @@ class _Reader:
 
     def _is_over(self) -> bool:
         job = self._job
-        return not self._follow or (job is not None and job.is_settled and not job.running)
+        return not self._follow or (job is not None and job.is_over)
 
     async def _send_new(self) -> bool:
         events = self._parts.journal.recent_since(self._since)

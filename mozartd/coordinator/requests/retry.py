@@ -1,7 +1,7 @@
 """`retry`: run sheets of an ended job again.
 
-{job, sheets?, from?} → {job, sheets}. Without a choice: what failed, was blocked or cancelled. `sheets`: those, and what was
-blocked behind them; `from`: every sheet from that number on. Attempts keep their numbers and logs; budgets are granted anew.
+{job, sheets?, from?} → {job, sheets}. Without a choice: what failed, was blocked or cancelled. `sheets`: those; `from`: those
+from there on; and what was blocked behind them. Attempts keep their numbers and logs; budgets are granted anew.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 from ipc.errors import MozartError
 from ipc.states import JOB_ENDED
 from ipc.states import Sheet as SheetState
+from mozartd.coordinator.book import Book
 from mozartd.coordinator.clients import Session
 from mozartd.coordinator.model import History, Job, Sheet
 from mozartd.coordinator.params import Params
@@ -27,31 +28,53 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     if job.state not in JOB_ENDED:
         hint = f"mozart cancel {job.id}, or wait until it has ended"
         raise MozartError("job_running", f"cannot retry {job.id}: it is {job.state}", hint)
-    chosen = _choose(job, numbers, first)
-    if not chosen:
-        raise MozartError(
-            "nothing_to_retry", f"cannot retry {job.id}: nothing in it failed", "choose with --sheet or --from"
-        )
-    now = time.time()
+    chosen = choose(job, numbers, first)
     if job.id not in parts.book.jobs:
         parts.book.add(job)
-    parts.book.change_job(job, "retry", now, "retried")
-    job.not_before = 0.0
-    for sheet in chosen:
-        sheet.history = History()
-        parts.book.change_sheet(job, sheet, "retry", now, "retried")
+    revive(parts.book, job, chosen, time.time())
     await parts.turn.committed()
     return {"job": job.id, "sheets": [sheet.n for sheet in chosen]}
 
 
-def _choose(job: Job, numbers: list[int], first: int | None) -> list[Sheet]:
+def revive(book: Book, job: Job, chosen: list[Sheet], now: float) -> None:
+    """Make an ended job run these of its sheets."""
+    book.change_job(job, "retry", now, "retried")
+    job.not_before = 0.0
+    for sheet in chosen:
+        sheet.history = History()
+        book.change_sheet(job, sheet, "retry", now, "retried")
+
+
+def choose(job: Job, numbers: list[int], first: int | None) -> list[Sheet]:
+    """What is named, and what was blocked behind it. Never a sheet that would wait for one that does not run."""
     unknown = [n for n in [*numbers, *([first] if first is not None else [])] if n not in job.sheets]
     if unknown:
         raise MozartError(
             "unknown_sheet", f"cannot retry sheet {unknown[0]}: {job.id} has {job.total_sheets} sheets", ""
         )
+    named = set(numbers)
     if first is not None:
-        return [sheet for n, sheet in job.sheets.items() if n >= first]
-    if numbers:
-        return [sheet for n, sheet in job.sheets.items() if n in numbers or sheet.state is SheetState.BLOCKED]
-    return [sheet for sheet in job.sheets.values() if sheet.state in _UNDONE]
+        named = {n for n in job.sheets if n >= first}
+    elif not numbers:
+        named = {n for n, sheet in job.sheets.items() if sheet.state in _UNDONE}
+    if not named:
+        raise MozartError(
+            "nothing_to_retry", f"cannot retry {job.id}: nothing in it failed", "choose with --sheet or --from"
+        )
+    chosen = named | {n for n, sheet in job.sheets.items() if sheet.state is SheetState.BLOCKED}
+    _drop_hopeless(job, named, chosen)
+    return [sheet for n, sheet in job.sheets.items() if n in chosen]
+
+
+def _drop_hopeless(job: Job, named: set[int], chosen: set[int]) -> None:
+    """Take out of `chosen` what needs a sheet that stays undone; that must not have been asked for by name."""
+    undone = [n for n, sheet in job.sheets.items() if sheet.state in _UNDONE and n not in chosen]
+    while undone:
+        n = undone.pop()
+        for dependent in chosen.intersection(job.dependents.get(n, ())):
+            if dependent in named:
+                state = job.sheets[n].state
+                message = f"cannot retry sheet {dependent} of {job.id}: it needs sheet {n}, which is {state}"
+                raise MozartError("needs_another", message, f"retry sheet {n} too, or mozart retry {job.id}")
+            chosen.discard(dependent)
+            undone.append(dependent)
