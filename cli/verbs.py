@@ -6,7 +6,8 @@ from importlib import import_module
 from types import ModuleType
 
 VERBS = (
-    "run", "status", "list", "logs", "events", "wait", "cancel", "retry", "validate", "plan", "schema", "completion",
+    "run", "status", "list", "logs", "events", "wait", "cancel", "pause", "resume", "retry", "modify", "priority",
+    "limits", "hold", "group", "validate", "plan", "schema", "completion",
 )  # fmt: skip
 
 #: Set by a shell's completion script, as `mozart completion` prints it.

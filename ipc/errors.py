@@ -102,3 +102,7 @@ CODES: dict[str, tuple[str, bool]] = {
 
 #: Codes that mean a hold on the backend's scope and spend no retry.
 LIMIT_CODES = frozenset({"E101", "E102", "E103", "E104"})
+#: Codes that say that the service is in trouble, not the sheet: enough of them in a row open the scope's breaker.
+SERVICE_CODES = frozenset({"E501", "E503", "E504", "E901", "E902", "E903", "E904"})
+#: Codes that only a person can mend, for everybody on the scope.
+PERSON_CODES = frozenset({"E502"})

@@ -232,7 +232,7 @@ CoordinatorFrame = Assign | Cancel | Watch | Ack | Drain
 
 #: Requests a client may make. One file each in `mozartd/coordinator/requests/`.
 METHODS = (
-    "submit",  # {score, path, source, environment, fresh, start_sheet?} → {job}
+    "submit",  # {score, path, source, environment, fresh, start_sheet?, at?, after?, group?} → {job}
     "status",  # {job?, after?} → {daemon, jobs} or {job, sheets, next}
     "list",  # {states, all, limit} → {jobs}
     "logs.follow",  # {job, sheet?, attempt?, follow, tail?, cursors?} → {job, subscription}, then notifications
@@ -241,6 +241,15 @@ METHODS = (
     "wait",  # {jobs, any, timeout?} → {jobs}, when they have ended
     "cancel",  # {job, sheets?} → {job, sheets}
     "retry",  # {job, sheets?, from?} → {job, sheets}
+    "pause",  # {job, now} → {job, sheets}
+    "resume",  # {job} → {job, sheets}
+    "priority",  # {job, priority} → {job, sheets}
+    "modify",  # {job, score, path, source, environment} → {job, sheets}
+    "limits",  # {} → {holds}
+    "limits.clear",  # {scope} → {holds}
+    "hold",  # {scope, seconds?, reason?} → {holds}
+    "group.set",  # {name, parallel?} → {groups}
+    "group.list",  # {} → {groups}
     "daemon.status",  # {} → as `mozartd status --json`
     "daemon.drain",  # {} → {state}; nothing new starts, and when nothing runs everything stops
 )

@@ -14,13 +14,20 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ipc.errors import EXIT_USAGE, MozartError
 
 #: Bytes of a settings file, at most: it is read whole.
+_HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
 MAX_FILE = 1024 * 1024
+
+
+class BackendSettings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_concurrent: int | None = Field(None, ge=1)
 
 
 class Settings(BaseSettings):
@@ -33,6 +40,18 @@ class Settings(BaseSettings):
     worker_slots: int = Field(16, ge=1, le=1024, description="Agents that one worker runs at once, at most.")
     max_concurrent_sheets: int = Field(
         32, ge=1, le=100_000, description="Sheets that run at once over all jobs, at most."
+    )
+    max_concurrent_jobs: int | None = Field(
+        None, ge=1, description="Jobs that are under way at once, at most; further ones wait. null: any number."
+    )
+    backends: dict[str, BackendSettings] = Field(
+        {}, description="Caps of a backend over all jobs: {claude_cli: {max_concurrent: 4}}."
+    )
+    limits_resume: Literal["auto", "ask"] = Field(
+        "auto", description="When a rate limit is over: go on by itself, or wait for `mozart limits clear SCOPE`."
+    )
+    limits_window: str | None = Field(
+        None, description='Local hours in which a rate limit may end by itself, as "08:00-22:00"; null: always.'
     )
     idle_exit_seconds: float = Field(
         3600, gt=0, description="A daemon that `mozart run` started by itself exits after so long without work."
@@ -61,6 +80,13 @@ class Settings(BaseSettings):
     metrics_address: str | None = Field(
         None, description="Where Prometheus may scrape, as 127.0.0.1:9464; null serves no metrics."
     )
+
+    @field_validator("limits_window")
+    @classmethod
+    def _hours(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(f"{_HOURS.pattern}-{_HOURS.pattern}", value):
+            raise ValueError('hours look like "08:00-22:00"')
+        return value
 
     @field_validator("submit_env", "mask_patterns", mode="before")
     @classmethod

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cli import output
 from cli.arguments import Argument, Option
 from cli.daemon import connect, connect_or_start
+from cli.durations import moment_of
 from cli.options import Json
 from ipc.client import Client
 from ipc.errors import EXIT_INTERRUPTED, EXIT_USAGE, MozartError
@@ -38,6 +39,9 @@ def command(
     fresh: Annotated[bool, Option("--fresh", help="Archive what earlier jobs left in the workspace.")] = False,
     no_start: Annotated[bool, Option("--no-start", help="Refuse when no daemon runs.")] = False,
     start_sheet: Annotated[int | None, Option("--start-sheet", metavar="N", min=1, help="Skip those before.")] = None,
+    at: Annotated[str | None, Option("--at", metavar="T", help="Begin at 22:30, 2026-11-24T06:00 or +2h.")] = None,
+    after: Annotated[str | None, Option("--after", metavar="JOB", help="Begin when that job has completed.")] = None,
+    group: Annotated[str | None, Option("--group", metavar="NAME", help="Share this group's limit.")] = None,
     self_healing: Annotated[bool, Option("--self-healing", hidden=True)] = False,
     escalation: Annotated[bool, Option("--escalation", hidden=True)] = False,
     json: Json = False,
@@ -52,12 +56,15 @@ def command(
             raise MozartError("usage", f"cannot use {name}: it is not available yet", "run without it", EXIT_USAGE)
     if dry_run:
         return _dry_run(score, workspace, var, sets, json)
-    loaded = _load(score, pairs("--var", var), pairs("--set", sets), workspace)
+    begin = moment_of("--at", at, time.time()) if at else None
+    loaded = load(score, pairs("--var", var), pairs("--set", sets), workspace)
     client, started = connect_or_start(may_start=not no_start)
     if started is not None:
         output.tell(f"mozart: started the daemon (pid {started})")
     with client:
-        job = client.request("submit", submission(loaded, os.environ, fresh, start_sheet))["job"]
+        more = {"fresh": fresh, "start_sheet": start_sheet, "at": begin, "after": after, "group": group}
+        given = {name: value for name, value in more.items() if value is not None}
+        job = client.request("submit", {**submission(loaded, os.environ), **given})["job"]
     if detach:
         return _detached(job, json)
     return attach(job, json)
@@ -75,11 +82,11 @@ def pairs(option: str, given: list[str] | None) -> dict[str, str]:
     return found
 
 
-def submission(loaded: LoadedScore, env: Mapping[str, str], fresh: bool, start_sheet: int | None) -> dict[str, Any]:
+def submission(loaded: LoadedScore, env: Mapping[str, str]) -> dict[str, Any]:
     environment = {name: value for name, value in env.items() if any(fnmatchcase(name, known) for known in SUBMIT_ENV)}
     return {
         "score": loaded.score.model_dump(mode="json"), "path": str(loaded.path), "source": loaded.source,
-        "environment": environment, "fresh": fresh, "start_sheet": start_sheet,
+        "environment": environment,
     }  # fmt: skip
 
 
@@ -89,7 +96,7 @@ def _dry_run(score: str, workspace: str | None, var: list[str] | None, sets: lis
     return plan.command(score=score, workspace=workspace, var=var, sets=sets, json=json)
 
 
-def _load(score: str, variables: dict[str, str], sets: dict[str, str], workspace: str | None) -> LoadedScore:
+def load(score: str, variables: dict[str, str], sets: dict[str, str], workspace: str | None) -> LoadedScore:
     """The score, checked: errors refuse it, warnings go to stderr."""
     from ipc.score.check import check  # with pydantic, yaml and jinja2: only `run`, `plan` and `validate` pay for them
     from ipc.score.load import load_score

@@ -8,15 +8,16 @@ argument, and `take_changes` hands the rows to `turn`.
 from __future__ import annotations
 
 import heapq
-from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from ipc.states import JOB_ENDED, SHEET_SATISFIED, next_job_state, next_sheet_state
 from ipc.states import Job as JobState
 from ipc.states import Sheet as SheetState
+from mozartd.coordinator.board import Board
 from mozartd.coordinator.journal import Journal
-from mozartd.coordinator.model import Attempt, Job, Sheet
+from mozartd.coordinator.model import Attempt, Job, Sheet, weight
 from mozartd.store.store import Write
 
 _OPEN = (SheetState.PENDING, SheetState.RUNNING, SheetState.WAITING, SheetState.AWAITING)
@@ -28,9 +29,12 @@ class Book:
         self.jobs: dict[str, Job] = {}
         self.running: dict[str, Attempt] = {}
         """Running attempts by id."""
+        self.board = Board()
         self.last_seq = last_seq
-        self.clock = 0.0
-        """The virtual time of the fair share: what the job that was served last had been served by then."""
+        self.running_in: Counter[str] = Counter()
+        """Running attempts by `backend:NAME` and `group:NAME`."""
+        self.begun = 0
+        """Jobs in state running."""
         self._waiting: list[tuple[float, str, int]] = []
         self._dirty_jobs: dict[str, Job] = {}
         self._dirty_sheets: dict[tuple[str, int], tuple[int, Sheet]] = {}
@@ -44,14 +48,17 @@ class Book:
 
     def add(self, job: Job) -> None:
         """Take a job whose rows are on disk."""
-        job.passed = self.clock
         self.jobs[job.id] = job
+        self.begun += job.state is JobState.RUNNING
+        self.board.touch(job)
         for sheet in job.sheets.values():
             if sheet.state is SheetState.WAITING and sheet.until is not None:
                 heapq.heappush(self._waiting, (sheet.until, job.id, sheet.n))
 
     def change_job(self, job: Job, event: str, now: float, reason: str = "") -> None:
+        self.begun -= job.state is JobState.RUNNING
         job.state = next_job_state(job.state, event)
+        self.begun += job.state is JobState.RUNNING
         job.reason = reason
         if job.state is JobState.RUNNING and job.started_at is None:
             job.started_at = now
@@ -64,6 +71,7 @@ class Book:
     def touch(self, job: Job) -> None:
         """Write the job's row with the next commit."""
         self._dirty_jobs[job.id] = job
+        self.board.touch(job)
         job.is_saved = False
         if job.is_settled:
             self._settled[job.id] = job
@@ -78,6 +86,15 @@ class Book:
             self.change_job(job, "fail", now, _why_failed(job))
         else:
             self.change_job(job, "complete", now)
+
+    def replan(self, job: Job, sheets: list[Sheet], planned: Job, now: float) -> None:
+        """The job goes on with other sheets and another policy; its identity and what it spent stay."""
+        job.policy, job.score_path, job.workspace = planned.policy, planned.score_path, planned.workspace
+        job.take(sheets)
+        for sheet in sheets:
+            self._dirty_sheets[job.id, sheet.n] = (job.seq, sheet)
+        self.touch(job)
+        self.journal.append(now, "job.modified", job.id, sheets=len(sheets))
 
     # -- sheets
 
@@ -96,7 +113,7 @@ class Book:
 
     def _leave(self, job: Job, sheet: Sheet, state: SheetState) -> None:
         if state is SheetState.PENDING and not sheet.missing:
-            del job.ready[bisect_left(job.ready, sheet.n)]
+            job.drop_ready(sheet)
         elif state is SheetState.RUNNING:
             job.running.discard(sheet.n)
         elif state in SHEET_SATISFIED:
@@ -105,7 +122,7 @@ class Book:
 
     def _enter(self, job: Job, sheet: Sheet, state: SheetState) -> None:
         if state is SheetState.PENDING and not sheet.missing:
-            insort(job.ready, sheet.n)
+            job.add_ready(sheet)
         elif state is SheetState.RUNNING:
             job.running.add(sheet.n)
         elif state is SheetState.WAITING and sheet.until is not None:
@@ -116,13 +133,13 @@ class Book:
 
     def _miss(self, job: Job, dependent: Sheet) -> None:
         if dependent.state is SheetState.PENDING and not dependent.missing:
-            del job.ready[bisect_left(job.ready, dependent.n)]
+            job.drop_ready(dependent)
         dependent.missing += 1
 
     def _satisfy(self, job: Job, dependent: Sheet) -> None:
         dependent.missing -= 1
         if dependent.state is SheetState.PENDING and not dependent.missing:
-            insort(job.ready, dependent.n)
+            job.add_ready(dependent)
 
     def fail_sheet(self, job: Job, sheet: Sheet, now: float, reason: str, **data: Any) -> None:
         """For good: what depends on it, directly or not, is blocked; with fail_fast nothing else starts either."""
@@ -166,17 +183,24 @@ class Book:
         if job.state is JobState.QUEUED:
             self.change_job(job, "start", now)
         sheet.k += 1
-        self.clock = max(job.passed, self.clock)
-        job.passed = self.clock + 1.0 / weight(job.priority)
+        self.board.clock = max(self.board.clock, job.passed)
+        job.passed += 1.0 / weight(job.priority)
         attempt = Attempt(job.seq, job.id, sheet.n, sheet.k, sheet.history.mode, worker, now)
-        self.running[attempt.id] = attempt
+        self.run(attempt)
         self.change_sheet(job, sheet, "start", now, mode=attempt.mode)
         self._attempt_writes.append(("put_attempt", attempt.row("running")))
         return attempt
 
+    def run(self, attempt: Attempt) -> None:
+        """Count an attempt among those that run: one that starts, or one found at start-up."""
+        self.running[attempt.id] = attempt
+        job, sheet = self.find(attempt)
+        self.running_in.update(_shared(job, sheet))
+
     def end(self, attempt: Attempt) -> None:
         """The attempt is over; `facts` hold its report."""
-        self.running.pop(attempt.id, None)
+        if self.running.pop(attempt.id, None) is not None:
+            self.running_in.subtract(_shared(*self.find(attempt)))
         self._attempt_writes.append(("put_attempt", attempt.row("ended")))
 
     def note(self, attempt: Attempt) -> None:
@@ -214,9 +238,9 @@ class Book:
             self.jobs.pop(job.id, None)
 
 
-def weight(priority: int) -> float:
-    """−100..100 → 1/32..32: ten points more is √2 times the share."""
-    return float(2.0 ** (priority / 20.0))
+def _shared(job: Job, sheet: Sheet) -> list[str]:
+    keys = [f"backend:{sheet.scope.partition('/')[0]}"]
+    return [*keys, f"group:{job.group}"] if job.group else keys
 
 
 def _downstream(job: Job, n: int) -> Iterator[Sheet]:

@@ -81,8 +81,9 @@ class Crew:
         self.workers[name] = Worker(name, pid)
         self._watch_death(self.workers[name])
 
-    def cancel(self, job: Job, sheet: Sheet, reason: str) -> None:
-        """Stop the running attempt of a sheet."""
+    def stop(self, job: Job, sheet: Sheet, reason: str) -> None:
+        """Stop the running attempt of a sheet: `cancel` it, or `pause` it to run again later."""
+        sheet.stopping = reason
         attempt = self._book.running.get(attempt_id(job.id, sheet.n, sheet.k))
         worker = self.workers.get(attempt.worker) if attempt else None
         # Without a worker to tell, the attempt is about to be given back, and then cancelled.
@@ -151,8 +152,10 @@ class Crew:
         job, sheet = self._book.find(attempt)
         if self.is_watched(attempt):
             worker.send({"type": "watch", "attempt": attempt.id})
-        if job.wanted == "cancel" or sheet.cancelling:
-            worker.send({"type": "cancel", "attempt": attempt.id, "reason": "cancelled"})
+        reason = sheet.stopping or job.wanted
+        if reason:
+            sheet.stopping = reason
+            worker.send({"type": "cancel", "attempt": attempt.id, "reason": reason})
 
     def _lost(self, connection: Connection) -> None:
         worker = self._by_connection.pop(connection, None)
@@ -259,6 +262,6 @@ class Crew:
         elif event["kind"] == "limited":
             now = time.time()
             limit: Limit = {"until": event["until"], "retry_after": event["retry_after"], "kind": event["kind"]}
-            until = hold_until(limit, job.policy, now)
+            until = hold_until(limit, sheet.history.waits, job.policy, now)
             self._limits.hold(sheet.scope, until, f"{attempt.id} hit a limit", event["evidence"], now)
         self.due()

@@ -5,6 +5,7 @@ Pure. Times leave as RFC 3339 UTC with milliseconds; everything inside is second
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -18,8 +19,8 @@ from mozartd.coordinator.model import Job, Sheet
 
 
 def rfc3339(when: float | None) -> str | None:
-    """UTC with milliseconds; None stays None."""
-    if when is None:
+    """UTC with milliseconds; None, and what never comes, is None."""
+    if when is None or when == math.inf:
         return None
     seconds, milliseconds = divmod(round(when * 1000), 1000)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{milliseconds:03d}Z"

@@ -1,64 +1,148 @@
-"""Holds: «do not start anything on this scope before t». The one place that can say whether a backend may be used now.
+"""May this backend be used now? The one place that can say so, for every scope.
 
-A scope is `backend/account/model`. Holds are written with the turn's next commit and survive restarts. How long is `retry`'s
-decision; obeying is `schedule`'s.
+Owns a `throttle` for each scope that was limited, obeys the settings about quiet hours and resuming, writes down what must
+survive a restart with the turn's next commit, and tells the journal. How long a hold lasts is `retry`'s decision; starting
+within the room is `schedule`'s.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import math
+import time
+from collections.abc import Iterable
+
+import orjson
 
 from mozartd.coordinator.journal import Journal
-from mozartd.store.store import Write
-
-#: Two ends of a hold closer than this are the same: a limit is told when it is seen and again when the attempt has ended.
-SAME_SECONDS = 1.0
-
-
-@dataclass(slots=True)
-class Hold:
-    scope: str
-    since: float
-    until: float
-    reason: str
-    evidence: str
-
-    def row(self) -> dict[str, Any]:
-        return {
-            "scope": self.scope, "since": self.since, "until": self.until, "reason": self.reason, "evidence": self.evidence,
-        }  # fmt: skip
+from mozartd.coordinator.throttle import Throttle
+from mozartd.store.store import Row, Write
 
 
 class Limits:
-    def __init__(self, journal: Journal, holds: list[Hold]) -> None:
+    """`resume_window` = minutes of the local day (first, last) in which a hold may end by itself; `ask` = never by itself."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        rows: Iterable[Row] = (),
+        resume_window: tuple[int, int] | None = None,
+        ask: bool = False,
+    ) -> None:
         self._journal = journal
-        self.holds = {hold.scope: hold for hold in holds}
-        self._writes: list[Write] = []
+        self._resume_window = resume_window
+        self._ask = ask
+        self._scopes: dict[str, Throttle] = {}
+        self._dirty: set[str] = set()
+        for row in rows:
+            self._recall(row)
+
+    def __repr__(self) -> str:
+        return f"<Limits {len(self._scopes)} scopes>"
+
+    # -- asked by plan
+
+    def room(self, scope: str, now: float) -> int | None:
+        """How many more attempts may start there; None = any number."""
+        throttle = self._scopes.get(scope)
+        return None if throttle is None else throttle.room(now)
+
+    def held(self, now: float) -> list[Throttle]:
+        return [throttle for throttle in self._scopes.values() if throttle.is_held(now)]
+
+    def scopes(self) -> set[str]:
+        return set(self._scopes)
+
+    def of(self, scope: str) -> Throttle:
+        throttle = self._scopes.get(scope)
+        if throttle is None:
+            throttle = self._scopes[scope] = Throttle(scope)
+        return throttle
+
+    def next_time(self, now: float) -> float | None:
+        times = [throttle.next_time(now) for throttle in self._scopes.values()]
+        return min((when for when in times if when is not None), default=None)
+
+    # -- what happens
 
     def hold(self, scope: str, until: float, reason: str, evidence: str, now: float) -> None:
         """Set a hold, or move the one there is: the newest evidence is the best known."""
-        known = self.holds.get(scope)
-        if known and abs(known.until - until) < SAME_SECONDS:
-            return
-        hold = Hold(scope, known.since if known else now, until, reason, evidence)
-        self.holds[scope] = hold
-        self._writes.append(("put_hold", hold.row()))
-        self._journal.append(now, "hold.set", scope=scope, until=until, reason=reason, evidence=evidence)
+        if until < math.inf:
+            until = math.inf if self._ask else next_allowed(until, self._resume_window)
+        throttle = self.of(scope)
+        if throttle.hold(until, reason, evidence, now):
+            self._set(throttle, now)
+
+    def fail(self, scope: str, threshold: int, recovery: float, now: float) -> None:
+        """The service of this scope failed."""
+        throttle = self.of(scope)
+        if throttle.fail(threshold, recovery, now):
+            self._set(throttle, now)
+
+    def clear(self, scope: str, now: float) -> bool:
+        """A person ends a hold. False when there was none."""
+        throttle = self._scopes.get(scope)
+        if throttle is None or not throttle.is_held(now):
+            return False
+        throttle.clear()
+        self._dirty.add(scope)
+        self._journal.append(now, "hold.ended", scope=scope, reason="cleared")
+        return True
 
     def end_due(self, now: float) -> None:
-        """Drop the holds whose time is over."""
-        for scope in [hold.scope for hold in self.holds.values() if hold.until <= now]:
-            del self.holds[scope]
-            self._writes.append(("drop_hold", {"scope": scope}))
-            self._journal.append(now, "hold.ended", scope=scope)
+        """Release the holds whose time is over; begin new windows."""
+        for throttle in self._scopes.values():
+            if throttle.until and not throttle.is_held(now):
+                throttle.release(now)
+                self._dirty.add(throttle.scope)
+                forecast = {"calls": throttle.allowance, "seconds": throttle.period}
+                self._journal.append(
+                    now, "hold.ended", scope=throttle.scope, reason="its time is over", forecast=forecast
+                )
+            throttle.roll(now)
 
-    def untils(self) -> dict[str, float]:
-        return {hold.scope: hold.until for hold in self.holds.values()}
+    def _set(self, throttle: Throttle, now: float) -> None:
+        self._dirty.add(throttle.scope)
+        until = throttle.until if throttle.until < math.inf else None
+        self._journal.append(
+            now, "hold.set", scope=throttle.scope, until=until, reason=throttle.reason, evidence=throttle.evidence
+        )
 
-    def next_end(self) -> float | None:
-        return min((hold.until for hold in self.holds.values()), default=None)
+    # -- kept over a restart
 
     def take_changes(self) -> list[Write]:
-        writes, self._writes = self._writes, []
+        writes: list[Write] = []
+        for scope in self._dirty:
+            throttle = self._scopes[scope]
+            row = {
+                "scope": scope, "since": throttle.since, "until": throttle.until, "reason": throttle.reason,
+                "evidence": throttle.evidence, "facts": orjson.dumps(throttle.facts()).decode(),
+            }  # fmt: skip
+            writes.append(("put_hold", row))
+        self._dirty.clear()
         return writes
+
+    def _recall(self, row: Row) -> None:
+        throttle = Throttle(row["scope"], row["since"], row["until"], row["reason"], row["evidence"])
+        throttle.recall(orjson.loads(row["facts"]))
+        self._scopes[throttle.scope] = throttle
+
+
+def window_minutes(hours: str | None) -> tuple[int, int] | None:
+    """ "08:00-22:00" as minutes of the day."""
+    if hours is None:
+        return None
+    first, last = (60 * int(moment[:2]) + int(moment[3:]) for moment in hours.split("-"))
+    return first, last
+
+
+def next_allowed(until: float, window: tuple[int, int] | None) -> float:
+    """`until`, or the next time after it within the window of local minutes; a window may span midnight."""
+    if window is None:
+        return until
+    first, last = window
+    local = time.localtime(until)
+    minute = local.tm_hour * 60 + local.tm_min
+    if (first <= minute < last) if first <= last else (minute >= first or minute < last):
+        return until
+    wait = (first - minute) % 1440 * 60 - local.tm_sec
+    return until + wait

@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import uvloop
@@ -21,6 +21,7 @@ from ipc.errors import MozartError
 from ipc.setup import EXIT_CANNOT_BOOT, EXIT_OK, EXIT_ORPHANED, EXIT_STOP_ALL, CoordinatorSetup, Inherited
 from mozartd.coordinator import history, metrics, recovery, requests
 from mozartd.coordinator.assign import Assigner, Scores
+from mozartd.coordinator.caps import Caps
 from mozartd.coordinator.clients import Session
 from mozartd.coordinator.crew import Crew
 from mozartd.coordinator.endings import Endings
@@ -28,8 +29,10 @@ from mozartd.coordinator.followers import Followers
 from mozartd.coordinator.model import Job
 from mozartd.coordinator.parts import Parts
 from mozartd.coordinator.registry import Registry
+from mozartd.coordinator.settle import release_successors
 from mozartd.coordinator.skips import why_skip
 from mozartd.coordinator.turn import Turn
+from mozartd.settings import BackendSettings
 from mozartd.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -78,14 +81,17 @@ def _once(stop: asyncio.Future[int]) -> Callable[[int], None]:
 
 
 async def _compose(setup: CoordinatorSetup, store: Store, stop: Callable[[int], None]) -> Parts:
-    book, limits, journal = await recovery.load(store)
+    book, limits, journal = await recovery.load(store, setup.settings)
     crew = Crew(book, limits)
-    turn = Turn(store, book, limits, crew, setup.settings.max_concurrent_sheets, why_skip)
+    groups = {row["name"]: row["parallel"] for row in await store.read("all_groups")}
+    settings = setup.settings
+    caps = partial(Caps, book, limits, _backend_caps(settings.backends), groups, settings.max_concurrent_jobs)
+    turn = Turn(store, book, limits, crew, settings.max_concurrent_sheets, caps, why_skip)
     followers = Followers(crew.watch)
     scores = Scores(store)
     endings = Endings()
     parts = Parts(
-        setup, setup.settings, store, journal, book, limits, crew, turn, scores, followers, Registry(book, store),
+        setup, setup.settings, store, journal, book, limits, crew, turn, scores, followers, groups, Registry(book, store),
         endings, None, lambda: _drain(parts, stop),
     )  # fmt: skip
     turn.assign = Assigner(book, crew, scores, followers, store, setup.paths).assign
@@ -100,9 +106,15 @@ async def _compose(setup: CoordinatorSetup, store: Store, stop: Callable[[int], 
     return parts
 
 
+def _backend_caps(backends: Mapping[str, BackendSettings]) -> dict[str, int]:
+    return {name: one.max_concurrent for name, one in backends.items() if one.max_concurrent is not None}
+
+
 def _settled(parts: Parts, job: Job) -> None:
     """A job ended or paused, and that is on disk."""
     parts.endings.tell(job)
+    release_successors(parts.book, job, time.time())
+    parts.turn.due()
     parts.followers.job_changed(job)
     asyncio.get_running_loop().create_task(history.prune(parts), name="prune")
 

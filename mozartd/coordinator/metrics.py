@@ -6,6 +6,7 @@ Counts what happened from the journal's events; states are read from the book at
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter
@@ -67,7 +68,7 @@ class _States:
         yield _gauge("mozart_running_attempts", "Attempts that run now.", [], [((), len(parts.book.running))])
         yield _gauge("mozart_credit", "Attempts that workers would take now.", [], [((), parts.crew.credit)])
         yield _gauge("mozart_workers", "Workers alive.", [], [((), len(parts.crew.workers))])
-        yield _gauge("mozart_holds", "Holds in force.", [], [((), len(parts.limits.holds))])
+        yield _gauge("mozart_holds", "Holds in force.", [], [((), len(parts.limits.held(time.time())))])
         yield _gauge("mozart_followers", "Log streams being followed.", [], [((), len(parts.followers))])
         yield _gauge("mozart_degraded", "1 while state cannot be saved.", [], [((), int(bool(parts.turn.degraded)))])
         yield _gauge(

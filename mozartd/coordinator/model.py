@@ -6,6 +6,7 @@ Plain data. Only `book` changes a state; only `turn` writes a row. What scheduli
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -38,6 +39,15 @@ class Policy:
     completion_threshold: float = 50.0
     limit_wait: float = 3600.0
     max_waits: int = 24
+    breaker: bool = True
+    breaker_threshold: int = 5
+    breaker_recovery: float = 300.0
+    max_quota_waits: int = 48
+    max_cost_sheet: float | None = None
+    max_cost_job: float | None = None
+    cost_per_1k_input: float | None = None
+    cost_per_1k_output: float | None = None
+    warn_at_percent: float = 80.0
     skip_when: dict[int, str] = field(default_factory=dict)
 
 
@@ -75,8 +85,8 @@ class Sheet:
     """Prerequisites that are not satisfied yet. Derived."""
     output: str = ""
     """The tail of what its last attempt printed; kept only where the job's skip_when may ask for it. Derived."""
-    cancelling: bool = False
-    """A cancel frame was sent for its running attempt. Derived: a lost one is sent again when the worker says hello."""
+    stopping: str = ""
+    """`cancel` or `pause`: its running attempt was told to stop. Derived: told again when its worker says hello."""
 
     def row(self, seq: int) -> dict[str, Any]:
         return {
@@ -112,17 +122,21 @@ class Job:
     started_at: float | None = None
     ended_at: float | None = None
     not_before: float = 0.0
+    after: str = ""
+    """The job that must have completed before this one begins."""
     cost_usd: float | None = None
     tokens: dict[str, int] = field(default_factory=lambda: dict(NO_TOKENS))
     counts: Counter[str] = field(default_factory=Counter)
     """Sheets by state."""
     sheets: dict[int, Sheet] = field(default_factory=dict)
     dependents: dict[int, list[int]] = field(default_factory=dict)
-    ready: list[int] = field(default_factory=list)
-    """Pending sheets whose prerequisites are satisfied, in number order. Derived."""
+    ready: dict[str, list[int]] = field(default_factory=dict)
+    """Scope → pending sheets whose prerequisites are satisfied, in number order; no empty lists. Derived."""
     running: set[int] = field(default_factory=set)
     passed: float = 0.0
     """Its turn in the fair share: rises with each start by 1/weight. Derived."""
+    stamp: int = 0
+    """Of its newest entries on the board. Derived."""
     is_saved: bool = field(default=False, compare=False)
     """Its end or pause, and all that led to it, is on disk. Derived."""
 
@@ -144,6 +158,19 @@ class Job:
     def total_sheets(self) -> int:
         return sum(self.counts.values())
 
+    def has_room(self, more: int = 0) -> bool:
+        """Whether another sheet may run beside those that run and `more`."""
+        return len(self.running) + more < self.policy.max_concurrent
+
+    def add_ready(self, sheet: Sheet) -> None:
+        insort(self.ready.setdefault(sheet.scope, []), sheet.n)
+
+    def drop_ready(self, sheet: Sheet) -> None:
+        numbers = self.ready[sheet.scope]
+        del numbers[bisect_left(numbers, sheet.n)]
+        if not numbers:
+            del self.ready[sheet.scope]
+
     def count(self, *states: SheetState) -> int:
         return sum(self.counts[state.value] for state in states)
 
@@ -152,7 +179,8 @@ class Job:
             "seq": self.seq, "id": self.id, "name": self.name, "state": self.state.value, "reason": self.reason,
             "wanted": self.wanted, "score_path": self.score_path, "workspace": self.workspace, "priority": self.priority,
             "group_name": self.group, "submitted_at": self.submitted_at, "started_at": self.started_at,
-            "ended_at": self.ended_at, "not_before": self.not_before, "counts": _json(+self.counts),
+            "ended_at": self.ended_at, "not_before": self.not_before, "after_job": self.after,
+            "counts": _json(+self.counts),
             "cost_usd": self.cost_usd, "tokens": _json(self.tokens),
             "policy": orjson.dumps(self.policy, option=orjson.OPT_NON_STR_KEYS).decode(),
         }  # fmt: skip
@@ -164,8 +192,8 @@ class Job:
         job = cls(
             row["seq"], row["id"], row["name"], row["score_path"], row["workspace"], row["priority"], row["group_name"],
             row["submitted_at"], Policy(**policy), JobState(row["state"]), row["reason"], row["wanted"],
-            row["started_at"], row["ended_at"], row["not_before"], row["cost_usd"], orjson.loads(row["tokens"]),
-            Counter(orjson.loads(row["counts"])),
+            row["started_at"], row["ended_at"], row["not_before"], row["after_job"], row["cost_usd"],
+            orjson.loads(row["tokens"]), Counter(orjson.loads(row["counts"])),
         )  # fmt: skip
         job.is_saved = True
         return job
@@ -173,6 +201,7 @@ class Job:
     def take(self, sheets: Iterable[Sheet]) -> None:
         """Hold these sheets and derive what follows from them."""
         self.sheets = {sheet.n: sheet for sheet in sheets}
+        self.dependents, self.ready = {}, {}
         self.counts = Counter(sheet.state.value for sheet in self.sheets.values())
         for sheet in self.sheets.values():
             for n in sheet.dependencies:
@@ -180,8 +209,15 @@ class Job:
         for sheet in self.sheets.values():
             satisfied = ("completed", "skipped")
             sheet.missing = sum(self.sheets[n].state.value not in satisfied for n in sheet.dependencies)
-        self.ready = [n for n, sheet in self.sheets.items() if sheet.state is SheetState.PENDING and not sheet.missing]
+        for sheet in self.sheets.values():
+            if sheet.state is SheetState.PENDING and not sheet.missing:
+                self.add_ready(sheet)
         self.running = {n for n, sheet in self.sheets.items() if sheet.state is SheetState.RUNNING}
+
+
+def weight(priority: int) -> float:
+    """−100..100 → 1/32..32: ten points more is √2 times the share."""
+    return float(2.0 ** (priority / 20.0))
 
 
 @dataclass(slots=True)
@@ -196,6 +232,8 @@ class Attempt:
     worker: str
     assigned_at: float
     facts: dict[str, Any] = field(default_factory=dict)
+    ordinal: int = 0
+    """Of its call on the scope's throttle. Derived."""
     size: int = 0
     """Bytes in its log, as the worker last said. Derived."""
 

@@ -43,6 +43,13 @@ class Params:
             raise InvalidParamsError(f"cannot use {name} = {value!r}: it must be a whole number")
         return value
 
+    def integer(self, name: str) -> int:
+        """Of either sign."""
+        value = self._values.pop(name, None)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise InvalidParamsError(f"cannot use {name} = {value!r}: it must be a whole number")
+        return value
+
     def seconds(self, name: str) -> float | None:
         value = self._values.pop(name, None)
         if value is None:

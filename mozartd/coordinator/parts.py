@@ -31,6 +31,8 @@ class Parts:
     turn: Turn
     scores: Scores
     followers: Followers
+    groups: dict[str, int]
+    """How many sheets of a group run at once: name → number."""
     registry: Registry
     endings: Endings
     metrics_url: str | None

@@ -7,28 +7,32 @@ of the daemon are over, whatever the rows say: they were interrupted, not failed
 from __future__ import annotations
 
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Collection
 
 import orjson
 
+from ipc.states import Job as JobState
 from ipc.states import Sheet as SheetState
 from mozartd.coordinator.book import Book
 from mozartd.coordinator.journal import Journal
-from mozartd.coordinator.limits import Hold, Limits
+from mozartd.coordinator.limits import Limits, window_minutes
 from mozartd.coordinator.model import Attempt, Job, Sheet
-from mozartd.coordinator.settle import interrupt
+from mozartd.coordinator.settle import interrupt, release_successors
+from mozartd.settings import Settings
 from mozartd.store.store import Store
 
 log = logging.getLogger(__name__)
 
 
-async def load(store: Store) -> tuple[Book, Limits, Journal]:
+async def load(store: Store, settings: Settings) -> tuple[Book, Limits, Journal]:
     """The unfinished jobs, the holds, and the numbers to go on from. Nothing is repaired yet."""
     last = await store.read_one("last_ids")
     assert last is not None
     journal = Journal(last["event"])
-    limits = Limits(journal, [Hold(**row) for row in await store.read("all_holds")])
+    rows = await store.read("all_holds")
+    limits = Limits(journal, rows, window_minutes(settings.limits_window), settings.limits_resume == "ask")
     book = Book(journal, last["job"])
     sheets: dict[int, list[Sheet]] = defaultdict(list)
     for row in await store.read("unfinished_sheets"):
@@ -39,9 +43,22 @@ async def load(store: Store) -> tuple[Book, Limits, Journal]:
         if job.policy.skip_when:
             await _recall_outputs(store, job)
         book.add(job)
+    for job in [job for job in book.jobs.values() if job.after and job.after not in book.jobs]:
+        other = await store.read_one("job_by_id", job=job.after)
+        # A job that was pruned meanwhile had ended, and nobody knows how: a person decides.
+        ended = (
+            Job.of(other) if other else Job(0, job.after, "", "", "", 0, "", 0.0, job.policy, state=JobState.CANCELLED)
+        )
+        release_successors(book, ended, time.time())
     for row in await store.read("running_attempts"):
         attempt = Attempt.of(row)
-        book.running[attempt.id] = attempt
+        if attempt.job in book.jobs:
+            book.run(attempt)
+            attempt.ordinal = limits.of(book.find(attempt)[1].scope).start()
+        else:
+            log.error("attempt %s runs although its job has ended: it is ended", attempt.id)
+            attempt.facts.update(verdict="interrupted")
+            book.end(attempt)
     return book, limits, journal
 
 
@@ -54,8 +71,8 @@ async def _recall_outputs(store: Store, job: Job) -> None:
 def repair(book: Book, limits: Limits, workers: Collection[str], now: float) -> None:
     """`workers` are the names of those alive now. Afterwards a running sheet has a running attempt whose worker lives."""
     for attempt in list(book.running.values()):
-        job = book.jobs.get(attempt.job)
-        if job is None or job.sheets[attempt.n].state is not SheetState.RUNNING or job.sheets[attempt.n].k != attempt.k:
+        job, sheet = book.find(attempt)
+        if sheet.state is not SheetState.RUNNING or sheet.k != attempt.k:
             log.error("attempt %s runs although its sheet does not: it is ended", attempt.id)
             attempt.facts.update(verdict="interrupted", ended_at=now)
             book.end(attempt)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from ipc.errors import CODES, LIMIT_CODES
+from ipc.errors import CODES, LIMIT_CODES, PERSON_CODES
 from ipc.messages import Finished, Limit
 from mozartd.coordinator.model import History, Policy
 
@@ -17,6 +17,8 @@ from mozartd.coordinator.model import History, Policy
 MAX_INTERRUPTIONS = 5
 #: Bounds of a wait for a limit, seconds: nothing is gained below, nothing is believed above.
 MIN_WAIT, MAX_WAIT = 5.0, 8 * 86400.0
+#: Seconds that an overloaded service is left alone at first.
+OVERLOADED_WAIT = 30.0
 
 
 class Done(NamedTuple):
@@ -42,7 +44,9 @@ class Hold(NamedTuple):
 
 
 class Interrupted(NamedTuple):
-    """Not the sheet's fault: it runs again, and nothing is spent."""
+    """Not the sheet's fault: it runs again, and nothing is spent. `counts`: towards what may be killing the daemon."""
+
+    counts: bool = True
 
 
 class GiveUp(NamedTuple):
@@ -55,11 +59,17 @@ class Pause(NamedTuple):
     reason: str
 
 
+class NeedsPerson(NamedTuple):
+    """Nobody on the scope can go on until a person acts: a login, a key."""
+
+    reason: str
+
+
 class Cancelled(NamedTuple):
     pass
 
 
-Decision = Done | Again | Hold | Interrupted | GiveUp | Pause | Cancelled
+Decision = Done | Again | Hold | Interrupted | GiveUp | Pause | NeedsPerson | Cancelled
 
 
 def decide(report: Finished, mode: str, history: History, policy: Policy, now: float, random: float) -> Decision:
@@ -72,6 +82,8 @@ def decide(report: Finished, mode: str, history: History, policy: Policy, now: f
         return _interrupted(history)
     if is_passed(report):
         return Done(reason=report["message"] if report["exit_code"] else "")
+    if report["code"] in PERSON_CODES:
+        return NeedsPerson(describe(report))
     if report["code"] in LIMIT_CODES:
         return _hold(report, history, policy, now)
     if report["validations"] and not _hopeless(report) and _is_nearly_done(report, mode, history, policy):
@@ -108,17 +120,21 @@ def _interrupted(history: History) -> Decision:
 
 
 def _hold(report: Finished, history: History, policy: Policy, now: float) -> Decision:
-    if history.waits + 1 > policy.max_waits:
-        return Pause(f"waited {policy.max_waits} times for a limit: {report['message']}")
-    return Hold(hold_until(report["limit"], policy, now), describe(report))
+    allowed = policy.max_quota_waits if report["code"] == "E104" else policy.max_waits
+    if history.waits + 1 > allowed:
+        return Pause(f"waited {allowed} times for a limit: {report['message']}")
+    return Hold(hold_until(report["limit"], history.waits, policy, now), describe(report))
 
 
-def hold_until(limit: Limit | None, policy: Policy, now: float) -> float:
-    """When a limited scope may be tried again: what the backend said, else the policy's wait; clamped."""
+def hold_until(limit: Limit | None, waits: int, policy: Policy, now: float) -> float:
+    """When a limited scope may be tried again: what the backend said, else the policy's wait; clamped. A service that is
+    overloaded comes back sooner than a limit resets: its wait doubles from OVERLOADED_WAIT with each wait before."""
     if limit and limit["until"] is not None:
         wait = limit["until"] - now
     elif limit and limit["retry_after"] is not None:
         wait = limit["retry_after"]
+    elif limit and limit["kind"] == "overloaded":
+        wait = min(OVERLOADED_WAIT * 2.0 ** min(waits, 10), policy.limit_wait)
     else:
         wait = policy.limit_wait
     return now + min(max(wait, MIN_WAIT), MAX_WAIT)

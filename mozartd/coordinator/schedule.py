@@ -1,61 +1,113 @@
-"""What next: which ready sheets start now, and when to look again.
+"""What next: which ready sheets start now.
 
-One pure function of the jobs, the free credit, the holds and `now`. Jobs share by stride: the job that has been served least
-for its weight goes next, so a job of 2,000 sheets does not starve one of 2. It starts nothing: `turn` does.
+One pure function of the board, the caps and the free credit. Jobs share by stride: the job that has been served least for its
+weight goes next, so a job of 2,000 sheets does not starve one of 2. It starts nothing and changes nothing: `turn` does.
+Cost: the lanes, plus log n for each start; how many sheets are ready does not matter.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections import Counter
+from typing import Protocol
 
-from ipc.states import Job as JobState
-from mozartd.coordinator.book import weight
-from mozartd.coordinator.model import Job
-
-
-class Plan(NamedTuple):
-    starts: list[tuple[Job, int]]
-    """(job, sheet number), in the order to start them."""
-    wake_at: float | None
-    """When time alone makes another start possible."""
+from mozartd.coordinator.board import Board, Entry, Lane, startable
+from mozartd.coordinator.model import Job, weight
 
 
-def plan(jobs: Iterable[Job], credit: int, holds: Mapping[str, float], now: float, clock: float = 0.0) -> Plan:
-    """`credit` = attempts that workers and limits still allow; `holds`: scope → until; `clock` is the book's."""
+class Caps(Protocol):
+    """How many more may start, by what they share. Asked once a lane; None = no limit."""
+
+    def of_scope(self, scope: str) -> int | None: ...
+
+    def of_backend(self, backend: str) -> int | None: ...
+
+    def of_group(self, group: str) -> int | None: ...
+
+    def of_jobs(self) -> int | None:
+        """How many jobs may begin."""
+
+
+class _Room:
+    """The caps as they shrink while a plan is made."""
+
+    def __init__(self, caps: Caps) -> None:
+        self._caps = caps
+        self._left: dict[str, int | None] = {}
+
+    def has(self, lane: Lane) -> bool:
+        return all(left is None or left > 0 for left in map(self._of, _keys(lane)))
+
+    def take(self, lane: Lane) -> None:
+        for key in _keys(lane):
+            left = self._of(key)
+            if left is not None:
+                self._left[key] = left - 1
+
+    def _of(self, key: str) -> int | None:
+        if key not in self._left:
+            kind, _, name = key.partition(":")
+            self._left[key] = self._ask(kind, name)
+        return self._left[key]
+
+    def _ask(self, kind: str, name: str) -> int | None:
+        if kind == "scope":
+            return self._caps.of_scope(name)
+        if kind == "backend":
+            return self._caps.of_backend(name)
+        return self._caps.of_group(name) if kind == "group" else self._caps.of_jobs()
+
+
+def _keys(lane: Lane) -> list[str]:
+    keys = [f"scope:{lane.scope}", f"backend:{lane.scope.partition('/')[0]}"]
+    if lane.group:
+        keys.append(f"group:{lane.group}")
+    if lane.queued:
+        keys.append("jobs:")
+    return keys
+
+
+def plan(board: Board, caps: Caps, credit: int, now: float) -> list[tuple[Job, int]]:
+    """(job, sheet number) in the order to start them; at most `credit`. The board is settled for `now`."""
+    room = _Room(caps)
     starts: list[tuple[Job, int]] = []
-    wakes: list[float] = []
-    lanes: list[tuple[float, int, int, Job, list[int]]] = []
-    for job in jobs:
-        sheets = _startable(job, holds, now, wakes)
-        if sheets:
-            # What a job could not use while it waited is not owed to it.
-            lanes.append((max(job.passed, clock), -job.priority, job.seq, job, sheets))
-    heapq.heapify(lanes)
-    while lanes and len(starts) < credit:
-        passed, rank, seq, job, sheets = heapq.heappop(lanes)
-        starts.append((job, sheets.pop()))
-        if sheets:
-            heapq.heappush(lanes, (passed + 1.0 / weight(job.priority), rank, seq, job, sheets))
-    return Plan(starts, min(wakes, default=None))
+    planned: Counter[int] = Counter()
+    taken: Counter[tuple[int, str]] = Counter()
+    # What may come next: each open lane's head; below it, its heap's children as they are reached.
+    frontier: list[tuple[Entry, Lane, int]] = []
+    for lane, heap in board.lanes.items():
+        if room.has(lane):
+            heapq.heappush(frontier, (heap[0], lane, 0))
+    while frontier and len(starts) < credit:
+        entry, lane, index = heapq.heappop(frontier)
+        if not room.has(lane):
+            continue  # Its lane is full now: what is below it is too.
+        if index >= 0:
+            _push_children(frontier, board, lane, index)
+        job = entry[4]
+        if not board.is_current(entry) or not job.has_room(planned[job.seq]):
+            continue
+        n = startable(job, lane.scope, now)[taken[job.seq, lane.scope]]
+        starts.append((job, n))
+        planned[job.seq] += 1
+        taken[job.seq, lane.scope] += 1
+        room.take(lane)
+        _push_again(frontier, job, lane, entry, taken[job.seq, lane.scope], now)
+    return starts
 
 
-def _startable(job: Job, holds: Mapping[str, float], now: float, wakes: list[float]) -> list[int]:
-    """The job's sheets that could start now, last first; what only time keeps back goes to `wakes`."""
-    room = job.policy.max_concurrent - len(job.running)
-    if not job.ready or room <= 0 or job.wanted or job.state not in (JobState.QUEUED, JobState.RUNNING):
-        return []
-    chosen: list[int] = []
-    for n in job.ready:
-        sheet = job.sheets[n]
-        # The pause is between sheets: another attempt of a sheet that has begun does not wait for it.
-        until = max(holds.get(sheet.scope, 0.0), 0.0 if sheet.k else job.not_before)
-        if until > now:
-            wakes.append(until)
-        else:
-            chosen.append(n)
-            if len(chosen) == room:
-                break
-    chosen.reverse()
-    return chosen
+def _push_children(frontier: list[tuple[Entry, Lane, int]], board: Board, lane: Lane, index: int) -> None:
+    heap = board.lanes[lane]
+    for child in (2 * index + 1, 2 * index + 2):
+        if child < len(heap):
+            heapq.heappush(frontier, (heap[child], lane, child))
+
+
+def _push_again(
+    frontier: list[tuple[Entry, Lane, int]], job: Job, lane: Lane, entry: Entry, taken: int, now: float
+) -> None:
+    """The job's next sheet on this scope, a stride later. A job that begins is judged as begun only by the next plan."""
+    if lane.queued or taken >= len(startable(job, lane.scope, now)):
+        return
+    later: Entry = (entry[0] + 1.0 / weight(job.priority), *entry[1:])
+    heapq.heappush(frontier, (later, lane, -1))

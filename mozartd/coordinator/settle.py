@@ -5,10 +5,11 @@ Called by `crew` for each `finished` frame and for attempts whose worker was los
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+from ipc.errors import LIMIT_CODES, SERVICE_CODES
 from ipc.messages import Finished
-from ipc.states import JOB_ENDED
 from ipc.states import Job as JobState
 from ipc.states import Sheet as SheetState
 from mozartd.coordinator import retry
@@ -29,10 +30,13 @@ def settle(book: Book, limits: Limits, attempt: Attempt, report: Finished, now: 
     """The attempt has ended so; do what follows."""
     job, sheet = book.find(attempt)
     decision = retry.decide(report, attempt.mode, sheet.history, job.policy, now, random)
+    _account(limits, job, sheet, attempt, report, now)
     _keep(book, job, sheet, attempt, report, now)
-    if (job.wanted == "cancel" or sheet.cancelling) and not isinstance(decision, retry.Done):
+    if (job.wanted == "cancel" or sheet.stopping == "cancel") and not isinstance(decision, retry.Done):
         decision = retry.Cancelled()
-    sheet.cancelling = False
+    elif sheet.stopping == "pause" and isinstance(decision, retry.Cancelled):
+        decision = retry.Interrupted(counts=False)
+    sheet.stopping = ""
     _carry_out(book, limits, job, sheet, attempt, report, decision, now)
     job.not_before = now + job.policy.pause_seconds if sheet.state is not SheetState.PENDING else job.not_before
     book.end_if_over(job, now)
@@ -110,15 +114,45 @@ def _carry_out(
         case retry.GiveUp(reason):
             _spend(history, attempt.mode)
             book.fail_sheet(job, sheet, now, reason, code=report["code"], hint=report["hint"])
-        case retry.Interrupted():
-            history.interruptions += 1
+        case retry.Interrupted(counts):
+            history.interruptions += counts
             book.change_sheet(job, sheet, "interrupt", now, report["message"])
         case retry.Pause(reason):
             book.change_sheet(job, sheet, "interrupt", now, reason)
-            if job.state not in JOB_ENDED and job.state is not JobState.PAUSED:
-                book.change_job(job, "pause", now, reason)
+            pause(book, job, now, reason)
+        case retry.NeedsPerson(reason):
+            limits.hold(sheet.scope, math.inf, reason, report["evidence"], now)
+            book.change_sheet(job, sheet, "interrupt", now, reason)
+            pause(book, job, now, reason)
         case retry.Cancelled():
             book.cancel_sheet(job, sheet, now, "cancelled")
+
+
+def release_successors(book: Book, ended: Job, now: float) -> None:
+    """Jobs that were to begin after this one may, when it completed; else they wait for a person."""
+    for job in [job for job in book.jobs.values() if job.after == ended.id]:
+        if ended.state is JobState.COMPLETED:
+            job.after = ""
+            book.touch(job)
+        elif ended.state in (JobState.FAILED, JobState.CANCELLED):
+            job.after = ""
+            pause(book, job, now, f"{ended.id}, after which it was to run, is {ended.state}")
+
+
+def pause(book: Book, job: Job, now: float, reason: str) -> None:
+    """Start nothing of it any more until somebody says so."""
+    if job.state in (JobState.QUEUED, JobState.RUNNING):
+        book.change_job(job, "pause", now, reason)
+
+
+def _account(limits: Limits, job: Job, sheet: Sheet, attempt: Attempt, report: Finished, now: float) -> None:
+    """Tell the scope's throttle how its service did."""
+    code = report["code"]
+    served = report["verdict"] not in ("interrupted", "cancelled", "skipped", "missing") and code not in LIMIT_CODES
+    troubled = code in SERVICE_CODES
+    limits.of(sheet.scope).end(attempt.ordinal, served and not troubled)
+    if troubled and job.policy.breaker:
+        limits.fail(sheet.scope, job.policy.breaker_threshold, job.policy.breaker_recovery, now)
 
 
 def _spend(history: History, mode: str) -> None:

@@ -17,6 +17,7 @@ from functools import partial
 from ipc.errors import MozartError
 from mozartd.coordinator import schedule
 from mozartd.coordinator.book import Book
+from mozartd.coordinator.caps import Caps
 from mozartd.coordinator.crew import Crew
 from mozartd.coordinator.journal import Event
 from mozartd.coordinator.limits import Limits
@@ -39,6 +40,7 @@ class Turn:
         limits: Limits,
         crew: Crew,
         max_concurrent: int,
+        caps: Callable[[float], Caps],
         skips: Callable[[Job, Sheet], str],
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -47,6 +49,7 @@ class Turn:
         self._limits = limits
         self._crew = crew
         self._max_concurrent = max_concurrent
+        self.caps = caps
         self._skips = skips
         self.assign: Callable[[Attempt], None] = lambda attempt: None
         self.on_settled: Callable[[Job], None] = lambda job: None
@@ -66,6 +69,11 @@ class Turn:
 
     def __repr__(self) -> str:
         return f"<Turn {len(self._writes)} rows to write{', degraded' if self.degraded else ''}>"
+
+    @property
+    def credit(self) -> int:
+        """Attempts that workers and `max_concurrent_sheets` still allow."""
+        return min(self._crew.credit, self._max_concurrent - len(self._book.running))
 
     def due(self) -> None:
         """Something changed: run in this iteration of the loop."""
@@ -89,37 +97,41 @@ class Turn:
         now = time.time()
         self._book.ripen(now)
         self._limits.end_due(now)
-        wake_at = self._start(now)
+        self._start(now)
         self._commit()
-        self._wake(wake_at, now)
+        self._wake(now)
 
     # -- starting
 
-    def _start(self, now: float) -> float | None:
-        """Start what can start; a skipped sheet may make others ready, so plan again then."""
-        while True:
-            credit = 0 if self.draining else min(self._crew.credit, self._max_concurrent - len(self._book.running))
-            plan = schedule.plan(self._book.jobs.values(), credit, self._limits.untils(), now, self._book.clock)
-            skipped = [self._start_or_skip(job, job.sheets[n], now) for job, n in plan.starts]
-            if not any(skipped):
-                return plan.wake_at
+    def _start(self, now: float) -> None:
+        """Start what can start. Again and again, because a skipped sheet makes others ready and a job that has begun may
+        start more than its first."""
+        while not self.draining:
+            self._book.board.settle(now)
+            credit = self.credit
+            starts = schedule.plan(self._book.board, self.caps(now), credit, now) if credit > 0 else []
+            for job, n in starts:
+                self._start_or_skip(job, job.sheets[n], now)
+            if not starts:
+                return
 
-    def _start_or_skip(self, job: Job, sheet: Sheet, now: float) -> bool:
+    def _start_or_skip(self, job: Job, sheet: Sheet, now: float) -> None:
         reason = self._skips(job, sheet)
         if reason:
             self._book.change_sheet(job, sheet, "skip", now, reason)
             self._book.end_if_over(job, now)
-            return True
+            return
         worker = self._crew.pick()
         attempt = self._book.start(job, sheet, worker.name, now)
         worker.running.add(attempt.id)
+        attempt.ordinal = self._limits.of(sheet.scope).start()
         self._effects.append(lambda: self.assign(attempt))
-        return False
 
-    def _wake(self, wake_at: float | None, now: float) -> None:
+    def _wake(self, now: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        times = [when for when in (wake_at, self._book.next_ripe(), self._limits.next_end()) if when is not None]
+        nexts = (self._book.board.next_time(), self._book.next_ripe(), self._limits.next_time(now))
+        times = [when for when in nexts if when is not None]
         self._timer = self._loop.call_later(max(0.0, min(times) - now), self.due) if times else None
 
     # -- committing

@@ -13,7 +13,7 @@ from ipc.states import JOB_ENDED, SHEET_ENDED, SHEET_SATISFIED
 from ipc.states import Sheet as SheetState
 from mozartd.coordinator.book import Book
 from mozartd.coordinator.journal import Journal
-from mozartd.coordinator.model import Job, Policy, Sheet
+from mozartd.coordinator.model import Attempt, Job, Policy, Sheet
 
 Dependencies = Mapping[int, Sequence[int]]
 
@@ -116,7 +116,9 @@ def check_job(job: Job) -> None:
         if sheet.state in (SheetState.RUNNING, SheetState.WAITING):
             assert not sheet.missing, f"sheet {n} has begun before what it needs"
     pending = [n for n in sorted(states) if states[n] is SheetState.PENDING]
-    assert job.ready == [n for n in pending if not job.sheets[n].missing]
+    ready = [n for n in pending if not job.sheets[n].missing]
+    assert sorted(n for numbers in job.ready.values() for n in numbers) == ready
+    assert all(numbers == [n for n in ready if job.sheets[n].scope == scope] for scope, numbers in job.ready.items())
     assert job.running == {n for n in states if states[n] is SheetState.RUNNING}
     over = all(state in SHEET_ENDED for state in states.values())
     assert over == (job.state in JOB_ENDED), f"{job} has only ended sheets, or has ended before them"
@@ -148,5 +150,6 @@ def reopen(book: Book) -> Book:
         copy.take([Sheet.of(sheet.row(job.seq)) for sheet in job.sheets.values()])
         if copy.state not in JOB_ENDED:
             again.add(copy)
-    again.running = {id: type(attempt).of(attempt.row("running")) for id, attempt in book.running.items()}
+    for attempt in book.running.values():
+        again.run(Attempt.of({**attempt.row("running"), "job": attempt.job}))
     return again

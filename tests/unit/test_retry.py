@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipc.errors import CODES, LIMIT_CODES
+from ipc.errors import CODES, LIMIT_CODES, PERSON_CODES
 from mozartd.coordinator.model import History, Policy
 from mozartd.coordinator.retry import (
     MAX_INTERRUPTIONS,
@@ -25,6 +25,7 @@ from mozartd.coordinator.retry import (
     GiveUp,
     Hold,
     Interrupted,
+    NeedsPerson,
     Pause,
     decide,
     delay,
@@ -81,7 +82,7 @@ def test_every_code_is_held_tried_again_or_given_up_as_the_table_says(code: str)
     decision = decided(code=code, message="because", **FAILED)
     meaning, again = CODES[code]
     assert meaning
-    kind = Hold if code in LIMIT_CODES else Again if again else GiveUp
+    kind = NeedsPerson if code in PERSON_CODES else Hold if code in LIMIT_CODES else Again if again else GiveUp
     assert isinstance(decision, kind)
     assert decision.reason == f"{code} because"  # type: ignore[union-attr]
 
@@ -92,7 +93,7 @@ def test_a_code_nobody_knows_is_tried_again() -> None:
 
 @pytest.mark.parametrize("code", [code for code, (_, again) in CODES.items() if not again])
 def test_what_no_attempt_can_help_gets_no_completion_attempt_either(code: str) -> None:
-    assert isinstance(decided(code=code, rules=[rule(), rule(False)], **FAILED), GiveUp)
+    assert isinstance(decided(code=code, rules=[rule(), rule(False)], **FAILED), GiveUp | NeedsPerson)
 
 
 def test_the_reason_is_the_code_else_the_first_failed_rule_else_the_verdict() -> None:
@@ -228,8 +229,8 @@ def test_the_first_delay_is_the_base() -> None:
 # ---- limits -----------------------------------------------------------------------------------------------------
 
 
-def limit(until: float | None = None, retry_after: float | None = None) -> dict[str, Any]:
-    return {"until": until, "retry_after": retry_after, "kind": "requests"}
+def limit(until: float | None = None, retry_after: float | None = None, kind: str = "requests") -> dict[str, Any]:
+    return {"until": until, "retry_after": retry_after, "kind": kind}
 
 
 @pytest.mark.parametrize("code", sorted(LIMIT_CODES))
@@ -256,13 +257,18 @@ def test_a_limit_is_a_hold_however_much_was_spent(code: str) -> None:
     ],
 )
 def test_how_long_is_what_is_known_else_the_policys_and_never_absurd(known: Any, wait: float) -> None:
-    assert hold_until(known, Policy(limit_wait=3600.0), NOW) == NOW + wait
+    assert hold_until(known, 0, Policy(limit_wait=3600.0), NOW) == NOW + wait
+
+
+def test_an_overloaded_service_is_left_alone_for_longer_each_time() -> None:
+    waits = [hold_until(limit(kind="overloaded"), n, Policy(limit_wait=3600.0), NOW) - NOW for n in range(9)]
+    assert waits == [30, 60, 120, 240, 480, 960, 1920, 3600, 3600]
 
 
 @given(st.floats(allow_nan=False), st.floats(allow_nan=False))
 def test_a_hold_is_always_between_the_bounds(until: float, retry_after: float) -> None:
     for known in (limit(until=until), limit(retry_after=retry_after)):
-        assert MIN_WAIT <= hold_until(known, POLICY, NOW) - NOW <= MAX_WAIT  # type: ignore[arg-type]
+        assert MIN_WAIT <= hold_until(known, 0, POLICY, NOW) - NOW <= MAX_WAIT  # type: ignore[arg-type]
 
 
 def test_waits_are_bounded_then_a_person_must_look() -> None:

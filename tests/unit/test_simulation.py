@@ -21,8 +21,9 @@ from ipc.states import Job as JobState
 from ipc.states import Sheet as SheetState
 from mozartd.coordinator import recovery
 from mozartd.coordinator.book import Book
+from mozartd.coordinator.caps import Caps
 from mozartd.coordinator.journal import Journal
-from mozartd.coordinator.limits import Hold, Limits
+from mozartd.coordinator.limits import Limits
 from mozartd.coordinator.model import Attempt, Job, Sheet
 from mozartd.coordinator.requests.cancel import cancel
 from mozartd.coordinator.requests.retry import choose, revive
@@ -61,7 +62,7 @@ class World:
         self.disk: dict[str, dict[Any, dict[str, Any]]] = {"job": {}, "sheet": {}, "attempt": {}, "hold": {}}
         self.journal = Journal(0)
         self.book = Book(self.journal, 0)
-        self.limits = Limits(self.journal, [])
+        self.limits = Limits(self.journal)
         self.skips: set[int] = set()
         self.ended: dict[str, Job] = {}
         self.failed_fast: dict[str, set[int]] = {}
@@ -79,27 +80,30 @@ class World:
         """Everything that follows from what happened; when time alone will make more happen."""
         self.book.ripen(self.now)
         self.limits.end_due(self.now)
-        while True:
-            free = self.credit - len(self.book.running)
-            made = plan(self.book.jobs.values(), free, self.limits.untils(), self.now, self.book.clock)
-            if not [job for job, n in made.starts if self._start(job, job.sheets[n])]:
-                break
+        while starts := self._plan():
+            for job, n in starts:
+                self._start(job, job.sheets[n])
         self._commit()
         check_book(self.book)
         self._check_limits()
-        times = [when for when in (made.wake_at, self.book.next_ripe(), self.limits.next_end()) if when is not None]
-        return min(times, default=None)
+        times = (self.book.board.next_time(), self.book.next_ripe(), self.limits.next_time(self.now))
+        return min((when for when in times if when is not None), default=None)
 
-    def _start(self, job: Job, sheet: Sheet) -> bool:
+    def _plan(self) -> list[tuple[Job, int]]:
+        self.book.board.settle(self.now)
+        caps = Caps(self.book, self.limits, {}, {}, None, self.now)
+        return plan(self.book.board, caps, self.credit - len(self.book.running), self.now)
+
+    def _start(self, job: Job, sheet: Sheet) -> None:
         assert job.state in (JobState.QUEUED, JobState.RUNNING)
         assert all(job.sheets[n].state in SHEET_SATISFIED for n in sheet.dependencies)
         assert sheet.n not in self.failed_fast.get(job.id, ()), "started although another failed and fail_fast is on"
         if sheet.n in self.skips:
             self.book.change_sheet(job, sheet, "skip", self.now, "skip_when")
             self.book.end_if_over(job, self.now)
-            return True
-        self.book.start(job, sheet, "worker", self.now)
-        return False
+            return
+        attempt = self.book.start(job, sheet, "worker", self.now)
+        attempt.ordinal = self.limits.of(sheet.scope).start()
 
     def _commit(self) -> None:
         for write in self.book.take_changes() + self.limits.take_changes():
@@ -126,10 +130,7 @@ class World:
         name, row = write
         table = name.partition("_")[2]
         keys = {"job": ("seq",), "sheet": ("seq", "n"), "attempt": ("seq", "n", "k"), "hold": ("scope",)}[table]
-        if name == "drop_hold":
-            del self.disk["hold"][row["scope"],]
-        else:
-            self.disk[table][tuple(row[key] for key in keys)] = dict(row)
+        self.disk[table][tuple(row[key] for key in keys)] = dict(row)
 
     def _check_limits(self) -> None:
         assert len(self.book.running) <= self.credit
@@ -172,8 +173,8 @@ class World:
     def restart(self, alive: bool) -> None:
         """The coordinator dies; its successor finds the disk, and the worker alive or not."""
         self.journal = Journal(self.journal.last_published)
-        holds = [Hold(**row) for row in self.disk["hold"].values()]
-        self.book, self.limits = Book(self.journal, len(self.disk["job"])), Limits(self.journal, holds)
+        self.book = Book(self.journal, len(self.disk["job"]))
+        self.limits = Limits(self.journal, self.disk["hold"].values())
         for (seq,), row in sorted(self.disk["job"].items()):
             job = Job.of(row)
             if job.state not in JOB_ENDED:
@@ -182,7 +183,8 @@ class World:
         for row in self.disk["attempt"].values():
             if row["state"] == "running":
                 attempt = Attempt.of({**row, "job": f"job-{row['seq']}"})
-                self.book.running[attempt.id] = attempt
+                self.book.run(attempt)
+                attempt.ordinal = self.limits.of(self.book.find(attempt)[1].scope).start()
         recovery.repair(self.book, self.limits, ["worker"] if alive else [], self.now)
         self.turn()
 

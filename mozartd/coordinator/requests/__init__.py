@@ -12,7 +12,25 @@ from typing import Any
 from mozartd.coordinator.clients import Handler, Session
 from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
-from mozartd.coordinator.requests import cancel, daemon, events, list, logs, prompt, retry, status, submit, wait
+from mozartd.coordinator.requests import (
+    cancel,
+    daemon,
+    events,
+    group,
+    hold,
+    limits,
+    list,
+    logs,
+    modify,
+    pause,
+    priority,
+    prompt,
+    resume,
+    retry,
+    status,
+    submit,
+    wait,
+)
 
 _HANDLERS: dict[str, Callable[[Parts, Session, Params], Awaitable[Any]]] = {
     "submit": submit.handle,
@@ -24,6 +42,15 @@ _HANDLERS: dict[str, Callable[[Parts, Session, Params], Awaitable[Any]]] = {
     "wait": wait.handle,
     "cancel": cancel.handle,
     "retry": retry.handle,
+    "pause": pause.handle,
+    "resume": resume.handle,
+    "priority": priority.handle,
+    "modify": modify.handle,
+    "limits": limits.handle,
+    "limits.clear": limits.handle_clear,
+    "hold": hold.handle,
+    "group.set": group.handle_set,
+    "group.list": group.handle_list,
     "daemon.status": daemon.handle_status,
     "daemon.drain": daemon.handle_drain,
 }

@@ -30,7 +30,7 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     stopped = cancel(parts.book, job, numbers, time.time())
     for sheet in stopped:
         if sheet.state is SheetState.RUNNING:
-            parts.crew.cancel(job, sheet, "cancelled")
+            parts.crew.stop(job, sheet, "cancel")
     await parts.turn.committed()
     return {"job": job.id, "sheets": [sheet.n for sheet in stopped]}
 
@@ -56,7 +56,7 @@ def cancel(book: Book, job: Job, numbers: list[int], now: float) -> list[Sheet]:
         if sheet.state in SHEET_ENDED:
             continue
         if sheet.state is SheetState.RUNNING:
-            sheet.cancelling = True
+            sheet.stopping = "cancel"
         else:
             book.cancel_sheet(job, sheet, now, "cancelled")
         stopped.append(sheet)

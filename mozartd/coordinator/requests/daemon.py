@@ -36,7 +36,8 @@ async def daemon_json(parts: Parts) -> dict[str, Any]:
         "uptime_seconds": round(time.time() - setup.started_at, 3), "socket": setup.paths.client_socket,
         "metrics_url": parts.metrics_url, "coordinator": {"pid": os.getpid(), "restarts": setup.restarts},
         "workers": workers_json(parts.crew), "jobs": {row["state"]: row["count"] for row in counts},
-        "sheets": sheet_counts(parts.book.jobs.values()), "holds": len(parts.limits.holds), "followers": len(parts.followers),
+        "sheets": sheet_counts(parts.book.jobs.values()), "holds": len(parts.limits.held(time.time())),
+        "followers": len(parts.followers),
     }  # fmt: skip
 
 

@@ -1,8 +1,8 @@
 """`submit`: a score becomes a job.
 
-{score, path, source, environment, fresh, start_sheet?} → {job}. The score is the normalised document that `mozart run` made;
-it is checked and expanded again here, because the daemon believes no client. The job's rows are on disk before it is in the
-book, so a submission that cannot be saved leaves nothing.
+{score, path, source, environment, fresh, start_sheet?, at?, after?, group?} → {job}. The score is the normalised document that
+`mozart run` made; it is checked and expanded again here, because the daemon believes no client. The job's rows are on disk
+before it is in the book, so a submission that cannot be saved leaves nothing.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from ipc.errors import EXIT_USAGE, MozartError
 from ipc.score.expand import expand
 from ipc.score.schema import Score
 from ipc.score.unavailable import unavailable
+from ipc.states import Job as JobState
 from ipc.states import Sheet as SheetState
 from mozartd.coordinator import assign
 from mozartd.coordinator.clients import Session
@@ -37,6 +38,7 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     document, path, source = params.mapping("score"), params.text("path"), params.text_or("source", "")
     environment = chosen_environment(params.mapping("environment"), parts.settings.submit_env)
     fresh, start_sheet = params.flag("fresh"), params.whole("start_sheet")
+    at, after, group = params.seconds("at"), params.text_or("after", ""), params.text_or("group", "")
     params.finish()
     if parts.turn.degraded:
         raise MozartError(
@@ -44,10 +46,13 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
         )
     if parts.turn.draining:
         raise MozartError("draining", f"cannot take {path}: the daemon is about to stop", "submit it again in a moment")
-    score = await asyncio.to_thread(_check, document, path)
+    score = await asyncio.to_thread(check, document, path)
     if fresh:
         await asyncio.to_thread(archive_workspace, score, time.time())
     job = await asyncio.to_thread(make_job, score, path, time.time(), start_sheet)
+    job.not_before, job.group = at or 0.0, group or job.group
+    if after:
+        await _put_after(parts, job, after)
     # Numbered here, on the loop: two submissions never share a number.
     parts.book.last_seq += 1
     job.seq, job.id = parts.book.last_seq, f"{job.id}-{parts.book.last_seq}"
@@ -60,7 +65,16 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     return {"job": job.id}
 
 
-def _check(document: dict[str, Any], path: str) -> Score:
+async def _put_after(parts: Parts, job: Job, typed: str) -> None:
+    """The job begins when that one has completed; at once when it has."""
+    other = await parts.registry.find(typed)
+    if other.state in (JobState.FAILED, JobState.CANCELLED):
+        hint = f"mozart retry {other.id}, or submit it without --after"
+        raise MozartError("after_failed", f"cannot run {job.name} after {other.id}: it is {other.state}", hint)
+    job.after = "" if other.state is JobState.COMPLETED else other.id
+
+
+def check(document: dict[str, Any], path: str) -> Score:
     try:
         score = Score.model_validate(document)
     except ValidationError as error:
@@ -117,8 +131,21 @@ def policy_of(score: Score) -> Policy:
         completion_threshold=float(retry.completion_threshold_percent),
         limit_wait=60.0 * limit.wait_minutes,
         max_waits=limit.max_waits,
+        max_quota_waits=limit.max_quota_waits,
+        **_breaker(score),
         skip_when=dict(score.sheet.skip_when),
     )
+
+
+def _breaker(score: Score) -> dict[str, Any]:
+    breaker = score.circuit_breaker
+    if breaker is None:
+        return {}
+    return {
+        "breaker": breaker.enabled,
+        "breaker_threshold": breaker.failure_threshold,
+        "breaker_recovery": float(breaker.recovery_timeout_seconds),
+    }
 
 
 def chosen_environment(offered: dict[str, Any], names: list[str]) -> dict[str, str]:
@@ -130,11 +157,17 @@ def chosen_environment(offered: dict[str, Any], names: list[str]) -> dict[str, s
     }
 
 
+def score_row(seq: int, score: Score, source: str, environment: dict[str, str]) -> dict[str, Any]:
+    return {
+        "seq": seq,
+        "score": score.model_dump_json(),
+        "source": source,
+        "environment": orjson.dumps(environment).decode(),
+    }
+
+
 def _rows(job: Job, score: Score, source: str, environment: dict[str, str]) -> list[Write]:
-    kept = {
-        "seq": job.seq, "score": score.model_dump_json(), "source": source, "environment": orjson.dumps(environment).decode(),
-    }  # fmt: skip
-    rows: list[Write] = [("put_job", job.row()), ("put_score", kept)]
+    rows: list[Write] = [("put_job", job.row()), ("put_score", score_row(job.seq, score, source, environment))]
     rows += [("put_sheet", sheet.row(job.seq)) for sheet in job.sheets.values()]
     return rows
 

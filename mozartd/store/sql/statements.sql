@@ -1,18 +1,27 @@
 -- name: put_job
 -- A job's row, new or changed.
 INSERT INTO jobs (seq, id, name, state, reason, wanted, score_path, workspace, priority, group_name, submitted_at,
-                  started_at, ended_at, not_before, counts, cost_usd, tokens, policy)
+                  started_at, ended_at, not_before, after_job, counts, cost_usd, tokens, policy)
 VALUES (:seq, :id, :name, :state, :reason, :wanted, :score_path, :workspace, :priority, :group_name, :submitted_at,
-        :started_at, :ended_at, :not_before, :counts, :cost_usd, :tokens, :policy)
+        :started_at, :ended_at, :not_before, :after_job, :counts, :cost_usd, :tokens, :policy)
 ON CONFLICT (seq) DO UPDATE SET
     state = excluded.state, reason = excluded.reason, wanted = excluded.wanted, priority = excluded.priority,
     group_name = excluded.group_name, started_at = excluded.started_at, ended_at = excluded.ended_at,
-    not_before = excluded.not_before, counts = excluded.counts, cost_usd = excluded.cost_usd,
+    not_before = excluded.not_before, after_job = excluded.after_job, name = excluded.name,
+    score_path = excluded.score_path, workspace = excluded.workspace, counts = excluded.counts, cost_usd = excluded.cost_usd,
     tokens = excluded.tokens, policy = excluded.policy;
 
 -- name: put_score
 -- What a job was submitted with.
 INSERT INTO scores (seq, score, source, environment) VALUES (:seq, :score, :source, :environment);
+
+-- name: replace_score
+-- A job's new score.
+UPDATE scores SET score = :score, source = :source, environment = :environment WHERE seq = :seq;
+
+-- name: drop_sheet
+-- A sheet that the job's new score does not have.
+DELETE FROM sheets WHERE seq = :seq AND n = :n;
 
 -- name: put_sheet
 -- A sheet's row, new or changed.
@@ -21,7 +30,8 @@ INSERT INTO sheets (seq, n, stage, instance, fan_count, start_item, end_item, de
 VALUES (:seq, :n, :stage, :instance, :fan_count, :start_item, :end_item, :dependencies, :scope, :state, :reason, :until, :k,
         :history, :last, :cost_usd)
 ON CONFLICT (seq, n) DO UPDATE SET
-    state = excluded.state, reason = excluded.reason, until = excluded.until, k = excluded.k,
+    stage = excluded.stage, instance = excluded.instance, fan_count = excluded.fan_count, start_item = excluded.start_item,
+    end_item = excluded.end_item, dependencies = excluded.dependencies, scope = excluded.scope, state = excluded.state, reason = excluded.reason, until = excluded.until, k = excluded.k,
     history = excluded.history, last = excluded.last, cost_usd = excluded.cost_usd;
 
 -- name: put_attempt
@@ -36,12 +46,23 @@ INSERT INTO events (id, at, type, job, sheet, attempt, data) VALUES (:id, :at, :
 
 -- name: put_hold
 -- Do not start anything on a scope before a time.
-INSERT INTO holds (scope, since, until, reason, evidence) VALUES (:scope, :since, :until, :reason, :evidence)
-ON CONFLICT (scope) DO UPDATE SET until = excluded.until, reason = excluded.reason, evidence = excluded.evidence;
+INSERT INTO holds (scope, since, until, reason, evidence, facts)
+VALUES (:scope, :since, :until, :reason, :evidence, :facts)
+ON CONFLICT (scope) DO UPDATE SET since = excluded.since, until = excluded.until, reason = excluded.reason,
+    evidence = excluded.evidence, facts = excluded.facts;
 
--- name: drop_hold
--- A hold is over.
-DELETE FROM holds WHERE scope = :scope;
+-- name: put_group
+-- How many sheets of a group run at once.
+INSERT INTO groups (name, parallel) VALUES (:name, :parallel)
+ON CONFLICT (name) DO UPDATE SET parallel = excluded.parallel;
+
+-- name: drop_group
+-- A group has no limit of its own any more.
+DELETE FROM groups WHERE name = :name;
+
+-- name: all_groups
+-- Every group's limit.
+SELECT name, parallel FROM groups ORDER BY name;
 
 -- name: drop_job
 -- Forget a job: its score, sheets and attempts go with it.

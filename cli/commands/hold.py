@@ -1,0 +1,33 @@
+"""`mozart hold`: start nothing on a backend for a while."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cli import output
+from cli.arguments import Argument, Option
+from cli.commands.limits import describe
+from cli.daemon import ask
+from cli.durations import seconds_of
+from cli.options import Json
+
+EXAMPLE = "mozart hold claude_cli --for 2h"
+
+
+def command(
+    scope: Annotated[str, Argument("backend/account/model, or what it begins with.", metavar="SCOPE")],
+    length: Annotated[str | None, Option("--for", metavar="D", help="90, 30m, 2h; else until `limits clear`.")] = None,
+    reason: Annotated[str, Option("--reason", metavar="TEXT", help="Shown where somebody waits.")] = "held by hand",
+    json: Json = False,
+) -> int:
+    """Start nothing on a backend for a while.
+
+    What runs goes on; sheets for other backends too.
+    """
+    seconds = None if length is None else seconds_of("--for", length)
+    answer = ask("hold", {"scope": scope, "seconds": seconds, "reason": reason})
+    if json:
+        output.document(answer)
+    else:
+        output.say(describe(answer["holds"]))
+    return 0

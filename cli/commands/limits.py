@@ -1,0 +1,50 @@
+"""`mozart limits`: the holds on backends, and their end."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from cli import output, text
+from cli.arguments import Argument
+from cli.daemon import ask
+from cli.options import Json
+from ipc.errors import EXIT_USAGE, MozartError
+
+EXAMPLE = "mozart limits\nmozart limits clear claude_cli"
+
+
+def command(
+    words: Annotated[list[str] | None, Argument("`clear SCOPE` ends a hold.", metavar="[clear SCOPE]")] = None,
+    json: Json = False,
+) -> int:
+    """Show what is held, why, and until when.
+
+    A scope is backend/account/model; `clear` takes a scope, or what it begins with.
+    """
+    if not words:
+        answer = ask("limits", {})
+    elif len(words) == 2 and words[0] == "clear":
+        answer = ask("limits.clear", {"scope": words[1]})
+    else:
+        raise MozartError(
+            "usage", f"cannot understand `limits {' '.join(words)}`", "mozart limits clear SCOPE", EXIT_USAGE
+        )
+    if json:
+        output.document(answer)
+    else:
+        output.say(describe(answer["holds"]) if not words else _cleared(answer["holds"]))
+    return 0
+
+
+def describe(holds: list[dict[str, Any]]) -> str:
+    if not holds:
+        return "nothing is held"
+    rows = [
+        [hold["name"], hold["until"] or "somebody acts", str(hold["waiting"]), text.first_line(hold["reason"])]
+        for hold in holds
+    ]
+    return output.table(["SCOPE", "UNTIL", "WAITING", "REASON"], rows)
+
+
+def _cleared(holds: list[dict[str, Any]]) -> str:
+    return "\n".join(f"cleared {hold['name']}" for hold in holds)

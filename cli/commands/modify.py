@@ -1,0 +1,39 @@
+"""`mozart modify`: give a job another score."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+from cli import output
+from cli.arguments import Argument, Option
+from cli.commands.cancel import describe_sheets
+from cli.commands.run import load, pairs, submission
+from cli.daemon import ask
+from cli.options import JobArgument, Json
+
+EXAMPLE = "mozart modify hello-12 examples/hello.yaml"
+
+
+def command(
+    job: JobArgument,
+    score: Annotated[str, Argument(metavar="SCORE", help="The new score's file.")],
+    workspace: Annotated[str | None, Option("--workspace", metavar="P", help="Instead of the score's.")] = None,
+    var: Annotated[list[str] | None, Option("--var", metavar="K=V", help="A template variable; repeat.")] = None,
+    sets: Annotated[list[str] | None, Option("--set", metavar="F=V", help="A field of the score; repeat.")] = None,
+    json: Json = False,
+) -> int:
+    """Plan what has not run again, by another score.
+
+    Sheets that are complete or running stay as they are.
+    """
+    loaded = load(score, pairs("--var", var), pairs("--set", sets), workspace)
+    document = submission(loaded, os.environ)
+    answer = ask(
+        "modify", {"job": job, **{name: document[name] for name in ("score", "path", "source", "environment")}}
+    )
+    if json:
+        output.document(answer)
+    else:
+        output.say(f"modified {answer['job']}: {describe_sheets(answer['sheets'])} to run")
+    return 0

@@ -1,0 +1,23 @@
+"""`mozart resume`: go on with a paused job."""
+
+from __future__ import annotations
+
+from cli import output
+from cli.daemon import ask
+from cli.options import JobArgument, Json
+
+EXAMPLE = "mozart resume hello-12"
+
+
+def command(job: JobArgument, json: Json = False) -> int:
+    """Go on with a paused job.
+
+    Says also that a person has acted: a login that its backend waited for is tried again.
+    """
+    answer = ask("resume", {"job": job})
+    if json:
+        output.document(answer)
+    else:
+        output.say(f"resumed {answer['job']}")
+        output.tell(f"follow it with `mozart logs -f {answer['job']}`")
+    return 0

@@ -1,0 +1,43 @@
+"""`group.set` and `group.list`: groups of jobs with a limit of their own.
+
+{name, parallel} → {groups}: how many sheets of the group's jobs run at once; null takes the limit away. {} → {groups}.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ipc.errors import EXIT_USAGE, MozartError
+from mozartd.coordinator.clients import Session
+from mozartd.coordinator.params import Params
+from mozartd.coordinator.parts import Parts
+
+
+async def handle_set(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
+    name, parallel = params.text("name"), params.whole("parallel")
+    params.finish()
+    if not name or parallel == 0:
+        raise MozartError(
+            "usage", f"cannot limit group {name!r} to {parallel}", "a group has a name and at least 1", EXIT_USAGE
+        )
+    if parallel is None:
+        await parts.store.write([("drop_group", {"name": name})])
+        parts.groups.pop(name, None)
+    else:
+        await parts.store.write([("put_group", {"name": name, "parallel": parallel})])
+        parts.groups[name] = parallel
+    parts.turn.due()
+    return _answer(parts)
+
+
+async def handle_list(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
+    params.finish()
+    return _answer(parts)
+
+
+def _answer(parts: Parts) -> dict[str, Any]:
+    running = parts.book.running_in
+    groups = parts.groups.items()
+    return {
+        "groups": [{"name": name, "parallel": cap, "running": running[f"group:{name}"]} for name, cap in sorted(groups)]
+    }

@@ -1,0 +1,61 @@
+"""`limits` and `limits.clear`: the holds on backend scopes, and their end by hand.
+
+`limits` {} → {holds}. `limits.clear` {scope} → {holds}: those that it ended.
+A scope is `backend/account/model`; less of it stands for every known scope that begins so.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import Any
+
+from ipc.errors import MozartError
+from ipc.states import Sheet as SheetState
+from mozartd.coordinator.clients import Session
+from mozartd.coordinator.describe import rfc3339
+from mozartd.coordinator.params import Params
+from mozartd.coordinator.parts import Parts
+from mozartd.coordinator.throttle import Throttle
+
+
+async def handle(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
+    params.finish()
+    await parts.turn.committed()
+    return answer_of(parts, parts.limits.held(time.time()))
+
+
+async def handle_clear(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
+    typed = params.text("scope")
+    params.finish()
+    now = time.time()
+    chosen = [throttle for throttle in parts.limits.held(now) if matches(throttle.scope, typed)]
+    if not chosen:
+        raise MozartError("no_hold", f"cannot clear {typed!r}: nothing holds it", "`mozart limits` shows the holds")
+    answer = answer_of(parts, chosen)
+    for throttle in chosen:
+        parts.limits.clear(throttle.scope, now)
+    await parts.turn.committed()
+    return answer
+
+
+def matches(scope: str, typed: str) -> bool:
+    return scope == typed or scope.startswith(f"{typed.rstrip('/')}/")
+
+
+def answer_of(parts: Parts, throttles: list[Throttle]) -> dict[str, Any]:
+    waiting: Counter[str] = Counter()
+    for job in parts.book.jobs.values():
+        waiting.update({scope: len(numbers) for scope, numbers in job.ready.items()})
+        waiting.update(sheet.scope for sheet in job.sheets.values() if sheet.state is SheetState.WAITING)
+    return {"holds": [_hold_json(throttle, waiting[throttle.scope]) for throttle in throttles]}
+
+
+def _hold_json(throttle: Throttle, waiting: int) -> dict[str, Any]:
+    backend, account, model = throttle.scope.split("/", 2)
+    return {
+        "scope": {"backend": backend, "account": account, "model": model}, "name": throttle.scope,
+        "until": rfc3339(throttle.until), "since": rfc3339(throttle.since), "reason": throttle.reason,
+        "evidence": throttle.evidence, "waiting": waiting,
+        "forecast": {"calls": throttle.allowance, "seconds": throttle.period},
+    }  # fmt: skip

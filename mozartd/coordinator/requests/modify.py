@@ -1,0 +1,64 @@
+"""`modify`: give a job another score; what has not run is planned again.
+
+{job, score, path, source, environment} → {job, sheets}: the sheets that will run. Sheets that are complete, skipped or running
+keep their number, state and history; every other one is the new score's. Budgets of what runs again are granted anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from ipc.errors import MozartError
+from ipc.states import JOB_ENDED, SHEET_SATISFIED
+from ipc.states import Sheet as SheetState
+from mozartd.coordinator import assign
+from mozartd.coordinator.clients import Session
+from mozartd.coordinator.model import Job, Sheet
+from mozartd.coordinator.params import Params
+from mozartd.coordinator.parts import Parts
+from mozartd.coordinator.requests import submit
+
+
+async def handle(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
+    typed, document, path = params.text("job"), params.mapping("score"), params.text("path")
+    source = params.text_or("source", "")
+    environment = submit.chosen_environment(params.mapping("environment"), parts.settings.submit_env)
+    params.finish()
+    score = await asyncio.to_thread(submit.check, document, path)
+    planned = await asyncio.to_thread(submit.make_job, score, path, time.time())
+    job = await parts.registry.find(typed)
+    if job.state in JOB_ENDED:
+        raise MozartError(
+            "job_ended", f"cannot modify {job.id}: it is {job.state} already", "submit the new score instead"
+        )
+    gone = [n for n in job.running if n not in planned.sheets]
+    if gone:
+        raise MozartError(
+            "sheet_running", f"cannot modify {job.id}: sheet {min(gone)} runs and the new score has none", ""
+        )
+    now = time.time()
+    sheets = [_kept(job, sheet) or sheet for sheet in planned.sheets.values()]
+    dropped = [n for n in job.sheets if n not in planned.sheets]
+    parts.book.replan(job, sheets, planned, now)
+    parts.scores.keep(job.seq, assign.Parts.of(score, environment))
+    await parts.store.write(
+        [("replace_score", submit.score_row(job.seq, score, source, environment))]
+        + [("drop_sheet", {"seq": job.seq, "n": n}) for n in dropped]
+    )
+    parts.book.end_if_over(job, now)
+    await parts.turn.committed()
+    return {"job": job.id, "sheets": [n for n, sheet in job.sheets.items() if sheet.state is SheetState.PENDING]}
+
+
+def _kept(job: Job, sheet: Sheet) -> Sheet | None:
+    old = job.sheets.get(sheet.n)
+    if old is None:
+        return None
+    if old.state in SHEET_SATISFIED or old.state is SheetState.RUNNING:
+        old.dependencies = sheet.dependencies
+        return old
+    # Its attempts keep their numbers and logs.
+    sheet.k, sheet.cost_usd = old.k, old.cost_usd
+    return None

@@ -1,0 +1,31 @@
+"""`pause`: start nothing more of a job.
+
+{job, now} → {job, sheets}: the sheets that it keeps from starting. What runs goes on to its end; with `now` its agents are
+stopped, and run again when the job is resumed. Nothing is spent.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ipc.errors import MozartError
+from ipc.states import JOB_ENDED, SHEET_ENDED
+from ipc.states import Job as JobState
+from mozartd.coordinator.clients import Session
+from mozartd.coordinator.params import Params
+from mozartd.coordinator.parts import Parts
+
+
+async def handle(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
+    typed, at_once = params.text("job"), params.flag("now")
+    params.finish()
+    job = await parts.registry.find(typed)
+    if job.state in JOB_ENDED:
+        raise MozartError("job_ended", f"cannot pause {job.id}: it is {job.state} already", "")
+    if job.state is not JobState.PAUSED:
+        parts.book.change_job(job, "pause", time.time(), "paused by hand")
+    for n in sorted(job.running) if at_once else ():
+        parts.crew.stop(job, job.sheets[n], "pause")
+    await parts.turn.committed()
+    return {"job": job.id, "sheets": [sheet.n for sheet in job.sheets.values() if sheet.state not in SHEET_ENDED]}

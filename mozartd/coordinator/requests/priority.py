@@ -1,0 +1,32 @@
+"""`priority`: how large a job's share is from now on.
+
+{job, priority} → {job, sheets}: −100 to 100; twenty more is twice the share.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ipc.errors import EXIT_USAGE, MozartError
+from ipc.states import JOB_ENDED
+from mozartd.coordinator.clients import Session
+from mozartd.coordinator.params import Params
+from mozartd.coordinator.parts import Parts
+
+
+async def handle(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
+    typed, priority = params.text("job"), params.integer("priority")
+    params.finish()
+    if not -100 <= priority <= 100:
+        raise MozartError("usage", f"cannot give priority {priority}", "it is from -100 to 100", EXIT_USAGE)
+    job = await parts.registry.find(typed)
+    if job.state in JOB_ENDED:
+        raise MozartError("job_ended", f"cannot change {job.id}: it is {job.state} already", "")
+    job.priority = priority
+    # From now on, not from its beginning: what it had less or more than its share until now is not made up for.
+    job.passed = max(job.passed, parts.book.board.clock)
+    parts.book.touch(job)
+    parts.journal.append(time.time(), "job.priority", job.id, priority=priority)
+    await parts.turn.committed()
+    return {"job": job.id, "sheets": [n for numbers in job.ready.values() for n in numbers]}

@@ -1,0 +1,38 @@
+"""`resume`: go on with a paused job.
+
+{job} → {job, sheets}: the sheets that may run again. Holds that waited for a person (a login, a key) are over for its scopes:
+somebody has acted.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+from ipc.errors import MozartError
+from ipc.states import SHEET_ENDED
+from ipc.states import Job as JobState
+from mozartd.coordinator.clients import Session
+from mozartd.coordinator.params import Params
+from mozartd.coordinator.parts import Parts
+
+
+async def handle(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
+    typed = params.text("job")
+    params.finish()
+    job = await parts.registry.find(typed)
+    if job.state is not JobState.PAUSED:
+        hint = f"mozart retry {job.id} runs what failed again" if job.is_settled else ""
+        raise MozartError("not_paused", f"cannot resume {job.id}: it is {job.state}, not paused", hint)
+    now = time.time()
+    parts.book.change_job(job, "resume", now, "resumed by hand")
+    open_ones = [sheet for sheet in job.sheets.values() if sheet.state not in SHEET_ENDED]
+    for scope in {sheet.scope for sheet in open_ones}:
+        if parts.limits.of(scope).until == math.inf:
+            parts.limits.clear(scope, now)
+    for sheet in open_ones:
+        sheet.history.interruptions = 0
+    parts.book.end_if_over(job, now)
+    await parts.turn.committed()
+    return {"job": job.id, "sheets": [sheet.n for sheet in open_ones]}

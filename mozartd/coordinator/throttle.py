@@ -1,0 +1,182 @@
+"""How much one backend scope may be used now: its hold, its window, its forecast, its breaker.
+
+Pure state with `now` as an argument; `limits` owns one for each scope that was ever limited, and writes it down.
+
+- **hold**: nothing starts before `until` (a rate limit, an open breaker, a person's word).
+- **window**: attempts at once. After a hold one probe goes first; each success widens it, doubling up to half of what ran when
+  the limit was hit and then by one a round (slow start, AIMD), until it is wide open again.
+- **forecast**: calls that fit between two resets, and how long that is, learned from windows seen whole. When they are spent,
+  further calls go one at a time, so that finding the limit again costs one call and not all that run.
+- **breaker**: failures of the service in a row open it; half-open is a window of one.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+#: A window this wide limits nothing any more.
+WIDE_OPEN = 256.0
+#: Two ends of a hold closer than this are the same: a limit is told when it is seen and again when the attempt has ended.
+SAME_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class Throttle:
+    scope: str
+    since: float = 0.0
+    until: float = 0.0
+    """Nothing starts before; infinite until somebody acts."""
+    reason: str = ""
+    evidence: str = ""
+    window: float | None = None
+    threshold: float = WIDE_OPEN
+    opened_at: float | None = None
+    """When the service's own window opened: the end of a hold."""
+    limited: bool = False
+    """The limit was hit in this window."""
+    allowance: int | None = None
+    period: float | None = None
+    failures: int = 0
+    running: int = 0
+    first: int = 0
+    """Ordinals up to this one were started in an earlier window."""
+    last: int = 0
+    succeeded: int = 0
+    beyond: float = 1.0
+    beyond_running: int = 0
+
+    def is_held(self, now: float) -> bool:
+        return self.until > now
+
+    @property
+    def started(self) -> int:
+        """Calls started in this window."""
+        return self.last - self.first
+
+    def room(self, now: float) -> int | None:
+        """How many more may start now; None = any number."""
+        if self.is_held(now):
+            return 0
+        if self.allowance is not None and self.started >= self.allowance:
+            return max(0, int(self.beyond) - self.beyond_running)
+        left = None if self.window is None else max(0, int(self.window) - self.running)
+        if self.allowance is None:
+            return left
+        return min(self.allowance - self.started, WIDE_OPEN_ROOM if left is None else left)
+
+    # -- what happens
+
+    def start(self) -> int:
+        """A call begins. Its ordinal, for `end`."""
+        self.running += 1
+        self.last += 1
+        self.beyond_running += self._is_beyond(self.last)
+        return self.last
+
+    def end(self, ordinal: int, ok: bool) -> None:
+        """A call ended; `ok` when the service did its part."""
+        self.running = max(0, self.running - 1)
+        beyond = self._is_beyond(ordinal)
+        self.beyond_running = max(0, self.beyond_running - beyond)
+        if not ok:
+            return
+        self.failures = 0
+        self.succeeded += ordinal > self.first
+        if beyond:
+            self.beyond = min(2 * self.beyond, WIDE_OPEN)
+        self._widen()
+
+    def hold(self, until: float, reason: str, evidence: str, now: float) -> bool:
+        """Nothing starts before `until`. False when that is known already."""
+        if self.is_held(now) and abs(self.until - until) < SAME_SECONDS:
+            return False
+        if not self.is_held(now):
+            self.since = now
+            self.threshold = max(1.0, self.running / 2)
+        self.until, self.reason, self.evidence = until, reason, evidence
+        self.limited = True
+        return True
+
+    def fail(self, threshold: int, recovery: float, now: float) -> bool:
+        """The service failed. True when that opened the breaker."""
+        self.failures += 1
+        if self.is_held(now) or self.failures < threshold:
+            return False
+        self.hold(now + recovery, f"circuit breaker: {self.failures} failures in a row", "", now)
+        self.limited = False
+        return True
+
+    def release(self, now: float) -> None:
+        """The hold is over: one probe, then more."""
+        if self.limited and self.opened_at is not None and self.until < math.inf:
+            self.period = max(SAME_SECONDS, now - self.opened_at)
+            self.allowance = max(1, self.succeeded)
+        self._open(now if self.limited else None)
+        self.until, self.reason, self.evidence = 0.0, "", ""
+        self.window = 1.0
+
+    def clear(self) -> None:
+        """A person says that all is well: forget the hold and what was learned."""
+        running, last = self.running, self.last
+        for name, value in _facts(Throttle(self.scope)).items():
+            setattr(self, name, value)
+        self.until, self.reason, self.evidence, self.failures = 0.0, "", "", 0
+        self.running, self.first, self.last = running, last, last
+
+    def roll(self, now: float) -> None:
+        """The service's window passed without a limit: a new one begins."""
+        if self.opened_at is None or self.period is None or self.is_held(now) or now < self.opened_at + self.period:
+            return
+        if self.allowance is not None:
+            self.allowance = max(self.allowance, self.succeeded)
+        passed = (now - self.opened_at) // self.period
+        self._open(self.opened_at + passed * self.period)
+
+    def next_time(self, now: float) -> float | None:
+        """When time alone changes `room`."""
+        if self.is_held(now):
+            return self.until if self.until < math.inf else None
+        if (
+            self.allowance is not None
+            and self.opened_at is not None
+            and self.period is not None
+            and self.started >= self.allowance
+        ):
+            return self.opened_at + self.period
+        return None
+
+    def _open(self, at: float | None) -> None:
+        self.opened_at, self.limited = at, False
+        self.first, self.succeeded = self.last, 0
+        self.beyond, self.beyond_running = 1.0, 0
+
+    def _is_beyond(self, ordinal: int) -> bool:
+        return self.allowance is not None and ordinal - self.first > self.allowance
+
+    def _widen(self) -> None:
+        if self.window is None:
+            return
+        self.window += 1.0 if self.window < self.threshold else 1.0 / self.window
+        if self.window >= WIDE_OPEN:
+            self.window = None
+
+    # -- kept over a restart
+
+    def facts(self) -> dict[str, Any]:
+        return _facts(self)
+
+    def recall(self, facts: dict[str, Any]) -> None:
+        for name, value in facts.items():
+            if name in _KEPT:
+                setattr(self, name, value)
+
+
+#: Room in a window that limits nothing.
+WIDE_OPEN_ROOM = 1_000_000
+_KEPT = ("window", "threshold", "opened_at", "limited", "allowance", "period", "succeeded")
+
+
+def _facts(throttle: Throttle) -> dict[str, Any]:
+    return {name: getattr(throttle, name) for name in _KEPT}

@@ -1,0 +1,62 @@
+"""Why a sheet does not run now, and until when: the same questions as `plan` asks, answered in words.
+
+Pure; asked by `status` for the sheets it shows.
+"""
+
+from __future__ import annotations
+
+from ipc.states import Job as JobState
+from ipc.states import Sheet as SheetState
+from mozartd.coordinator.caps import Caps
+from mozartd.coordinator.limits import Limits
+from mozartd.coordinator.model import Job, Sheet
+
+Why = tuple[str, float | None]
+
+
+def why_waiting(job: Job, sheet: Sheet, limits: Limits, caps: Caps, credit: int, now: float) -> Why:
+    """(reason, until) of a sheet that has not ended and does not run."""
+    if sheet.state is not SheetState.PENDING:
+        return sheet.reason, sheet.until
+    return _job_keeps_it(job, sheet, now) or _limits_keep_it(job, sheet, limits, caps, now) or _turn(job, credit)
+
+
+def _job_keeps_it(job: Job, sheet: Sheet, now: float) -> Why | None:
+    if job.state is JobState.PAUSED:
+        return f"paused: {job.reason}" if job.reason else "paused", None
+    if job.wanted:
+        return f"the job is to {job.wanted}", None
+    if job.after:
+        return f"after {job.after}", None
+    if sheet.missing:
+        open_ones = [
+            n for n in sheet.dependencies if job.sheets[n].state not in (SheetState.COMPLETED, SheetState.SKIPPED)
+        ]
+        return f"after sheet{'s' if len(open_ones) > 1 else ''} {', '.join(map(str, open_ones[:8]))}", None
+    if job.not_before > now and not sheet.k:
+        return "pause between sheets" if job.started_at else "starts later", job.not_before
+    if not job.has_room():
+        return f"{len(job.running)} of the job's sheets run, its max_concurrent", None
+    return None
+
+
+def _limits_keep_it(job: Job, sheet: Sheet, limits: Limits, caps: Caps, now: float) -> Why | None:
+    backend = sheet.scope.partition("/")[0]
+    throttle = limits.of(sheet.scope)
+    if throttle.is_held(now):
+        return f"hold on {sheet.scope}: {throttle.reason}", throttle.until
+    if caps.of_scope(sheet.scope) == 0:
+        return f"{sheet.scope} is tried with few sheets after a limit", throttle.next_time(now)
+    if caps.of_backend(backend) == 0:
+        return f"as many sheets run on {backend} as settings allow", None
+    if job.group and caps.of_group(job.group) == 0:
+        return f"as many sheets run in group {job.group} as it allows", None
+    if job.state is JobState.QUEUED and caps.of_jobs() == 0:
+        return "as many jobs are under way as max_concurrent_jobs allows", None
+    return None
+
+
+def _turn(job: Job, credit: int) -> Why:
+    if credit <= 0:
+        return "every worker is busy", None
+    return "next", None
