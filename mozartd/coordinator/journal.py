@@ -58,10 +58,11 @@ class Journal:
         return events
 
     def publish(self, events: list[Event]) -> None:
-        """They are on disk: show them."""
-        self.recent.extend(events)
-        for listener in tuple(self.listeners):
-            listener()
+        """They are on disk: show them. In parts that memory holds, so that who looks each time misses nothing."""
+        for first in range(0, len(events), RECENT):
+            self.recent.extend(events[first : first + RECENT])
+            for listener in tuple(self.listeners):
+                listener()
 
     def recent_since(self, since: int) -> list[Event] | None:
         """The events after `since`, or None when memory does not reach back that far."""

@@ -9,6 +9,11 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+#: What SQLite can hold.
+LARGEST = 2**63 - 1
+
+_WORDS: dict[type, str] = {str: "text", bool: "true or false", dict: "an object"}
+
 
 class InvalidParamsError(Exception):
     """The sentence for the peer."""
@@ -23,7 +28,7 @@ class Params:
     def finish(self) -> None:
         """Refuse what nobody asked for."""
         if self._values:
-            raise InvalidParamsError(f"cannot use the parameter {min(self._values)!r}: it is not known")
+            raise InvalidParamsError(f"cannot use the parameter {_short(min(self._values))}: it is not known")
 
     def text(self, name: str) -> str:
         return self._take(name, str, None)
@@ -39,42 +44,56 @@ class Params:
         value = self._values.pop(name, None)
         if value is None:
             return default
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            raise InvalidParamsError(f"cannot use {name} = {value!r}: it must be a whole number")
-        return value
-
-    def integer(self, name: str) -> int:
-        """Of either sign."""
-        value = self._values.pop(name, None)
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise InvalidParamsError(f"cannot use {name} = {value!r}: it must be a whole number")
-        return value
+        if not _is_whole(value):
+            raise _refusal(name, value, "a whole number")
+        return int(value)
 
     def seconds(self, name: str) -> float | None:
         value = self._values.pop(name, None)
         if value is None:
             return None
         if not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
-            raise InvalidParamsError(f"cannot use {name} = {value!r}: it must be a number of seconds")
+            raise _refusal(name, value, "a number of seconds")
         return float(value)
 
     def mapping(self, name: str) -> dict[str, Any]:
         return self._take(name, dict, {})
 
     def texts(self, name: str) -> list[str]:
-        return self._list(name, str)
+        values = self._list(name)
+        if not all(isinstance(value, str) for value in values):
+            raise _refusal(name, values, "a list of texts")
+        return values
 
     def wholes(self, name: str) -> list[int]:
-        return self._list(name, int)
+        values = self._list(name)
+        if not all(map(_is_whole, values)):
+            raise _refusal(name, values, "a list of whole numbers")
+        return values
 
-    def _list(self, name: str, kind: type[T]) -> list[T]:
-        values = self._values.pop(name, None) or []
-        if not isinstance(values, list) or not all(isinstance(value, kind) for value in values):
-            raise InvalidParamsError(f"cannot use {name} = {values!r}: it must be a list")
+    def _list(self, name: str) -> list[Any]:
+        values = self._values.pop(name, None)
+        if values is None:
+            return []
+        if not isinstance(values, list):
+            raise _refusal(name, values, "a list")
         return values
 
     def _take(self, name: str, kind: type[T], default: T | None) -> T:
         value = self._values.pop(name, default)
         if not isinstance(value, kind):
-            raise InvalidParamsError(f"cannot use {name} = {value!r}: it must be a {kind.__name__}")
+            raise _refusal(name, value, _WORDS[kind])
         return value
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST
+
+
+def _refusal(name: str, value: Any, what: str) -> InvalidParamsError:
+    return InvalidParamsError(f"cannot use {name} = {_short(value)}: it must be {what}")
+
+
+def _short(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 100 else f"{shown[:99]}…"
