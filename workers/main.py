@@ -21,13 +21,13 @@ from ipc.connection import hello
 from ipc.frames import Frame
 from ipc.messages import Assign, Running
 from ipc.setup import DRAIN_SIGNAL, EXIT_OK, EXIT_ORPHANED, WorkerSetup
+from workers import stop
 from workers.attempt import Attempt, Surroundings
 from workers.environment import base_environment, lookup_in
 from workers.halt import CANCELLED, INTERRUPTED
 from workers.link import Link
 from workers.mask import Mask
 from workers.spawn import Children
-from workers.stop import kill_everything
 
 log = logging.getLogger("mozart.worker")
 
@@ -49,7 +49,7 @@ def run(setup: WorkerSetup) -> int:
         code = loop.run_until_complete(worker.live())
     finally:
         # Whatever ended the loop, nothing may live on below a worker that is gone.
-        kill_everything()
+        stop.kill_everything()
     loop.close()
     return code
 
@@ -189,7 +189,7 @@ class Worker:
     def _beat(self) -> None:
         """Say that this loop turns, and bury what nobody else does."""
         os.utime(self._setup.inherited.liveness)
-        self._around.children.reap_strays()
+        stop.kill_late(self._around.children, self._around.state, self._around.running.values())
         self._loop.call_later(self._setup.inherited.beat_seconds, self._beat)
 
 

@@ -3,7 +3,7 @@
 Agents run their tools in sessions of their own, so killing the group is never enough. What escaped is found three ways:
 descendants noted before a signal is sent; orphans that came home (the worker is their subreaper) and carry the
 attempt's mark in their environment; orphans of a session that the attempt led. The same sweep follows a normal end.
-Called by `attempt`; `kill_everything` by `main` when the supervisor has died.
+Called by `agent` and `commands`; by `main` with every beat (`kill_late`) and at its end (`kill_everything`).
 """
 
 from __future__ import annotations
@@ -80,6 +80,13 @@ async def sweep(children: Children, traces: Traces, running: Collection[Traces])
             return len(victims)
         await _gone(children, victims[:WATCHED_AT_ONCE], left)
     return 0
+
+
+def kill_late(children: Children, state: str, running: Collection[Traces]) -> None:
+    """Kill strays of attempts that have ended: a process in the middle of its exec has no mark for a moment, and the
+    sweep that met it then could not know it."""
+    for victim in _victims(children, Traces(state, ""), running):
+        processes.kill(victim)
 
 
 def kill_everything(patience: float = KILL_SECONDS) -> None:

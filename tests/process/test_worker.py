@@ -12,7 +12,7 @@ import pytest
 
 from ipc.setup import DRAIN_SIGNAL, EXIT_OK, EXIT_ORPHANED
 from tests.conftest import AGENT
-from tests.process.daemon import is_alive, wait_until
+from tests.process.daemon import describe, is_alive, wait_until
 from tests.process.worker import Foundry, Peer, seconds_taken
 
 
@@ -232,6 +232,30 @@ def test_one_attempts_sweep_leaves_anothers_strays(peer: Peer) -> None:
     assert peer.agents() == []
 
 
+def test_a_stray_of_an_attempt_that_has_ended_is_found_later(start_peer: Callable[..., Peer]) -> None:
+    peer = start_peer(beat=0.05)
+    for name in ("away", "gate"):
+        os.mkfifo(peer.workspace(name))
+    other = peer.assign("say other\nhang", sheet=2, watched=True)
+    peer.until_said(other)
+    # It gets rid of its mark, so that the sweep leaves it while another attempt runs; then it takes it on again.
+    mark = f"MOZART_STATE={peer.paths.state} MOZART_ATTEMPT_ID=song-1:1:1"
+    stray = f"env -i setsid sh -c 'echo > away; cat gate; {mark} exec sleep 300' >/dev/null 2>&1"
+    report = peer.play(backend={"command": f"cd {peer.workspace('.')}; {stray} & cat away"})
+    assert (report["survivors"], strays(peer)) == (0, 2)
+    with open(peer.workspace("gate"), "w"):
+        pass
+    # The agent of the other attempt alone.
+    wait_until(lambda: strays(peer) == 1)
+    peer.cancel(other)
+    peer.finish(other)
+
+
+def strays(peer: Peer) -> int:
+    """How many processes the worker has adopted or started."""
+    return len(Path(f"/proc/{peer.pid}/task/{peer.pid}/children").read_text().split())
+
+
 def test_an_agent_that_closes_its_output_lives_on(peer: Peer) -> None:
     report = peer.play("say last\ncloseout\nsleep 0.3\nwrite proof yes")
     assert report["verdict"] == "ok"
@@ -246,8 +270,7 @@ def test_many_orphans_are_reaped_while_the_agent_runs(start_peer: Callable[..., 
     peer = start_peer(beat=0.05)
     attempt = peer.assign("\n".join(["setsid 0"] * 20) + "\nsay ready\nhang", watched=True)
     peer.until_said(attempt)
-    children = f"/proc/{peer.pid}/task/{peer.pid}/children"
-    wait_until(lambda: len(Path(children).read_text().split()) == 1)
+    wait_until(lambda: strays(peer) == 1)
     peer.cancel(attempt)
     peer.finish(attempt)
 
@@ -378,7 +401,7 @@ def test_a_hostile_pattern_does_not_stop_the_worker(peer: Peer) -> None:
     attempt = peer.assign("say done", validations=[{"type": "content_regex", "path": "text", "pattern": r"(a+)+$b"}])
     # The worker's loop turns while the pattern is looked for.
     assert peer.play("say quick", sheet=2)["verdict"] == "ok"
-    wait_until(lambda: any(b"match.py" in Path(f"/proc/{pid}/cmdline").read_bytes() for pid in peer.agents()))
+    wait_until(lambda: any("match.py" in describe(pid) for pid in peer.agents()))
     peer.cancel(attempt)
     assert peer.finish(attempt)["verdict"] == "cancelled"
     assert peer.agents() == []
@@ -436,7 +459,7 @@ def test_anything_else_runs_and_says_so(peer: Peer, command: str, words: str) ->
 
 
 def until_running(peer: Peer, word: str) -> None:
-    wait_until(lambda: any(word.encode() in Path(f"/proc/{pid}/cmdline").read_bytes() for pid in peer.agents()))
+    wait_until(lambda: any(word in describe(pid) for pid in peer.agents()))
 
 
 def test_cancel_during_the_skip_command(peer: Peer) -> None:

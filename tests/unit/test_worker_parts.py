@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backends.base import Verdict
@@ -82,7 +82,11 @@ def test_whose_stray(mark: tuple[bytes | None, ...], session: int, running: list
 
 
 def test_a_process_is_seen_and_only_it_is_killed() -> None:
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env={"A": "1", "AB": "2"}) as child:
+    command = ["/bin/sh", "-c", "echo; read line"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"A": "1", "AB": "2"}) as child:
+        # Until its exec is over it has no environment to be read.
+        assert child.stdout
+        child.stdout.readline()
         state = processes.stat(child.pid)
         assert state is not None
         assert (state.parent, state.zombie) == (os.getpid(), False)
@@ -242,6 +246,7 @@ def test_evidence_is_cut_where_a_character_ends() -> None:
     assert (report["tokens"], report["limit"], report["ended_at"]) == (None, None, 5.0)
 
 
+@settings(max_examples=50)
 @given(
     st.recursive(
         st.text() | st.integers(-9, 9) | st.none(), lambda deeper: st.lists(deeper) | st.dictionaries(st.text(), deeper)
