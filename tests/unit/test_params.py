@@ -59,16 +59,12 @@ TAKES: dict[str, list[Any]] = {
 }
 
 
-def same(a: Any, b: Any) -> bool:
-    """Equal and of one type: True is not 1."""
-    return a == b and type(a) is type(b)
-
-
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("value", VALUES, ids=repr)
 def test_a_reader_takes_its_kind_and_refuses_the_rest(reader: str, value: Any) -> None:
     params = Params({"x": value})
-    if any(same(value, good) for good in TAKES[reader]):
+    # By their texts, because True is 1 and 1.0 is 1.
+    if repr(value) in map(repr, TAKES[reader]):
         assert READERS[reader](params) == value
         params.finish()
     else:
