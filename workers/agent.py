@@ -161,6 +161,8 @@ def _spool(capture: Capture, path: str) -> int:
         capture.attach_spool(STDOUT, path)
     except OSError:
         os.close(writing)
-        os.unlink(path)
         raise
+    finally:
+        # Both have it open and nobody else needs it by name: so it is gone with them, however they end.
+        os.unlink(path)
     return writing

@@ -311,7 +311,15 @@ def test_a_result_brings_cost_and_tokens(peer: Peer) -> None:
     report = peer.play(f"say {INIT}\nsay {RESULT}", **claude(peer))
     assert (report["verdict"], report["cost_usd"]) == ("ok", 0.5)
     assert report["tokens"] == {"input": 3, "output": 4, "cache_read": 0, "cache_write": 0}
-    assert not os.path.exists(peer.paths.attempt_log("song-1", 1, 1) + ".spool")
+
+
+def test_a_spool_is_read_while_it_grows_and_leaves_nothing_whatever_happens(peer: Peer) -> None:
+    attempt = peer.assign(f"say {INIT}\nhang", **claude(peer))
+    peer.until("noted", attempt)
+    assert sorted(os.listdir(os.path.join(peer.paths.logs, "song-1"))) == ["1.1.log", "1.1.prompt"]
+    peer.cancel(attempt)
+    peer.finish(attempt)
+    assert peer.log() == [INIT.encode()]
 
 
 # ---- rules ----------------------------------------------------------------------------------------------------------
