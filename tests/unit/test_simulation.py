@@ -124,7 +124,8 @@ class World:
                 assert self.disk["sheet"][job.seq, n] == sheet.row(job.seq)
         running = {key for key, row in self.disk["attempt"].items() if row["state"] == "running"}
         assert running == {(attempt.seq, attempt.n, attempt.k) for attempt in self.book.running.values()}
-        assert self.disk["hold"].keys() == {(scope,) for scope in self.limits.holds}
+        held = {throttle.scope: throttle.until for throttle in self.limits.held(self.now)}
+        assert {scope: until for scope, until in held.items() if self.disk["hold"][scope,]["until"] == until} == held
 
     def _write(self, write: Write) -> None:
         name, row = write
