@@ -48,6 +48,13 @@ class Params:
             raise _refusal(name, value, "a whole number")
         return int(value)
 
+    def integer(self, name: str) -> int:
+        """Of either sign."""
+        value = self._values.pop(name, None)
+        if not isinstance(value, int) or isinstance(value, bool) or not -LARGEST <= value <= LARGEST:
+            raise _refusal(name, value, "a whole number")
+        return value
+
     def seconds(self, name: str) -> float | None:
         value = self._values.pop(name, None)
         if value is None:
