@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -11,12 +12,14 @@ from ipc.states import Job as JobState
 from ipc.states import Sheet as SheetState
 from mozartd.coordinator.book import Book
 from mozartd.coordinator.journal import Event
-from mozartd.coordinator.limits import SAME_SECONDS, Hold, Limits
+from mozartd.coordinator.limits import Limits
 from mozartd.coordinator.model import Attempt, History, Job, Policy, Sheet
 from mozartd.coordinator.settle import interrupt, settle
+from mozartd.coordinator.throttle import SAME_SECONDS
 from tests.unit.scenes import chain, check_book, make_book, make_job, report, rule
 
 NOW = 1000.0
+SCOPE = "command/default/default"
 
 
 def start(book: Book, job: Job, n: int) -> Attempt:
@@ -24,7 +27,7 @@ def start(book: Book, job: Job, n: int) -> Attempt:
 
 
 def end(book: Book, attempt: Attempt, limits: Limits | None = None, now: float = NOW, **fields: Any) -> None:
-    settle(book, limits or Limits(book.journal, []), attempt, report(attempt=attempt.id, **fields), now, 0.5)
+    settle(book, limits or Limits(book.journal), attempt, report(attempt=attempt.id, **fields), now, 0.5)
 
 
 def events(book: Book) -> list[Event]:
@@ -52,7 +55,7 @@ def test_a_change_is_a_state_a_row_and_an_event() -> None:
 
 def check_book_but_for_the_end(book: Book, job: Job) -> None:
     assert job.counts == {"pending": 1, "failed": 1}
-    assert job.ready == [1]
+    assert job.ready == {SCOPE: [1]}
 
 
 def test_an_unlisted_change_changes_nothing() -> None:
@@ -148,7 +151,7 @@ def test_what_was_done_before_the_cancel_arrived_is_done() -> None:
     job = make_job(2)
     book = make_book(job)
     attempt = start(book, job, 1)
-    job.sheets[1].cancelling = True
+    job.sheets[1].stopping = "cancel"
     end(book, attempt)
     assert job.sheets[1].state is SheetState.COMPLETED
 
@@ -159,10 +162,10 @@ def test_any_other_end_of_what_was_to_be_cancelled_is_a_cancellation(fields: dic
     job = make_job(2)
     book = make_book(job)
     attempt = start(book, job, 1)
-    job.sheets[1].cancelling = True
+    job.sheets[1].stopping = "cancel"
     end(book, attempt, **fields)
     assert job.sheets[1].state is SheetState.CANCELLED
-    assert not job.sheets[1].cancelling
+    assert not job.sheets[1].stopping
 
 
 # ---- waiting ------------------------------------------------------------------------------------------------------
@@ -176,7 +179,7 @@ def test_a_waiting_sheet_is_ready_at_its_time_and_not_before() -> None:
     book.ripen(NOW + 0.999)
     assert job.sheets[1].state is SheetState.WAITING
     book.ripen(NOW + 1.0)
-    assert job.ready == [1]
+    assert job.ready == {SCOPE: [1]}
     assert book.next_ripe() is None
 
 
@@ -222,7 +225,7 @@ def test_a_paused_job_is_over_only_when_nothing_of_it_runs() -> None:
     book = make_book(job)
     first, second = start(book, job, 1), start(book, job, 2)
     job.sheets[1].history = History(interruptions=4)
-    interrupt(book, Limits(book.journal, []), first, "its worker died", NOW)
+    interrupt(book, Limits(book.journal), first, "its worker died", NOW)
     assert job.state is JobState.PAUSED
     book.take_changes()
     assert book.take_settled() == [job]
@@ -265,10 +268,11 @@ def test_a_sheets_row_says_all_that_is_not_derived() -> None:
 
 def test_a_jobs_row_says_all_that_is_not_derived() -> None:
     policy = Policy(
-        9, False, 1.5, 2, 3.0, 4.0, 5.0, False, 6, 7.0, 8.0, 9.0, 10, {2: "sheets[1].status == 'failed'", 11: "True"}
+        **{field.name: 1.5 if isinstance(field.default, float) else field.default for field in fields(Policy)}
+        | {"max_concurrent": 9, "fail_fast": False, "skip_when": {2: "sheets[1].status == 'failed'", 11: "True"}}
     )
     job = Job(
-        7, "j-7", "j", "/s.yaml", "/w", -3, "g", 1.0, policy, JobState.PAUSED, "r", "cancel", 2.0, None, 4.0, 0.5,
+        7, "j-7", "j", "/s.yaml", "/w", -3, "g", 1.0, policy, JobState.PAUSED, "r", "cancel", 2.0, None, 4.0, "j-6", 0.5,
         {"input": 1, "output": 2, "cache_read": 3, "cache_write": 4},
     )  # fmt: skip
     job.counts.update({"completed": 3})
@@ -322,20 +326,26 @@ def test_the_last_attempt_is_remembered_but_for_one_that_tells_nothing() -> None
 
 def test_a_hold_is_set_moved_and_ended_and_each_is_written() -> None:
     book = make_book()
-    limits = Limits(book.journal, [])
-    limits.hold("a", NOW + 10, "r", "e", NOW)
-    limits.hold("a", NOW + 10 + SAME_SECONDS / 2, "again", "e", NOW)
-    assert limits.untils() == {"a": NOW + 10}, "told twice, set once"
-    limits.hold("a", NOW + 60, "later", "e", NOW + 5)
-    assert limits.holds["a"].since == NOW
+    limits = Limits(book.journal)
+    limits.hold("a/b/c", NOW + 10, "r", "e", NOW)
+    limits.hold("a/b/c", NOW + 10 + SAME_SECONDS / 2, "again", "e", NOW)
+    assert limits.of("a/b/c").until == NOW + 10, "told twice, set once"
+    limits.hold("a/b/c", NOW + 60, "later", "e", NOW + 5)
+    assert limits.of("a/b/c").since == NOW
     limits.end_due(NOW + 59)
-    assert limits.next_end() == NOW + 60
+    assert limits.next_time(NOW + 59) == NOW + 60
+    assert limits.room("a/b/c", NOW + 59) == 0
     limits.end_due(NOW + 60)
-    assert limits.untils() == {}
-    assert [name for name, _ in limits.take_changes()] == ["put_hold", "put_hold", "drop_hold"]
+    assert limits.held(NOW + 60) == []
+    assert limits.room("a/b/c", NOW + 60) == 1, "one probe goes first"
+    (write,) = limits.take_changes()
+    assert write[0] == "put_hold"
     assert [event.type for event in events(book)] == ["hold.set", "hold.set", "hold.ended"]
 
 
 def test_holds_are_what_the_rows_say() -> None:
-    hold = Hold("a", 1.0, 2.0, "r", "e")
-    assert Limits(make_book().journal, [Hold(**hold.row())]).holds == {"a": hold}
+    limits = Limits(make_book().journal)
+    limits.hold("a/b/c", NOW + 10, "r", "e", NOW)
+    rows = [row for _, row in limits.take_changes()]
+    again = Limits(make_book().journal, rows)
+    assert again.held(NOW) == limits.held(NOW)
