@@ -261,7 +261,7 @@ class Crew:
             self._book.note(attempt)
         elif event["kind"] == "limited":
             now = time.time()
-            limit: Limit = {"until": event["until"], "retry_after": event["retry_after"], "kind": event["kind"]}
+            limit: Limit = {"until": event["until"], "retry_after": event["retry_after"], "kind": event["limit_kind"]}
             until = hold_until(limit, sheet.history.waits, job.policy, now)
             self._limits.hold(sheet.scope, until, f"{attempt.id} hit a limit", event["evidence"], now)
         self.due()

@@ -10,18 +10,22 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from ipc.connection import Connection
 from ipc.cri import MAX_RECORD
+from ipc.frames import encode_frame
 from ipc.states import Job as JobState
 from mozartd.coordinator.model import Attempt, Job
 
 #: Bytes read and sent at a time; holds at least one record of any length.
 WINDOW = 256 * 1024
 assert WINDOW >= 2 * MAX_RECORD
+#: Encoded chunks kept for other followers of the same log.
+KEPT_FRAMES = 8
 
 #: Exit code of a command that follows a job to its end, by the job's state.
 EXIT_CODES = {JobState.COMPLETED: 0, JobState.FAILED: 1, JobState.CANCELLED: 3, JobState.PAUSED: 3}
@@ -67,12 +71,53 @@ class Filter:
         return self.sheet in (None, sheet) and self.k in (None, k)
 
 
+class Frames:
+    """Chunks as they go over the wire, shared by followers that stand at the same place: twenty cost little more than one.
+
+    A kept chunk may end before the log does by now; who gets it goes on at its end, where the next one is shared again.
+    """
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[str, int, int], tuple[int, bytes]] = OrderedDict()
+
+    def next(self, job: str, cursor: Cursor, subscription: int) -> tuple[int, bytes] | None:
+        """Where the chunk at the cursor ends, and its frame; None when nothing is there."""
+        key = (cursor.path, cursor.offset, subscription)
+        found = self._kept.get(key)
+        if found is None:
+            data = cursor.read()
+            if not data:
+                return None
+            found = self._kept[key] = (cursor.offset + len(data), _encode(job, cursor, subscription, data))
+            if len(self._kept) > KEPT_FRAMES:
+                self._kept.popitem(last=False)
+        return found
+
+    def clear(self) -> None:
+        self._kept.clear()
+
+
+def _encode(job: str, cursor: Cursor, subscription: int, data: bytes) -> bytes:
+    params: dict[str, Any] = {
+        "subscription": subscription, "job": job, "sheet": cursor.sheet, "attempt": cursor.k, "offset": cursor.offset,
+        "end": cursor.offset + len(data), "backend": cursor.backend,
+    }  # fmt: skip
+    try:
+        params["text"] = data.decode()
+    except UnicodeDecodeError:
+        params["base64"] = base64.b64encode(data).decode()
+    return encode_frame({"jsonrpc": "2.0", "method": "logs.chunk", "params": params})
+
+
 class Follower:
     """One `logs.follow`. `run` is its task; `wake` tells it that something grew, started or ended."""
 
-    def __init__(self, connection: Connection, subscription: int, job: Job, filter: Filter, follow: bool) -> None:
+    def __init__(
+        self, connection: Connection, subscription: int, job: Job, filter: Filter, follow: bool, frames: Frames
+    ) -> None:
         self.job = job
         self.filter = filter
+        self._frames = frames
         self._connection = connection
         self._subscription = subscription
         self._follow = follow
@@ -108,7 +153,8 @@ class Follower:
                 if await self._send_all():
                     continue
                 if over:
-                    self._send("logs.end", end_of(self.job))
+                    params = {"subscription": self._subscription, **end_of(self.job)}
+                    self._connection.send({"jsonrpc": "2.0", "method": "logs.end", "params": params})
                     return
                 await self._woken.wait()
         finally:
@@ -136,24 +182,12 @@ class Follower:
         return sent
 
     def _send_some(self, cursor: Cursor) -> bool:
-        data = cursor.read()
-        if not data:
+        found = self._frames.next(self.job.id, cursor, self._subscription)
+        if found is None:
             return False
-        params: dict[str, Any] = {
-            "job": self.job.id, "sheet": cursor.sheet, "attempt": cursor.k, "offset": cursor.offset,
-            "end": cursor.offset + len(data), "backend": cursor.backend,
-        }  # fmt: skip
-        try:
-            params["text"] = data.decode()
-        except UnicodeDecodeError:
-            params["base64"] = base64.b64encode(data).decode()
-        cursor.offset += len(data)
-        self._send("logs.chunk", params)
+        cursor.offset, frame = found
+        self._connection.send_bytes(frame)
         return True
-
-    def _send(self, method: str, params: dict[str, Any]) -> None:
-        params["subscription"] = self._subscription
-        self._connection.send({"jsonrpc": "2.0", "method": method, "params": params})
 
 
 class Followers:
@@ -161,6 +195,7 @@ class Followers:
 
     def __init__(self, watch: Callable[[str, bool], None]) -> None:
         self._watch = watch
+        self.frames = Frames()
         self._by_job: dict[str, set[Follower]] = {}
         self._watched: dict[str, set[str]] = {}
         """Running attempts whose workers were asked for `grew`, by job."""
@@ -184,6 +219,7 @@ class Followers:
         group.discard(follower)
         if not group:
             del self._by_job[follower.job.id]
+            self.frames.clear()
             for id in self._watched.pop(follower.job.id, ()):
                 self._watch(id, False)
 

@@ -27,7 +27,7 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     if filter.sheet is not None and filter.sheet not in job.sheets:
         raise MozartError("unknown_sheet", f"cannot show sheet {filter.sheet}: {job.id} has {job.total_sheets} sheets")
     subscription = session.next_subscription()
-    follower = Follower(session.connection, subscription, job, filter, follow)
+    follower = Follower(session.connection, subscription, job, filter, follow, parts.followers.frames)
     # Enrolled before its logs are looked up: an attempt that starts meanwhile is not missed.
     parts.followers.enrol(follower)
     try:
