@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from ipc.errors import MozartError
 from workers import formats
-from workers.mask import CONTEXT, MAX_HELD, Mask, preload, secret_values
+from workers.mask import CONTEXT, Mask, preload, secret_values
+from workers.scan import MAX_HELD
 
 VALUE = "Tr0ub4dor&3-correct"
 OVERLAPPING = "correct-horse"
