@@ -42,6 +42,8 @@ class Cursor:
     offset: int = 0
     ended: bool = False
     """No more will be written."""
+    limit: int | None = None
+    """What lies beyond is not wanted: it was written after the question."""
     fd: int = -1
 
     def read(self) -> bytes:
@@ -51,8 +53,14 @@ class Cursor:
                 self.fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
             except FileNotFoundError:
                 return b""
-        data = os.pread(self.fd, WINDOW, self.offset)
+        data = os.pread(self.fd, self._wanted(), self.offset)
         return data[: data.rfind(b"\n") + 1]
+
+    def is_satisfied(self) -> bool:
+        return self._wanted() == 0
+
+    def _wanted(self) -> int:
+        return WINDOW if self.limit is None else max(0, min(WINDOW, self.limit - self.offset))
 
     def close(self) -> None:
         if self.fd >= 0:
@@ -82,6 +90,8 @@ class Frames:
 
     def next(self, job: str, cursor: Cursor, subscription: int) -> tuple[int, bytes] | None:
         """Where the chunk at the cursor ends, and its frame; None when nothing is there."""
+        if cursor.is_satisfied():
+            return None
         key = (cursor.path, cursor.offset, subscription)
         found = self._kept.get(key)
         if found is None:
@@ -134,6 +144,12 @@ class Follower:
     def open_logs(self) -> list[tuple[int, int]]:
         """(sheet, attempt) of the logs that are not sent to their end."""
         return list(self._cursors)
+
+    def stop_at_present_ends(self) -> None:
+        """Want nothing that is written from now on: an agent may write faster than a reader reads."""
+        for cursor in self._cursors.values():
+            if not cursor.ended:
+                cursor.limit = size_of(cursor.path)
 
     def wake(self) -> None:
         self._woken.set()
@@ -247,6 +263,13 @@ class Followers:
         """The job ended or paused: its followers look whether that was all."""
         for follower in self._by_job.get(job.id, ()):
             follower.wake()
+
+
+def size_of(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0
 
 
 def end_of(job: Job) -> dict[str, Any]:

@@ -317,7 +317,7 @@ async def test_nobody_watching_nothing_is_said(attempt: Callable[..., Attempt]) 
     await it.ended(it.run("sh", "-c", "echo one; echo two"))
     assert it.sizes == []
     it.capture.watched = True
-    assert it.sizes == [it.capture.size]
+    await it.until(lambda: it.sizes == [it.capture.size])
 
 
 async def test_a_flood_leaves_the_others_their_turns(attempt: Callable[..., Attempt], agent: str) -> None:

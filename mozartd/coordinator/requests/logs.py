@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, BinaryIO
 
 from ipc.cri import MAX_RECORD
 from ipc.errors import MozartError
@@ -28,18 +29,28 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
         raise MozartError("unknown_sheet", f"cannot show sheet {filter.sheet}: {job.id} has {job.total_sheets} sheets")
     subscription = session.next_subscription()
     follower = Follower(session.connection, subscription, job, filter, follow, parts.followers.frames)
-    # Enrolled before its logs are looked up: an attempt that starts meanwhile is not missed.
+    if follow:
+        await _join(parts, follower, tail, cursors)
+    else:
+        await _open_logs(parts, follower, tail, cursors)
+        follower.stop_at_present_ends()
+    # A task of its own, begun in a later iteration: the answer goes out before the first chunk.
+    task = session.spawn(follower.run(), f"follower of {job.id}")
+    if follow:
+        task.add_done_callback(lambda _: parts.followers.dismiss(follower))
+    return {"job": job.id, "subscription": subscription}
+
+
+async def _join(parts: Parts, follower: Follower, tail: int | None, cursors: dict[tuple[int, int], int]) -> None:
+    """Hear of what comes. Enrolled before its logs are looked up: an attempt that starts meanwhile is not missed."""
     parts.followers.enrol(follower)
     try:
         await _open_logs(parts, follower, tail, cursors)
     except BaseException:
         parts.followers.dismiss(follower)
         raise
-    parts.followers.watch(follower, [attempt for attempt in parts.book.running.values() if attempt.job == job.id])
-    # A task of its own, begun in a later iteration: the answer goes out before the first chunk.
-    task = session.spawn(follower.run(), f"follower of {job.id}")
-    task.add_done_callback(lambda _: parts.followers.dismiss(follower))
-    return {"job": job.id, "subscription": subscription}
+    running = [attempt for attempt in parts.book.running.values() if attempt.job == follower.job.id]
+    parts.followers.watch(follower, running)
 
 
 async def _open_logs(parts: Parts, follower: Follower, tail: int | None, cursors: dict[tuple[int, int], int]) -> None:
@@ -75,28 +86,37 @@ def _cursors(values: dict[str, Any]) -> dict[tuple[int, int], int]:
 
 
 def tail_offset(path: str, lines: int) -> int:
-    """Where the last `lines` lines of a log begin, reading backwards; 0 when there are fewer or no log."""
+    """Where the last `lines` lines of a log begin; 0 when there are fewer or no log."""
     try:
         with open(path, "rb") as log:
-            position = os.fstat(log.fileno()).st_size
-            rest = b""
             found = 0
-            while position > 0:
-                step = min(position, 4 * MAX_RECORD)
-                position -= step
-                log.seek(position)
-                block = log.read(step) + rest
-                # The block's first record may have begun earlier: it is looked at again with what comes before it.
-                cut = block.find(b"\n") + 1 if position else 0
-                rest, end = block[:cut], position + len(block)
-                for record in reversed(block[cut:].split(b"\n")[:-1]):
-                    found += _ends_line(record)
-                    if found > lines:
-                        return end
-                    end -= len(record) + 1
+            for record, end in _records_backwards(log):
+                # The last line may have no end yet.
+                found += found == 0 or _ends_line(record)
+                if found > lines:
+                    return end
     except FileNotFoundError:
         pass
     return 0
+
+
+def _records_backwards(log: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """(record, offset of its end), the last first."""
+    position = os.fstat(log.fileno()).st_size
+    rest: bytes | None = None
+    while position > 0:
+        step = min(position, 4 * MAX_RECORD)
+        position -= step
+        log.seek(position)
+        block = log.read(step)
+        # What is behind the last newline is torn by a crash or being written: no record.
+        block = block[: block.rfind(b"\n") + 1] if rest is None else block + rest
+        # The block's first record may have begun earlier: it is looked at again with what comes before it.
+        cut = block.find(b"\n") + 1 if position else 0
+        rest, end = block[:cut], position + len(block)
+        for record in reversed(block[cut:].split(b"\n")[:-1]):
+            yield record, end
+            end -= len(record) + 1
 
 
 def _ends_line(record: bytes) -> bool:
