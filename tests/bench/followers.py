@@ -67,7 +67,8 @@ def read_all(processes: list[subprocess.Popen[bytes]], expected: bytes, begin: f
 
 def stopped(daemon: Daemon) -> Row:
     """Capture rates without a follower and with one that stands still: each pair was measured in the same second."""
-    alone, watched = [], []
+    alone: list[float] = []
+    watched: list[float] = []
     for n in range(STOP_ROUNDS):
         for follow in (False, True) if n % 2 else (True, False):
             (watched if follow else alone).append(capture(daemon, f"{follow}-{n}", follow=follow))
