@@ -116,6 +116,8 @@ class Daemon:
         self.output = home / "output"
         """What the supervisor and its children printed."""
         self.scripts = home / "bin"
+        self.prefix: tuple[str, ...] = ()
+        """A command that the daemon is started through and that becomes it, such as nsenter."""
         self.process: subprocess.Popen[bytes] | None = None
         self.clients: list[subprocess.Popen[bytes]] = []
         if not self.scripts.is_dir():
@@ -131,7 +133,7 @@ class Daemon:
         return str(self.home / "run" / "mozartd.sock")
 
     def start(self) -> Daemon:
-        command = [str(self.scripts / "mozartd"), "start", "--foreground", "--workers", str(self.workers)]
+        command = [*self.prefix, str(self.scripts / "mozartd"), "start", "--foreground", "--workers", str(self.workers)]
         with open(self.output, "ab") as output:
             self.process = subprocess.Popen(
                 command, cwd=self.home, env=self.environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
