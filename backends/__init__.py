@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from backends.base import Backend
 
 #: Names a score may give as `backend.type`; each is a module here with a `BACKEND`.
-AVAILABLE = ("claude_cli", "codex_cli", "command", "gemini_cli", "opencode_cli")
+AVAILABLE = (
+    "anthropic_api", "claude_cli", "codex_cli", "command", "gemini_cli", "ollama", "opencode_cli", "recursive_light",
+)  # fmt: skip
 
 #: Profiles that come with Mozart, by name.
 SHIPPED = os.path.join(os.path.dirname(__file__), "profiles")

@@ -1,6 +1,6 @@
-"""The console scripts `mozart` and `mozartd`, and the way the daemon starts itself.
+"""The console scripts `mozart` and `mozartd`, and the way the daemon starts itself and agents of our own.
 
-Owns one thing: that `cli`, `ipc`, `workers` and `backends` are ours and not a user's packages of the same name. It
+Owns one thing: that `agents`, `cli`, `ipc`, `workers` and `backends` are ours and not a user's packages of the same name. It
 puts this distribution's folder first and whatever PYTHONPATH or the working directory added last, then imports.
 Everything here is on the path of every `mozart status`, so it imports `os` and `sys` alone.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-#: The folder that holds cli, ipc, workers, backends and mozartd.
+#: The folder that holds agents, cli, ipc, workers, backends and mozartd.
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
@@ -41,5 +41,12 @@ def mozartd() -> None:
     main()
 
 
+def agent() -> None:
+    own_folder_first()
+    from agents.main import main
+
+    main(sys.argv[2:])
+
+
 if __name__ == "__main__":
-    mozartd()
+    agent() if sys.argv[1:2] == ["agent"] else mozartd()

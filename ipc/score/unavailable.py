@@ -10,7 +10,7 @@ from typing import Any
 
 from ipc.score.schema import DETECTION_PATTERNS, QUOTA_WAITS, Conductor, Logging, Score
 
-_BUILT_BACKENDS = ("command", "claude_cli")
+_BUILT_BACKENDS = ("command", "claude_cli", "anthropic_api", "ollama", "recursive_light")
 _SWITCHED = (
     "feedback",
     "learning",
@@ -18,7 +18,6 @@ _SWITCHED = (
     "checkpoints",
     "concert",
     "ai_review",
-    "bridge",
 )
 _LISTS = ("notifications", "on_success", "on_failure_hooks")
 
@@ -44,6 +43,8 @@ def _sections(score: Score) -> Iterator[str]:
     yield from (name for name in _LISTS if getattr(score, name))
     if score.isolation is not None and score.isolation.enabled and score.isolation.mode != "none":
         yield "isolation"
+    if score.bridge is not None and score.bridge.enabled and score.bridge.hybrid_routing_enabled:
+        yield "bridge.hybrid_routing_enabled"
 
 
 def _settings(score: Score) -> Iterator[str]:

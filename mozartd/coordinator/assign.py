@@ -46,7 +46,7 @@ class Parts:
     def of(cls, score: Score, environment: dict[str, str]) -> Parts:
         sheet = score.sheet
         return cls(
-            score, environment, score.backend.model_dump(mode="json"),
+            score, environment, score.backend.model_dump(mode="json") | _bridge(score),
             {n: override.model_dump(mode="json", exclude_unset=True) for n, override in sheet.backends.items()},
             score.prompt.model_dump(mode="json"), [rule.model_dump(mode="json") for rule in score.validations],
             {n: command.model_dump(mode="json") for n, command in sheet.skip_when_command.items()},
@@ -153,6 +153,11 @@ class Assigner:
             "last": sheet.last, "lessons": _lessons(job, sheet), "session_id": sheet.history.session_id,
             "watched": self._followers.is_watched(attempt),
         }  # fmt: skip
+
+
+def _bridge(score: Score) -> dict[str, Any]:
+    """The backend of Ollama's models needs it beside its own section."""
+    return {"bridge": score.bridge.model_dump(mode="json")} if score.bridge and score.bridge.enabled else {}
 
 
 def _timeout(backend: dict[str, Any], n: int) -> float:

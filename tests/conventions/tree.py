@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.conftest import ROOT
 
 #: What the distribution installs.
-PACKAGES = ("backends", "cli", "ipc", "mozartd", "workers")
+PACKAGES = ("agents", "backends", "cli", "ipc", "mozartd", "workers")
 
 
 @cache
