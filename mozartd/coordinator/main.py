@@ -67,7 +67,7 @@ async def _run(setup: CoordinatorSetup) -> int:
         code = await stop
         for server in servers:
             server.close()
-        await parts.turn.committed() if not parts.turn.degraded else None
+        await parts.turn.shown()
         for session in tuple(sessions):
             session.connection.abort()
         return code
@@ -102,7 +102,7 @@ async def _compose(setup: CoordinatorSetup, store: Store, stop: Callable[[int], 
         crew.expect(name, pid)
     recovery.repair(book, limits, setup.workers, time.time())
     journal.append(time.time(), "daemon.started", pid=os.getpid(), restarts=setup.restarts)
-    await turn.committed()
+    await turn.shown()
     return parts
 
 

@@ -116,6 +116,8 @@ class Daemon:
         self.output = home / "output"
         """What the supervisor and its children printed."""
         self.scripts = home / "bin"
+        self.wrapper: list[str] = []
+        """What the daemon is started by: a command that ends in executing its arguments."""
         self.process: subprocess.Popen[bytes] | None = None
         self.clients: list[subprocess.Popen[bytes]] = []
         if not self.scripts.is_dir():
@@ -131,7 +133,14 @@ class Daemon:
         return str(self.home / "run" / "mozartd.sock")
 
     def start(self) -> Daemon:
-        command = [str(self.scripts / "mozartd"), "start", "--foreground", "--workers", str(self.workers)]
+        command = [
+            *self.wrapper,
+            str(self.scripts / "mozartd"),
+            "start",
+            "--foreground",
+            "--workers",
+            str(self.workers),
+        ]
         with open(self.output, "ab") as output:
             self.process = subprocess.Popen(
                 command, cwd=self.home, env=self.environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
