@@ -12,7 +12,6 @@ from tests.process.daemon import Daemon
 from tests.torture.load import Submitted
 from tests.torture.watch import Watcher
 
-
 #: Looks at a job before what is odd about it is believed: sheets and attempts are read one after the other.
 LOOKS = 5
 
