@@ -32,7 +32,7 @@ class SmallDisk:
         self._place = home / name
         self._place.mkdir(exist_ok=True)
         mount = shlex.join(["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k,mode=700", "none", str(self._place)])
-        self.daemon.wrapper = ["unshare", "-m", "sh", "-c", f'{mount} && exec "$@"', "sh"]
+        self.daemon.prefix = ("unshare", "-m", "sh", "-c", f'{mount} && exec "$@"', "sh")
 
     @property
     def inside(self) -> Path:

@@ -116,7 +116,7 @@ class Storm:
     def strike(self, victim: str) -> None:
         self.kills[victim] += 1
         if victim == "everything":
-            self._cut_the_power()
+            self.daemon.kill_everything()
             self.daemon.start()
         elif victim == "supervisor":
             assert self.daemon.process
@@ -126,15 +126,10 @@ class Storm:
             self.daemon.start()
         else:
             self._kill_child(victim)
-        self.until(self._is_whole, f"not ready after the death of {victim}")
+        self.until(self.daemon.is_ready, f"not ready after the death of {victim}")
 
     def _processes(self) -> list[int]:
         return processes_of(self.daemon.home)
-
-    def _cut_the_power(self) -> None:
-        # Again and again: what was being forked while we looked is gone after a real power cut, too.
-        while self._processes():
-            self.daemon.kill_everything()
 
     def _kill_child(self, victim: str) -> None:
         status = self.daemon.status()
@@ -147,9 +142,6 @@ class Storm:
         finally:
             os.close(pidfd)
         wait_until(lambda: not is_alive(chosen["pid"]))
-
-    def _is_whole(self) -> bool:
-        return self.daemon.is_ready()
 
     def until(self, condition: Callable[[], bool], otherwise: str) -> None:
         try:
