@@ -12,8 +12,6 @@ from ipc.score.schema import DETECTION_PATTERNS, QUOTA_WAITS, Conductor, Logging
 
 _BUILT_BACKENDS = ("command", "claude_cli")
 _SWITCHED = (
-    "circuit_breaker",
-    "cost_limits",
     "feedback",
     "learning",
     "grounding",

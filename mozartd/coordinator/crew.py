@@ -63,6 +63,7 @@ class Crew:
         self.on_grew: Callable[[Attempt], None] = lambda attempt: None
         self.on_over: Callable[[Attempt], None] = lambda attempt: None
         self.is_watched: Callable[[Attempt], bool] = lambda attempt: False
+        self.price: Callable[[Job, Frame], float | None] = lambda job, report: report["cost_usd"]
         self.on_empty: Callable[[], None] = lambda: None
 
     def __repr__(self) -> str:
@@ -247,6 +248,7 @@ class Crew:
             log.warning("worker %s sent a frame of unknown type %r", worker.name, kind)
 
     def _finished(self, worker: Worker, attempt: Attempt, frame: Frame) -> None:
+        frame["cost_usd"] = self.price(self._book.find(attempt)[0], frame)
         settle(self._book, self._limits, attempt, frame, time.time(), random.random())  # type: ignore[arg-type]
         worker.running.discard(attempt.id)
         self.after_commit(lambda: worker.send({"type": "ack", "attempt": attempt.id}))

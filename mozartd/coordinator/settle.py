@@ -10,9 +10,10 @@ from typing import Any
 
 from ipc.errors import LIMIT_CODES, SERVICE_CODES
 from ipc.messages import Finished
+from ipc.states import SHEET_SATISFIED
 from ipc.states import Job as JobState
 from ipc.states import Sheet as SheetState
-from mozartd.coordinator import retry
+from mozartd.coordinator import budget, retry
 from mozartd.coordinator.book import Book
 from mozartd.coordinator.limits import Limits
 from mozartd.coordinator.model import Attempt, History, Job, Sheet
@@ -30,6 +31,7 @@ def settle(book: Book, limits: Limits, attempt: Attempt, report: Finished, now: 
     """The attempt has ended so; do what follows."""
     job, sheet = book.find(attempt)
     decision = retry.decide(report, attempt.mode, sheet.history, job.policy, now, random)
+    before = job.cost_usd
     _account(limits, job, sheet, attempt, report, now)
     _keep(book, job, sheet, attempt, report, now)
     if (job.wanted == "cancel" or sheet.stopping == "cancel") and not isinstance(decision, retry.Done):
@@ -38,6 +40,7 @@ def settle(book: Book, limits: Limits, attempt: Attempt, report: Finished, now: 
         decision = retry.Interrupted(counts=False)
     sheet.stopping = ""
     _carry_out(book, limits, job, sheet, attempt, report, decision, now)
+    _watch_money(book, limits, job, sheet, report, before, now)
     job.not_before = now + job.policy.pause_seconds if sheet.state is not SheetState.PENDING else job.not_before
     book.end_if_over(job, now)
 
@@ -153,6 +156,18 @@ def _account(limits: Limits, job: Job, sheet: Sheet, attempt: Attempt, report: F
     limits.of(sheet.scope).end(attempt.ordinal, served and not troubled)
     if troubled and job.policy.breaker:
         limits.fail(sheet.scope, job.policy.breaker_threshold, job.policy.breaker_recovery, now)
+
+
+def _watch_money(
+    book: Book, limits: Limits, job: Job, sheet: Sheet, report: Finished, before: float | None, now: float
+) -> None:
+    """The attempt is validated and kept; what it cost may be enough."""
+    limits.spend(sheet.scope, report["cost_usd"], report["tokens"], now)
+    if budget.nearly_reached(before, job):
+        book.journal.append(now, "job.budget", job.id, cost_usd=job.cost_usd, limit_usd=job.policy.max_cost_job)
+    reason = budget.reached(job, sheet, sheet.state in SHEET_SATISFIED)
+    if reason and job.count(SheetState.PENDING, SheetState.WAITING, SheetState.RUNNING):
+        pause(book, job, now, reason)
 
 
 def _spend(history: History, mode: str) -> None:

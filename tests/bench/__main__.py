@@ -15,7 +15,7 @@ from importlib import import_module
 
 from tests.bench import Row
 
-NAMES = ("capture", "followers", "latency", "status_process", "sheets", "memory", "idle")
+NAMES = ("capture", "followers", "latency", "status_process", "sheets", "memory", "idle", "plan", "shared_limit")
 
 
 def main() -> int:

@@ -133,6 +133,7 @@ def policy_of(score: Score) -> Policy:
         max_waits=limit.max_waits,
         max_quota_waits=limit.max_quota_waits,
         **_breaker(score),
+        **_costs(score),
         skip_when=dict(score.sheet.skip_when),
     )
 
@@ -145,6 +146,19 @@ def _breaker(score: Score) -> dict[str, Any]:
         "breaker": breaker.enabled,
         "breaker_threshold": breaker.failure_threshold,
         "breaker_recovery": float(breaker.recovery_timeout_seconds),
+    }
+
+
+def _costs(score: Score) -> dict[str, Any]:
+    costs = score.cost_limits
+    if costs is None or not costs.enabled:
+        return {}
+    return {
+        "max_cost_sheet": costs.max_cost_per_sheet,
+        "max_cost_job": costs.max_cost_per_job,
+        "cost_per_1k_input": costs.cost_per_1k_input_tokens,
+        "cost_per_1k_output": costs.cost_per_1k_output_tokens,
+        "warn_at_percent": float(costs.warn_at_percent),
     }
 
 

@@ -51,6 +51,15 @@ VALUES (:scope, :since, :until, :reason, :evidence, :facts)
 ON CONFLICT (scope) DO UPDATE SET since = excluded.since, until = excluded.until, reason = excluded.reason,
     evidence = excluded.evidence, facts = excluded.facts;
 
+-- name: put_spending
+-- What a scope used today.
+INSERT INTO spending (scope, day, usd, tokens) VALUES (:scope, :day, :usd, :tokens)
+ON CONFLICT (scope) DO UPDATE SET day = excluded.day, usd = excluded.usd, tokens = excluded.tokens;
+
+-- name: all_spending
+-- What each scope used.
+SELECT * FROM spending;
+
 -- name: put_group
 -- How many sheets of a group run at once.
 INSERT INTO groups (name, parallel) VALUES (:name, :parallel)
