@@ -36,6 +36,7 @@ from mozartd.coordinator.settle import release_successors
 from mozartd.coordinator.skips import why_skip
 from mozartd.coordinator.turn import Turn
 from mozartd.settings import BackendSettings
+from mozartd.sockets import BACKLOG
 from mozartd.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -151,8 +152,8 @@ async def _listen(
         return session.connection
 
     servers: list[asyncio.AbstractServer] = [
-        await loop.create_unix_server(parts.crew.connect, sock=_keep_open(setup.worker_listener)),
-        await loop.create_unix_server(session, sock=_keep_open(setup.client_listener)),
+        await loop.create_unix_server(parts.crew.connect, sock=_keep_open(setup.worker_listener), backlog=BACKLOG),
+        await loop.create_unix_server(session, sock=_keep_open(setup.client_listener), backlog=BACKLOG),
     ]
     if setup.settings.metrics_address:
         servers.append(await _serve_metrics(parts, setup.settings.metrics_address))
