@@ -86,7 +86,7 @@ def _once(stop: asyncio.Future[int]) -> Callable[[int], None]:
 
 async def _compose(setup: CoordinatorSetup, store: Store, stop: Callable[[int], None]) -> Parts:
     book, limits, journal = await recovery.load(store, setup.settings)
-    crew = Crew(book, limits)
+    crew = Crew(book, limits, setup.supervisor_pid)
     groups = {row["name"]: row["parallel"] for row in await store.read("all_groups")}
     settings = setup.settings
     caps = partial(Caps, book, limits, _backend_caps(settings.backends), groups, settings.max_concurrent_jobs)

@@ -134,7 +134,7 @@ class Daemon:
 
     def start(self) -> Daemon:
         command = [
-            *self.wrapper,
+            *self.prefix,
             str(self.scripts / "mozartd"),
             "start",
             "--foreground",
