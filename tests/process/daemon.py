@@ -133,14 +133,7 @@ class Daemon:
         return str(self.home / "run" / "mozartd.sock")
 
     def start(self) -> Daemon:
-        command = [
-            *self.prefix,
-            str(self.scripts / "mozartd"),
-            "start",
-            "--foreground",
-            "--workers",
-            str(self.workers),
-        ]
+        command = [*self.prefix, str(self.scripts / "mozartd"), "start", "--foreground", "--workers", str(self.workers)]
         with open(self.output, "ab") as output:
             self.process = subprocess.Popen(
                 command, cwd=self.home, env=self.environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
@@ -276,7 +269,7 @@ class Daemon:
             self.process.wait(PATIENCE)
 
     def _kill_all(self) -> bool:
-        """Whether none was left; who was being forked while we looked is found at the next look."""
+        """Whether none was left. Who was being forked while we looked is found at the next look."""
         pids = processes_of(self.home)
         for number in (signal.SIGSTOP, signal.SIGKILL):
             for pid in pids:

@@ -15,7 +15,8 @@ from typing import Any
 from ipc.score.load import load_score
 from tests.process.daemon import write_score
 
-LOCK = "lock lock.{n}\n"
+#: Takes its sheet's lock, then plays the script.
+LOCKED = Path(__file__).with_name("locked")
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,9 @@ class Submitted:
 
 
 def score_of(kind: Kind, directory: Path) -> Path:
-    scripts = [LOCK.format(n=n) + kind.script for n in range(1, kind.sheets + 1)]
     directory.mkdir(parents=True)
-    parallel = {"enabled": True, "max_concurrent": 3}
-    return write_score(directory, *scripts, name=kind.name, parallel=parallel, **kind.fields)
+    fields = {"parallel": {"enabled": True, "max_concurrent": 3}, "backend": {"command": [str(LOCKED)]}, **kind.fields}
+    return write_score(directory, *[kind.script] * kind.sheets, name=kind.name, **fields)
 
 
 def submission(path: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
 
 #: Jobs in one answer when the caller names no limit.
-LIMIT = 1000
+LIMIT = 500
 
 
 async def handle(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
