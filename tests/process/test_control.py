@@ -276,3 +276,18 @@ def test_stop_signals_do_not_reach_a_job_that_waits(daemon: Daemon, score: Score
     assert state(daemon, job) == "queued"
     asked(daemon, "limits", "clear", "command")
     assert daemon.wait(job)["state"] == "completed"
+
+
+def test_a_drained_daemon_finishes_what_runs_and_goes_on_with_the_rest_next_time(
+    daemon: Daemon, score: Score, workspace: Path
+) -> None:
+    job = daemon.run(score("gate go", "write two.txt done"))
+    wait_until((workspace / "go").exists)
+    assert asked(daemon, "daemon", "drain") == {"state": "draining", "running": 1}
+    assert daemon.mozart("run", score("say hello", name="late"), "--detach").returncode == 1, "nothing new is taken"
+    (workspace / "go").open("w").close()
+    assert daemon.process
+    daemon.process.wait(20)
+    assert not (workspace / "two.txt").exists()
+    daemon.start()
+    assert daemon.wait(job)["sheets"] == {"completed": 2}
