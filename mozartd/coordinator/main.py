@@ -71,7 +71,7 @@ async def _run(setup: CoordinatorSetup) -> int:
         code = await stop
         for server in servers:
             server.close()
-        await parts.turn.committed() if not parts.turn.degraded else None
+        await parts.turn.shown()
         for session in tuple(sessions):
             session.connection.abort()
         return code
@@ -86,7 +86,7 @@ def _once(stop: asyncio.Future[int]) -> Callable[[int], None]:
 
 async def _compose(setup: CoordinatorSetup, store: Store, stop: Callable[[int], None]) -> Parts:
     book, limits, journal = await recovery.load(store, setup.settings)
-    crew = Crew(book, limits)
+    crew = Crew(book, limits, setup.supervisor_pid)
     groups = {row["name"]: row["parallel"] for row in await store.read("all_groups")}
     settings = setup.settings
     caps = partial(Caps, book, limits, _backend_caps(settings.backends), groups, settings.max_concurrent_jobs)
@@ -109,7 +109,7 @@ async def _compose(setup: CoordinatorSetup, store: Store, stop: Callable[[int], 
         crew.expect(name, pid)
     recovery.repair(book, limits, setup.workers, time.time())
     journal.append(time.time(), "daemon.started", pid=os.getpid(), restarts=setup.restarts)
-    await turn.committed()
+    await turn.shown()
     return parts
 
 

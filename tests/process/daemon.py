@@ -264,14 +264,18 @@ class Daemon:
 
     def kill_everything(self) -> None:
         """As a power cut does it: every process at once, none gets to say a word."""
+        wait_until(self._kill_all)
+        if self.process:
+            self.process.wait(PATIENCE)
+
+    def _kill_all(self) -> bool:
+        """Whether none was left. Who was being forked while we looked is found at the next look."""
         pids = processes_of(self.home)
         for number in (signal.SIGSTOP, signal.SIGKILL):
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, number)
-        if self.process:
-            self.process.wait(PATIENCE)
-        wait_until(lambda: not processes_of(self.home))
+        return not pids
 
     # ---- the end
 

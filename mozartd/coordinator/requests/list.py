@@ -33,6 +33,6 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
         )
     if not states:
         states = [state.value for state in JobState if everything or state not in JOB_ENDED]
-    await parts.turn.committed()
+    await parts.turn.shown()
     rows = await parts.store.read("jobs_in_states", states=orjson.dumps(states).decode(), limit=limit)
     return {"jobs": [job_json(parts.book.jobs.get(row["id"]) or Job.of(row)) for row in rows]}

@@ -56,7 +56,7 @@ async def _join(parts: Parts, follower: Follower, tail: int | None, cursors: dic
 
 async def _open_logs(parts: Parts, follower: Follower, tail: int | None, cursors: dict[tuple[int, int], int]) -> None:
     job, filter = follower.job, follower.filter
-    await parts.turn.committed()
+    await parts.turn.shown()
     backends = {n: sheet.scope.split("/")[0] for n, sheet in job.sheets.items()}
     for row in await parts.store.read("attempts_in_order", seq=job.seq):
         n, k = row["n"], row["k"]
