@@ -16,7 +16,11 @@ def answer(method, params):
         return {"protocolVersion": params["protocolVersion"], "capabilities": {"tools": {}}, "serverInfo": info}
     if method == "tools/list":
         about = "Works on text. " + ("word " * 9000 if MODE == "long" else "")
-        return {"tools": [{"name": name, "description": about, "inputSchema": SCHEMA} for name in ("shout", "flood", "fail")]}
+        return {
+            "tools": [
+                {"name": name, "description": about, "inputSchema": SCHEMA} for name in ("shout", "flood", "fail")
+            ]
+        }
     if method == "tools/call":
         text = params["arguments"].get("text", "")
         said = {"shout": text.upper(), "flood": "x" * 200_000, "fail": "it broke"}[params["name"]]

@@ -88,7 +88,7 @@ class Call(http.server.BaseHTTPRequestHandler):
         self.body = self.read_body()
         script = self.path.split("/")[1].split("?")[0]
         self.api = next((api for pattern, api in APIS if re.search(pattern, self.path)), None)
-        asked = self.api is not None and self.command == "POST" and is_main(self.path, self.body)
+        asked = self.api is not None and self.command == "POST" and is_main(self.headers, self.body)
         self.n, line = self.server.next_line(script) if asked else (-1, "")
         self.status = 200
         try:
@@ -194,9 +194,10 @@ class Call(http.server.BaseHTTPRequestHandler):
             pass
 
 
-def is_main(path, body):
-    """A question of the user's: those that agents ask beside it, for a title or which model to take, offer no tools."""
-    return bool(body.get("tools"))
+def is_main(headers, body):
+    """A question of the user's: those that CLIs ask beside it, for a title or which model to take, offer no tools. Mozart's
+    own agent asks nothing else."""
+    return bool(body.get("tools")) or headers.get("User-Agent", "").startswith("Anthropic/Python")
 
 
 def shell_of(body):

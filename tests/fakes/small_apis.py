@@ -91,7 +91,14 @@ class Call(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
             return
         reason = "length" if kind == "length" else "stop"
-        self.part(body, {"role": "assistant", "content": ""}, done=True, done_reason=reason, prompt_eval_count=11, eval_count=3)
+        self.part(
+            body,
+            {"role": "assistant", "content": ""},
+            done=True,
+            done_reason=reason,
+            prompt_eval_count=11,
+            eval_count=3,
+        )
         self.wfile.write(b"0\r\n\r\n")
 
     def part(self, body: Any, message: Any, **more: Any) -> None:
