@@ -33,6 +33,8 @@ CHECKS: tuple[Callable[[LoadedScore], Iterable[Problem]], ...] = (
     backends.permissions,
     backends.unused_fields,
     backends.programs,
+    backends.packages,
+    backends.bridge,
     machine.workspace,
     machine.working_directories,
     machine.hook_targets,

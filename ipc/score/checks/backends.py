@@ -1,10 +1,12 @@
-"""The backend section: V103 and V104 timeouts, V204 permissions, V209 fields its type does not use, V210 its program."""
+"""The backend section: V103 and V104 timeouts, V204 permissions, V209 fields its type does not use, V210 its program
+or package."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 from ipc.score.load import LoadedScore
 from ipc.score.problems import INFO, WARNING, Field, Problem
@@ -13,6 +15,8 @@ from ipc.score.schema import Backend
 #: Agents, which take their time; a `command` may well be done in a second.
 AGENTS = ("claude_cli", "codex_cli", "gemini_cli", "opencode_cli")
 PROGRAMS = {"claude_cli": "claude", "codex_cli": "codex", "gemini_cli": "gemini", "opencode_cli": "opencode"}
+#: Extras of ours, each named after the package it is for.
+EXTRAS = {"anthropic_api": "anthropic", "ollama": "ollama"}
 SHORT_SECONDS, LONG_SECONDS = 60, 7200
 
 #: Every type uses these.
@@ -84,6 +88,24 @@ def programs(loaded: LoadedScore) -> Iterator[Problem]:
             message = f"the program {program!r} of the backend {backend.type} is not found on this machine"
             where = (*path, "command") if loaded.is_written(*path, "command") else (*path, "type")
             yield loaded.found("V210", WARNING, where, message, "install it, or put its directory on PATH")
+
+
+def packages(loaded: LoadedScore) -> Iterator[Problem]:
+    """The vendors' packages of API backends; the daemon runs in the environment of this command, or should."""
+    for path, backend in _backends(loaded):
+        extra = EXTRAS.get(backend.type)
+        if extra and find_spec(extra) is None:
+            message = f"the Python package {extra!r} of the backend {backend.type} is not installed"
+            hint = f"pip install 'mozartd[{extra}]' where the daemon runs"
+            yield loaded.found("V210", WARNING, (*path, "type"), message, hint)
+
+
+def bridge(loaded: LoadedScore) -> Iterator[Problem]:
+    score = loaded.score
+    kinds = {backend.type for _, backend in _backends(loaded)}
+    if score.bridge is not None and score.bridge.enabled and "ollama" not in kinds:
+        message = "bridge gives tools to models of the backend ollama, which this score does not use"
+        yield loaded.found("V209", WARNING, ("bridge",), message, "remove it, or choose the backend ollama")
 
 
 def _program(backend: Backend) -> str:

@@ -1,0 +1,112 @@
+"""`mozart backends`: which agents this machine has, and whether one answers. Asks no daemon."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from cli import output
+from cli.arguments import Argument, Option
+from cli.options import Json
+from ipc.errors import EXIT_USAGE, MozartError
+
+EXAMPLE = "mozart backends list\nmozart backends check claude_cli\nmozart backends check claude_cli --run"
+
+
+def command(
+    words: Annotated[
+        list[str] | None, Argument("What to do; list by default.", metavar="list|check NAME|show NAME")
+    ] = None,
+    run: Annotated[bool, Option("--run", help="check: send it a trivial prompt. This may cost money.")] = False,
+    json: Json = False,
+) -> int:
+    """Show which agents are installed, and check one.
+
+    `check` exits 1 when the backend cannot be used; without --run it asks no network.
+    """
+    match words or ["list"]:
+        case ["list"] if not run:
+            return _list(json)
+        case ["show", name] if not run:
+            return _show(name, json)
+        case ["check", name]:
+            return _check(name, run, json)
+    said = " ".join([*(words or []), *(["--run"] if run else [])])
+    raise MozartError(
+        "usage", f"cannot understand `backends {said}`", "mozart backends list|check NAME|show NAME", EXIT_USAGE
+    )
+
+
+def _list(json: bool) -> int:
+    from cli import machine
+
+    found = [each.as_json() for each in machine.look(machine.names())]
+    if json:
+        output.document({"backends": found})
+        return 0
+    rows = [
+        [
+            each["name"],
+            each["kind"],
+            each["program"],
+            each["version"],
+            "yes" if each["available"] else "no",
+            each["why"],
+        ]
+        for each in found
+    ]
+    output.say(output.table(["BACKEND", "KIND", "PROGRAM", "VERSION", "AVAILABLE", ""], rows))
+    return 0
+
+
+def _look(name: str) -> dict[str, Any]:
+    from cli import machine
+    from ipc.score.problems import suggestion
+
+    if name not in machine.names():
+        hint = suggestion(name, machine.names()) or f"known are {', '.join(machine.names())}"
+        raise MozartError("unknown_backend", f"cannot find a backend {name!r}", hint)
+    return machine.look([name])[0].as_json()
+
+
+def _show(name: str, json: bool) -> int:
+    found = _look(name)
+    if json:
+        output.document({"backends": [found]})
+    else:
+        output.say(_describe(found))
+    return 0
+
+
+def _check(name: str, run: bool, json: bool) -> int:
+    found = _look(name)
+    ok = found["available"]
+    if run and ok:
+        from cli.trial import attempt
+
+        found["run"] = attempt(name)
+        ok = found["run"]["verdict"] == "ok"
+    if json:
+        output.document({"backends": [found]})
+    else:
+        output.say(_describe(found))
+    return 0 if ok else 1
+
+
+def _describe(found: dict[str, Any]) -> str:
+    login = {True: "yes", False: "no", None: "not needed, or not to be known"}[found["logged_in"]]
+    lines = [
+        ("backend", found["name"]),
+        ("kind", found["kind"]),
+        ("program", found["path"] or found["program"]),
+        ("version", found["version"]),
+        ("available", "yes" if found["available"] else "no"),
+        ("logged in", login),
+        ("note", found["why"]),
+    ]
+    if ran := found.get("run"):
+        lines += [
+            ("ran", f"{ran['verdict']} {ran['code']} in {ran['seconds']:.1f} s"),
+            ("said", ran["message"] or ran["answer"]),
+        ]
+        lines += [("hint", ran["hint"])]
+    return "\n".join(f"{name:<10} {value}" for name, value in lines if value)

@@ -1,0 +1,159 @@
+"""What this machine has of each backend: its program, its version, a login. For `mozart backends`.
+
+Never reads a credential: that a file exists, or that a variable is set, is all that is looked at. Nothing asks the network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from typing import Any, NamedTuple
+
+import backends
+
+#: Seconds that a program may take to say its version.
+PATIENCE = 10.0
+_VERSION = re.compile(r"\d+\.\d+(?:\.\d+)*(?:[-+.\w]*\w)?")
+
+
+class Known(NamedTuple):
+    kind: str
+    program: str
+    variables: tuple[str, ...] = ()
+    """Any of them set is a login."""
+    files: tuple[str, ...] = ()
+    """Any of them existing is a login; `~` and `$NAME` are the user's."""
+
+
+KNOWN = {
+    "claude_cli": Known(
+        "cli", "claude", ("ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_AUTH_TOKEN"),
+        ("$CLAUDE_CONFIG_DIR/.credentials.json", "~/.claude/.credentials.json"),
+    ),
+    "codex_cli": Known(
+        "cli", "codex", ("CODEX_API_KEY", "OPENAI_API_KEY"), ("$CODEX_HOME/auth.json", "~/.codex/auth.json")
+    ),
+    "gemini_cli": Known("cli", "gemini", ("GEMINI_API_KEY", "GOOGLE_API_KEY"), ("~/.gemini/oauth_creds.json",)),
+    "opencode_cli": Known(
+        "cli", "opencode", ("ANTHROPIC_API_KEY", "OPENAI_API_KEY"),
+        ("$XDG_DATA_HOME/opencode/auth.json", "~/.local/share/opencode/auth.json"),
+    ),
+    "command": Known("command", ""),
+    "anthropic_api": Known("api", "anthropic", ("ANTHROPIC_API_KEY",)),
+    "ollama": Known("api", "ollama"),
+    "recursive_light": Known("api", ""),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Found:
+    name: str
+    kind: str
+    """cli, api, profile or command."""
+    program: str
+    """The program's name, or the Python package of an API; empty when it needs none."""
+    version: str
+    available: bool
+    why: str
+    """Why it is not available, or what may keep it from working."""
+    path: str
+    logged_in: bool | None
+    """None: nothing to log into, or not to be known without asking."""
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def names() -> list[str]:
+    return [*backends.AVAILABLE, *backends.shipped()]
+
+
+def look(wanted: Sequence[str]) -> list[Found]:
+    """All at the same time: some programs take a second to say their version."""
+    programs = {name: _version_command(name) for name in wanted}
+    with contextlib.ExitStack() as stack:
+        asked = {name: _ask(argv, stack) for name, argv in programs.items() if argv and shutil.which(argv[0])}
+        return [_found(name, programs[name], asked.get(name)) for name in wanted]
+
+
+def _version_command(name: str) -> list[str]:
+    known = KNOWN.get(name)
+    if known is None:
+        profile = _profile(name)
+        version = profile.get("version") or {}
+        return [str(word) for word in version.get("argv") or profile["command"]["argv"][:1]]
+    return [known.program, "--version"] if known.kind == "cli" else []
+
+
+def _profile(name: str) -> dict[str, Any]:
+    import yaml
+
+    with open(os.path.join(backends.SHIPPED, f"{name}.yaml"), encoding="utf-8") as file:
+        found: dict[str, Any] = yaml.safe_load(file)
+    return found
+
+
+def _ask(argv: list[str], stack: contextlib.ExitStack) -> subprocess.Popen[bytes]:
+    # Somewhere empty: some programs write their files where they are, or obey those they find.
+    directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="mozart-"))
+    process = subprocess.Popen(
+        argv,
+        cwd=directory,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    return stack.enter_context(process)
+
+
+def _answer(process: subprocess.Popen[bytes]) -> str:
+    try:
+        said = process.communicate(timeout=PATIENCE)[0].decode(errors="replace")
+    except subprocess.TimeoutExpired:
+        said = ""
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, 9)  # also what it may have left running
+    found = _VERSION.search(said)
+    return found[0] if found and process.returncode == 0 else ""
+
+
+def _found(name: str, argv: list[str], asked: subprocess.Popen[bytes] | None) -> Found:
+    known = KNOWN.get(name) or Known("profile", argv[0])
+    login = _login(known)
+    if known.kind == "api":
+        return _found_api(name, known, login)
+    path = shutil.which(known.program) or "" if known.program else ""
+    version = _answer(asked) if asked else ""
+    missing = bool(known.program) and not path
+    why = f"there is no program {known.program} in PATH" if missing else _doubt(known, login)
+    return Found(name, known.kind, known.program, version, not missing, why, path, login)
+
+
+def _found_api(name: str, known: Known, login: bool | None) -> Found:
+    version = ""
+    if known.program:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            version = metadata.version(known.program)
+    missing = bool(known.program) and not version
+    why = f"pip install 'mozartd[{known.program}]'" if missing else _doubt(known, login)
+    return Found(name, known.kind, known.program, version, not missing, why, "", login)
+
+
+def _login(known: Known) -> bool | None:
+    if not known.variables and not known.files:
+        return None
+    paths = [os.path.expandvars(os.path.expanduser(path)) for path in known.files]
+    return any(os.environ.get(name) for name in known.variables) or any(os.path.exists(path) for path in paths)
+
+
+def _doubt(known: Known, login: bool | None) -> str:
+    return "" if login is not False else f"no login found: log in, or set {known.variables[0]}"
