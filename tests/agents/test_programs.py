@@ -164,7 +164,6 @@ FAILING = {
     "gemini-refused": Failing(GEMINI, "refused", "failed", "E501", ""),
     "opencode-401": Failing(OPENCODE, "status 401", "auth", "E502", "invalid x-api-key"),
     "opencode-429": Failing(OPENCODE, "status 429", "rate_limited", "E101", "rate limit"),
-    "opencode-429-in-1-h": Failing(OPENCODE, "status 429 retry-after:3600", "rate_limited", "E101", ""),
     "opencode-quota": Failing(OPENCODE, "quota 7200", "rate_limited", "E104", "quota"),
     "opencode-529": Failing(OPENCODE, "status 529", "overloaded", "E103", ""),
     "opencode-500": Failing(OPENCODE, "status 500", "overloaded", "E103", ""),
@@ -182,6 +181,17 @@ def test_a_refusal_is_called_by_its_name(arranged: Callable[[Program], Scene], c
     assert (scene.hold() is not None) == held
     assert scene.state() == ("paused" if case.verdict == "auth" else "running" if held else "failed")
     assert len(scene.sheet()["attempts"]) == 1
+
+
+@pytest.mark.agents
+def test_a_limit_slept_through_in_silence_is_one_to_the_idle_clock(arranged: Callable[[Program], Scene]) -> None:
+    """OpenCode names no time when it is told to come back in an hour; it sleeps until then."""
+    scene = arranged(OPENCODE)
+    attempt = scene.play(
+        "status 429 retry-after:3600", stale_detection={"enabled": True, "idle_timeout_seconds": 20}
+    )  # fmt: skip
+    assert (attempt["verdict"], attempt["code"]) == ("rate_limited", "E101"), scene.told()
+    assert scene.hold() is not None
 
 
 @cases(*PROGRAMS)
