@@ -19,8 +19,6 @@ USED: list[tuple[str, dict[str, Any]]] = [
     ("backend.type codex_cli", {"backend": {"type": "codex_cli"}}),
     ("backend.type my-profile", {"backend": {"type": "my-profile"}}),
     ("sheet.backends.2.type ollama", {"sheet": {**SHEET, "backends": {2: {"type": "ollama"}}}}),
-    ("circuit_breaker", {"circuit_breaker": {"failure_threshold": 2}}),
-    ("cost_limits", {"cost_limits": {"enabled": True, "max_cost_per_job": 1}, "backend": {}}),
     ("feedback", {"feedback": {"enabled": True}}),
     ("learning", {"learning": {"exploration_rate": 0.2}}),
     ("grounding", {"grounding": {"enabled": True}}),
