@@ -276,5 +276,5 @@ def test_extra_arguments_are_last_for_everybody(name: str) -> None:
 
 
 def test_an_unknown_backend_names_the_known() -> None:
-    with pytest.raises(ValueError, match=r"^cannot use the backend 'clude': known are claude_cli, .*aider"):
+    with pytest.raises(ValueError, match=r"^cannot use the backend 'clude': known are anthropic_api, .*aider"):
         backends.load("clude")
