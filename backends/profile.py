@@ -213,7 +213,8 @@ def _plain(wanted: str, value: Any, at: str) -> Any:
 
 
 def _exits(value: Any, at: str) -> dict[int, str]:
-    pairs = list(_mapping(value, at))
+    # JSON, by which a profile travels, has text keys only.
+    pairs = [(int(code) if str(code).isdecimal() else code, kind) for code, kind in _mapping(value, at)]
     if not all(isinstance(code, int) and isinstance(kind, str) for code, kind in pairs):
         raise ValueError(f"cannot use {at}: exit codes are numbers, their meanings words")
     return dict(pairs)

@@ -274,6 +274,8 @@ class Chunk(TypedDict):
     end: int
     backend: str
     """Which renderer shows it."""
+    profile: NotRequired[dict[str, Any]]
+    """Of a backend that is a profile of the user's: with the first chunk of an attempt."""
     text: NotRequired[str]
     base64: NotRequired[str]
     """Instead of text when the bytes are not UTF-8."""

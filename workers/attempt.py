@@ -310,7 +310,7 @@ def _prompt(assignment: Assign) -> str:
 
 def _prepare(run: Run) -> tuple[Command, Parser]:
     try:
-        backend = backends.load(str(run.options["type"]))
+        backend = backends.load(str(run.options["type"]), run.options.get("profile"))
         return backend.command(run), backend.parser(run)
     except ValueError as error:
         raise MozartError("E301", str(error)) from None

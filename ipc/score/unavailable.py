@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ipc.score.schema import DETECTION_PATTERNS, QUOTA_WAITS, Conductor, Logging, Score
+from ipc.score.schema import Conductor, Logging, Score
 
-_BUILT_BACKENDS = ("command", "claude_cli")
+_UNBUILT_BACKENDS = ("anthropic_api", "ollama", "recursive_light")
 _SWITCHED = (
-    "circuit_breaker",
     "cost_limits",
     "feedback",
     "learning",
@@ -31,11 +30,9 @@ def unavailable(score: Score) -> list[str]:
 
 
 def _backends(score: Score) -> Iterator[str]:
-    if score.backend.type not in _BUILT_BACKENDS:
-        yield f"backend.type {score.backend.type}"
-    for n, override in score.sheet.backends.items():
-        if "type" in override.model_fields_set and override.type not in _BUILT_BACKENDS:
-            yield f"sheet.backends.{n}.type {override.type}"
+    for where, section in score.backend_sections():
+        if "type" in section.model_fields_set and section.type in _UNBUILT_BACKENDS:
+            yield f"{'.'.join(map(str, where))}.type {section.type}"
 
 
 def _sections(score: Score) -> Iterator[str]:
@@ -53,7 +50,3 @@ def _settings(score: Score) -> Iterator[str]:
         yield "conductor"
     if score.logging is not None and score.logging != Logging():
         yield "logging"
-    if set(score.rate_limit.detection_patterns) - set(DETECTION_PATTERNS):
-        yield "rate_limit.detection_patterns"
-    if score.rate_limit.max_quota_waits != QUOTA_WAITS:
-        yield "rate_limit.max_quota_waits"

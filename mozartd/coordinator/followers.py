@@ -35,6 +35,8 @@ class Cursor:
     k: int
     path: str
     backend: str
+    profile: dict[str, Any] | None = None
+    """Of the backend, until it was sent."""
     offset: int = 0
     ended: bool = False
     """No more will be written."""
@@ -147,6 +149,8 @@ class Follower:
             params["text"] = data.decode()
         except UnicodeDecodeError:
             params["base64"] = base64.b64encode(data).decode()
+        if cursor.profile is not None:
+            params["profile"], cursor.profile = cursor.profile, None
         cursor.offset += len(data)
         self._send("logs.chunk", params)
         return True
@@ -190,12 +194,12 @@ class Followers:
     def is_watched(self, attempt: Attempt) -> bool:
         return any(follower.filter.takes(attempt.n, attempt.k) for follower in self._by_job.get(attempt.job, ()))
 
-    def started(self, attempt: Attempt, path: str, backend: str) -> None:
+    def started(self, attempt: Attempt, path: str, backend: dict[str, Any]) -> None:
         """A new attempt, perhaps of a watched job."""
         for follower in self._by_job.get(attempt.job, ()):
             if follower.filter.takes(attempt.n, attempt.k):
                 self._watched.setdefault(attempt.job, set()).add(attempt.id)
-                follower.add(Cursor(attempt.n, attempt.k, path, backend))
+                follower.add(Cursor(attempt.n, attempt.k, path, backend["type"], backend.get("profile")))
 
     def grew(self, attempt: Attempt) -> None:
         for follower in self._by_job.get(attempt.job, ()):

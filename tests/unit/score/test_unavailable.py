@@ -9,17 +9,16 @@ import orjson
 import pytest
 
 from ipc.score.load import LoadedScore
-from ipc.score.schema import Score
+from ipc.score.schema import SHIPPED_PROFILES, Score
 from ipc.score.unavailable import unavailable
 
 Load = Callable[..., LoadedScore]
 SHEET = {"size": 1, "total_items": 3}
 
 USED: list[tuple[str, dict[str, Any]]] = [
-    ("backend.type codex_cli", {"backend": {"type": "codex_cli"}}),
-    ("backend.type my-profile", {"backend": {"type": "my-profile"}}),
+    ("backend.type anthropic_api", {"backend": {"type": "anthropic_api"}}),
+    ("backend.fallbacks.0.type ollama", {"backend": {"type": "codex_cli", "fallbacks": [{"type": "ollama"}]}}),
     ("sheet.backends.2.type ollama", {"sheet": {**SHEET, "backends": {2: {"type": "ollama"}}}}),
-    ("circuit_breaker", {"circuit_breaker": {"failure_threshold": 2}}),
     ("cost_limits", {"cost_limits": {"enabled": True, "max_cost_per_job": 1}, "backend": {}}),
     ("feedback", {"feedback": {"enabled": True}}),
     ("learning", {"learning": {"exploration_rate": 0.2}}),
@@ -34,13 +33,15 @@ USED: list[tuple[str, dict[str, Any]]] = [
     ("on_failure_hooks", {"on_failure_hooks": [{"type": "run_command", "command": "true"}]}),
     ("conductor", {"conductor": {"role": "ai"}}),
     ("logging", {"logging": {"level": "DEBUG"}}),
-    ("rate_limit.detection_patterns", {"rate_limit": {"detection_patterns": ["busy"]}}),
-    ("rate_limit.max_quota_waits", {"rate_limit": {"max_quota_waits": 1}}),
 ]
 
 IDLE: list[dict[str, Any]] = [
     {},
     {"backend": {"type": "claude_cli"}, "sheet": {**SHEET, "backends": {2: {"cli_model": "m"}}}},
+    *({"backend": {"type": kind}} for kind in ("codex_cli", "gemini_cli", "opencode_cli", *SHIPPED_PROFILES)),
+    {"backend": {"type": "own", "profile": {"command": {"argv": ["own"]}}, "pty": True, "resume_session": "never"}},
+    {"circuit_breaker": {"failure_threshold": 2, "cross_workspace_coordination": False}},
+    {"rate_limit": {"detection_patterns": ["busy"], "max_quota_waits": 1}},
     {
         "circuit_breaker": {"enabled": False},
         "learning": {"enabled": False},
