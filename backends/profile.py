@@ -23,6 +23,7 @@ from backends.base import (
     Ending,
     Event,
     Limited,
+    PromptTooLongError,
     Renderer,
     Result,
     Run,
@@ -262,6 +263,7 @@ class ProfileBackend:
         self.name = known.name
         self.profile = known
         self.renders = known.output.format == "ndjson"
+        self.resumes = bool(known.command.resume)
 
     def command(self, run: Run) -> Command:
         known, options = self.profile.command, run.options
@@ -273,7 +275,7 @@ class ProfileBackend:
         argv += known.no_mcp if options.get("disable_mcp", True) else []
         filled = [_fill(word, run) for word in argv] + [str(word) for word in options.get("cli_extra_args") or ()]
         if any(len(word.encode("utf-8", "surrogateescape")) > LONGEST_ARGUMENT or "\0" in word for word in filled):
-            raise ValueError(
+            raise PromptTooLongError(
                 f"cannot pass this prompt to {self.name} in an argument: it is too long or holds a NUL byte"
             )
         environment = known.environment | (known.bypass_environment if options.get("skip_permissions", True) else {})

@@ -30,6 +30,23 @@ class BackendSettings(BaseModel):
     max_concurrent: int | None = Field(None, ge=1)
 
 
+class BudgetSettings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    scope: str = "*"
+    usd: float | None = Field(None, gt=0)
+    tokens: int | None = Field(None, gt=0)
+
+
+class AdmissionSettings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    memory_stall: float = Field(20.0, gt=0, le=100)
+    memory_used: float = Field(0.95, gt=0, le=1)
+    load: float = Field(24.0, gt=0)
+    processes: float = Field(0.9, gt=0, le=1)
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="MOZART_", extra="forbid", frozen=True)
 
@@ -46,6 +63,17 @@ class Settings(BaseSettings):
     )
     backends: dict[str, BackendSettings] = Field(
         {}, description="Caps of a backend over all jobs: {claude_cli: {max_concurrent: 4}}."
+    )
+    budgets: list[BudgetSettings] = Field(
+        [],
+        description="What scopes may use in a local day: [{scope: 'claude_cli/*', usd: 20}, {scope: '*', tokens: 5000000}].",
+    )
+    prices: str | None = Field(
+        None, description="A file of prices by model, in the form of mozartd/prices.yaml; null: the shipped ones."
+    )
+    admission: AdmissionSettings = Field(
+        AdmissionSettings(),
+        description="Above any of these fewer sheets start: percent of time stalled for memory, parts used, load.",
     )
     limits_resume: Literal["auto", "ask"] = Field(
         "auto", description="When a rate limit is over: go on by itself, or wait for `mozart limits clear SCOPE`."

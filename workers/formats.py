@@ -1,8 +1,8 @@
-"""The key formats that are masked wherever they appear, as a table. Data only: `workers.mask` looks for them.
+"""The key formats that are masked wherever they appear, as a table. Data only: `workers.scan` looks for them.
 
 Each format begins with a literal that is public and telling (`ghp_`, `sk-ant-`): the scanner is fast because of it, and
 an unfinished line may be shown up to it. Lengths are bounded, so that it is known how much of an unfinished line must
-wait. No format spans lines; a private key's block does, and is followed line by line in `workers.mask`.
+wait. No format spans lines; a private key's block does, and is followed line by line in `workers.keyblock`.
 """
 
 from __future__ import annotations

@@ -39,7 +39,9 @@ def command(
     from ipc.score.plan import plan
 
     loaded = load_score(score, pairs("--var", var), pairs("--set", sets), workspace, lenient)
-    problems = [problem for problem in [*loaded.problems, *check(loaded), *profile_faults(loaded)] if problem.severity != "info"]
+    problems = [
+        problem for problem in [*loaded.problems, *check(loaded), *profile_faults(loaded)] if problem.severity != "info"
+    ]
     planned = plan(loaded, problems, prompts)
     if json:
         output.document(planned)

@@ -190,11 +190,15 @@ class _BackendFields(Section):
     recursive_light: RecursiveLight = defaults()
 
 
+#: Seconds.
+FALLBACK_WAIT = 900.0
+
+
 class Fallback(_BackendFields):
     """What is different when a sheet runs elsewhere, because its own backend is held for longer than `max_wait` seconds or
     its program is missing. Dumps what is set alone, as `BackendOverride` does."""
 
-    max_wait: Seconds = 900.0
+    max_wait: Seconds = FALLBACK_WAIT
 
     @model_serializer(mode="wrap")
     def _only_set(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from ipc.score.schema import Conductor, Logging, Score
 
 _UNBUILT_BACKENDS = ("anthropic_api", "ollama", "recursive_light")
 _SWITCHED = (
-    "cost_limits",
     "feedback",
     "learning",
     "grounding",

@@ -63,6 +63,7 @@ class Crew:
         self.on_grew: Callable[[Attempt], None] = lambda attempt: None
         self.on_over: Callable[[Attempt], None] = lambda attempt: None
         self.is_watched: Callable[[Attempt], bool] = lambda attempt: False
+        self.price: Callable[[Job, Frame], float | None] = lambda job, report: report["cost_usd"]
         self.on_empty: Callable[[], None] = lambda: None
 
     def __repr__(self) -> str:
@@ -236,7 +237,13 @@ class Crew:
             attempt.facts.update(agent_pid=frame["agent_pid"], started_at=frame["at"], worker_pid=worker.pid)
             self._book.note(attempt)
             self._book.journal.append(
-                time.time(), "attempt.started", attempt.job, attempt.n, attempt.k, mode=attempt.mode
+                time.time(),
+                "attempt.started",
+                attempt.job,
+                attempt.n,
+                attempt.k,
+                mode=attempt.mode,
+                backend=attempt.facts.get("backend"),
             )
             self.due()
         elif kind == "progress":
@@ -247,6 +254,7 @@ class Crew:
             log.warning("worker %s sent a frame of unknown type %r", worker.name, kind)
 
     def _finished(self, worker: Worker, attempt: Attempt, frame: Frame) -> None:
+        frame["cost_usd"] = self.price(self._book.find(attempt)[0], frame)
         settle(self._book, self._limits, attempt, frame, time.time(), random.random())  # type: ignore[arg-type]
         worker.running.discard(attempt.id)
         self.after_commit(lambda: worker.send({"type": "ack", "attempt": attempt.id}))
@@ -261,7 +269,7 @@ class Crew:
             self._book.note(attempt)
         elif event["kind"] == "limited":
             now = time.time()
-            limit: Limit = {"until": event["until"], "retry_after": event["retry_after"], "kind": event["kind"]}
+            limit: Limit = {"until": event["until"], "retry_after": event["retry_after"], "kind": event["limit_kind"]}
             until = hold_until(limit, sheet.history.waits, job.policy, now)
             self._limits.hold(sheet.scope, until, f"{attempt.id} hit a limit", event["evidence"], now)
         self.due()

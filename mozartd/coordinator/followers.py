@@ -10,18 +10,22 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from ipc.connection import Connection
 from ipc.cri import MAX_RECORD
+from ipc.frames import encode_frame
 from ipc.states import Job as JobState
 from mozartd.coordinator.model import Attempt, Job
 
 #: Bytes read and sent at a time; holds at least one record of any length.
 WINDOW = 256 * 1024
 assert WINDOW >= 2 * MAX_RECORD
+#: Encoded chunks kept for other followers of the same log.
+KEPT_FRAMES = 8
 
 #: Exit code of a command that follows a job to its end, by the job's state.
 EXIT_CODES = {JobState.COMPLETED: 0, JobState.FAILED: 1, JobState.CANCELLED: 3, JobState.PAUSED: 3}
@@ -36,10 +40,12 @@ class Cursor:
     path: str
     backend: str
     profile: dict[str, Any] | None = None
-    """Of the backend, until it was sent."""
+    """Of a backend that is a profile of the user's: its renderer is made of it."""
     offset: int = 0
     ended: bool = False
     """No more will be written."""
+    limit: int | None = None
+    """What lies beyond is not wanted: it was written after the question."""
     fd: int = -1
 
     def read(self) -> bytes:
@@ -49,8 +55,14 @@ class Cursor:
                 self.fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
             except FileNotFoundError:
                 return b""
-        data = os.pread(self.fd, WINDOW, self.offset)
+        data = os.pread(self.fd, self._wanted(), self.offset)
         return data[: data.rfind(b"\n") + 1]
+
+    def is_satisfied(self) -> bool:
+        return self._wanted() == 0
+
+    def _wanted(self) -> int:
+        return WINDOW if self.limit is None else max(0, min(WINDOW, self.limit - self.offset))
 
     def close(self) -> None:
         if self.fd >= 0:
@@ -69,12 +81,57 @@ class Filter:
         return self.sheet in (None, sheet) and self.k in (None, k)
 
 
+class Frames:
+    """Chunks as they go over the wire, shared by followers that stand at the same place: twenty cost little more than one.
+
+    A kept chunk may end before the log does by now; who gets it goes on at its end, where the next one is shared again.
+    """
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[str, int, int], tuple[int, bytes]] = OrderedDict()
+
+    def next(self, job: str, cursor: Cursor, subscription: int) -> tuple[int, bytes] | None:
+        """Where the chunk at the cursor ends, and its frame; None when nothing is there."""
+        if cursor.is_satisfied():
+            return None
+        key = (cursor.path, cursor.offset, subscription)
+        found = self._kept.get(key)
+        if found is None:
+            data = cursor.read()
+            if not data:
+                return None
+            found = self._kept[key] = (cursor.offset + len(data), _encode(job, cursor, subscription, data))
+            if len(self._kept) > KEPT_FRAMES:
+                self._kept.popitem(last=False)
+        return found
+
+    def clear(self) -> None:
+        self._kept.clear()
+
+
+def _encode(job: str, cursor: Cursor, subscription: int, data: bytes) -> bytes:
+    params: dict[str, Any] = {
+        "subscription": subscription, "job": job, "sheet": cursor.sheet, "attempt": cursor.k, "offset": cursor.offset,
+        "end": cursor.offset + len(data), "backend": cursor.backend,
+    }  # fmt: skip
+    if cursor.profile is not None:
+        params["profile"] = cursor.profile
+    try:
+        params["text"] = data.decode()
+    except UnicodeDecodeError:
+        params["base64"] = base64.b64encode(data).decode()
+    return encode_frame({"jsonrpc": "2.0", "method": "logs.chunk", "params": params})
+
+
 class Follower:
     """One `logs.follow`. `run` is its task; `wake` tells it that something grew, started or ended."""
 
-    def __init__(self, connection: Connection, subscription: int, job: Job, filter: Filter, follow: bool) -> None:
+    def __init__(
+        self, connection: Connection, subscription: int, job: Job, filter: Filter, follow: bool, frames: Frames
+    ) -> None:
         self.job = job
         self.filter = filter
+        self._frames = frames
         self._connection = connection
         self._subscription = subscription
         self._follow = follow
@@ -91,6 +148,12 @@ class Follower:
     def open_logs(self) -> list[tuple[int, int]]:
         """(sheet, attempt) of the logs that are not sent to their end."""
         return list(self._cursors)
+
+    def stop_at_present_ends(self) -> None:
+        """Want nothing that is written from now on: an agent may write faster than a reader reads."""
+        for cursor in self._cursors.values():
+            if not cursor.ended:
+                cursor.limit = size_of(cursor.path)
 
     def wake(self) -> None:
         self._woken.set()
@@ -110,7 +173,8 @@ class Follower:
                 if await self._send_all():
                     continue
                 if over:
-                    self._send("logs.end", end_of(self.job))
+                    params = {"subscription": self._subscription, **end_of(self.job)}
+                    self._connection.send({"jsonrpc": "2.0", "method": "logs.end", "params": params})
                     return
                 await self._woken.wait()
         finally:
@@ -138,26 +202,12 @@ class Follower:
         return sent
 
     def _send_some(self, cursor: Cursor) -> bool:
-        data = cursor.read()
-        if not data:
+        found = self._frames.next(self.job.id, cursor, self._subscription)
+        if found is None:
             return False
-        params: dict[str, Any] = {
-            "job": self.job.id, "sheet": cursor.sheet, "attempt": cursor.k, "offset": cursor.offset,
-            "end": cursor.offset + len(data), "backend": cursor.backend,
-        }  # fmt: skip
-        try:
-            params["text"] = data.decode()
-        except UnicodeDecodeError:
-            params["base64"] = base64.b64encode(data).decode()
-        if cursor.profile is not None:
-            params["profile"], cursor.profile = cursor.profile, None
-        cursor.offset += len(data)
-        self._send("logs.chunk", params)
+        cursor.offset, frame = found
+        self._connection.send_bytes(frame)
         return True
-
-    def _send(self, method: str, params: dict[str, Any]) -> None:
-        params["subscription"] = self._subscription
-        self._connection.send({"jsonrpc": "2.0", "method": method, "params": params})
 
 
 class Followers:
@@ -165,6 +215,7 @@ class Followers:
 
     def __init__(self, watch: Callable[[str, bool], None]) -> None:
         self._watch = watch
+        self.frames = Frames()
         self._by_job: dict[str, set[Follower]] = {}
         self._watched: dict[str, set[str]] = {}
         """Running attempts whose workers were asked for `grew`, by job."""
@@ -188,6 +239,7 @@ class Followers:
         group.discard(follower)
         if not group:
             del self._by_job[follower.job.id]
+            self.frames.clear()
             for id in self._watched.pop(follower.job.id, ()):
                 self._watch(id, False)
 
@@ -215,6 +267,13 @@ class Followers:
         """The job ended or paused: its followers look whether that was all."""
         for follower in self._by_job.get(job.id, ()):
             follower.wake()
+
+
+def size_of(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0
 
 
 def end_of(job: Job) -> dict[str, Any]:

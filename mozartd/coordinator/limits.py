@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import orjson
 
+from mozartd.coordinator.budget import Budgets
 from mozartd.coordinator.journal import Journal
 from mozartd.coordinator.throttle import Throttle
 from mozartd.store.store import Row, Write
@@ -27,7 +29,9 @@ class Limits:
         rows: Iterable[Row] = (),
         resume_window: tuple[int, int] | None = None,
         ask: bool = False,
+        budgets: Budgets | None = None,
     ) -> None:
+        self.budgets = budgets or Budgets(())
         self._journal = journal
         self._resume_window = resume_window
         self._ask = ask
@@ -45,6 +49,11 @@ class Limits:
         """How many more attempts may start there; None = any number."""
         throttle = self._scopes.get(scope)
         return None if throttle is None else throttle.room(now)
+
+    def held_until(self, scope: str) -> float:
+        """0 when it is not held."""
+        throttle = self._scopes.get(scope)
+        return throttle.until if throttle is not None else 0.0
 
     def held(self, now: float) -> list[Throttle]:
         return [throttle for throttle in self._scopes.values() if throttle.is_held(now)]
@@ -71,6 +80,15 @@ class Limits:
         throttle = self.of(scope)
         if throttle.hold(until, reason, evidence, now):
             self._set(throttle, now)
+
+    def spend(self, scope: str, usd: float | None, tokens: Mapping[str, Any] | None, now: float) -> None:
+        """An attempt used that much; a daemon-wide budget that it reached holds the scope until its day is over."""
+        for budget, end in self.budgets.spend(scope, usd, tokens, now):
+            what = f"${budget.usd:.2f}" if budget.usd is not None else f"{budget.tokens} tokens"
+            throttle = self.of(scope)
+            if throttle.hold(end, f"today's budget of {what} for {budget.scope} is spent", "", now):
+                throttle.limited = False
+                self._set(throttle, now)
 
     def fail(self, scope: str, threshold: int, recovery: float, now: float) -> None:
         """The service of this scope failed."""
@@ -110,7 +128,7 @@ class Limits:
     # -- kept over a restart
 
     def take_changes(self) -> list[Write]:
-        writes: list[Write] = []
+        writes: list[Write] = self.budgets.take_changes()
         for scope in self._dirty:
             throttle = self._scopes[scope]
             row = {

@@ -16,11 +16,14 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 import uvloop
+import yaml
 
 from ipc.errors import MozartError
 from ipc.setup import EXIT_CANNOT_BOOT, EXIT_OK, EXIT_ORPHANED, EXIT_STOP_ALL, CoordinatorSetup, Inherited
 from mozartd.coordinator import history, metrics, recovery, requests
+from mozartd.coordinator.admission import Admission, Bounds
 from mozartd.coordinator.assign import Assigner, Scores
+from mozartd.coordinator.budget import Price, cost_of, load_prices
 from mozartd.coordinator.caps import Caps
 from mozartd.coordinator.clients import Session
 from mozartd.coordinator.crew import Crew
@@ -86,7 +89,10 @@ async def _compose(setup: CoordinatorSetup, store: Store, stop: Callable[[int], 
     groups = {row["name"]: row["parallel"] for row in await store.read("all_groups")}
     settings = setup.settings
     caps = partial(Caps, book, limits, _backend_caps(settings.backends), groups, settings.max_concurrent_jobs)
-    turn = Turn(store, book, limits, crew, settings.max_concurrent_sheets, caps, why_skip)
+    admission = Admission(Bounds(**settings.admission.model_dump()))
+    turn = Turn(store, book, limits, crew, settings.max_concurrent_sheets, caps, why_skip, admission)
+    prices = _prices(settings.prices)
+    crew.price = lambda job, report: cost_of(report, job.policy, prices)  # type: ignore[arg-type]
     followers = Followers(crew.watch)
     scores = Scores(store)
     endings = Endings()
@@ -104,6 +110,16 @@ async def _compose(setup: CoordinatorSetup, store: Store, stop: Callable[[int], 
     journal.append(time.time(), "daemon.started", pid=os.getpid(), restarts=setup.restarts)
     await turn.committed()
     return parts
+
+
+def _prices(path: str | None) -> dict[str, Price]:
+    try:
+        if path is None:
+            return load_prices()
+        with open(path) as file:
+            return load_prices(file.read())
+    except (OSError, ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
+        raise MozartError("E301", f"cannot read the prices in {path}: {error}", "see mozartd/prices.yaml") from None
 
 
 def _backend_caps(backends: Mapping[str, BackendSettings]) -> dict[str, int]:

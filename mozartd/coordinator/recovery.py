@@ -16,6 +16,7 @@ import orjson
 from ipc.states import Job as JobState
 from ipc.states import Sheet as SheetState
 from mozartd.coordinator.book import Book
+from mozartd.coordinator.budget import Budget, Budgets
 from mozartd.coordinator.journal import Journal
 from mozartd.coordinator.limits import Limits, window_minutes
 from mozartd.coordinator.model import Attempt, Job, Sheet
@@ -32,7 +33,8 @@ async def load(store: Store, settings: Settings) -> tuple[Book, Limits, Journal]
     assert last is not None
     journal = Journal(last["event"])
     rows = await store.read("all_holds")
-    limits = Limits(journal, rows, window_minutes(settings.limits_window), settings.limits_resume == "ask")
+    daily = Budgets([Budget(**one.model_dump()) for one in settings.budgets], await store.read("all_spending"))
+    limits = Limits(journal, rows, window_minutes(settings.limits_window), settings.limits_resume == "ask", daily)
     book = Book(journal, last["job"])
     sheets: dict[int, list[Sheet]] = defaultdict(list)
     for row in await store.read("unfinished_sheets"):

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from functools import partial
 
 from ipc.errors import MozartError
-from mozartd.coordinator import schedule
+from mozartd.coordinator import fallback, schedule
+from mozartd.coordinator.admission import Admission
 from mozartd.coordinator.book import Book
 from mozartd.coordinator.caps import Caps
 from mozartd.coordinator.crew import Crew
@@ -42,6 +43,7 @@ class Turn:
         max_concurrent: int,
         caps: Callable[[float], Caps],
         skips: Callable[[Job, Sheet], str],
+        admission: Admission,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._store = store
@@ -51,6 +53,7 @@ class Turn:
         self._max_concurrent = max_concurrent
         self.caps = caps
         self._skips = skips
+        self._admission = admission
         self.assign: Callable[[Attempt], None] = lambda attempt: None
         self.on_settled: Callable[[Job], None] = lambda job: None
         """A job ended or paused, and that is on disk."""
@@ -73,7 +76,18 @@ class Turn:
     @property
     def credit(self) -> int:
         """Attempts that workers and `max_concurrent_sheets` still allow."""
-        return min(self._crew.credit, self._max_concurrent - len(self._book.running))
+        most = (
+            self._admission.cap(self._max_concurrent, time.time()) if self._book.board.lanes else self._max_concurrent
+        )
+        return min(self._crew.credit, most - len(self._book.running))
+
+    def why_full(self) -> str:
+        """Why nothing at all can start now, or ''."""
+        if self.draining:
+            return "the daemon is about to stop"
+        if self.credit > 0:
+            return ""
+        return self._admission.reason or "every worker is busy"
 
     def due(self) -> None:
         """Something changed: run in this iteration of the loop."""
@@ -107,6 +121,7 @@ class Turn:
         """Start what can start. Again and again, because a skipped sheet makes others ready and a job that has begun may
         start more than its first."""
         while not self.draining:
+            self._choose_backends(now)
             self._book.board.settle(now)
             credit = self.credit
             starts = schedule.plan(self._book.board, self.caps(now), credit, now) if credit > 0 else []
@@ -114,6 +129,17 @@ class Turn:
                 self._start_or_skip(job, job.sheets[n], now)
             if not starts:
                 return
+
+    def _choose_backends(self, now: float) -> None:
+        """Put the sheets that could start next where they are to run: a fallback, or back."""
+        for job in self._book.choosing.values():
+            room = max(0, job.policy.max_concurrent - len(job.running))
+            for n in [n for numbers in job.ready.values() for n in numbers[:room]]:
+                sheet = job.sheets[n]
+                choices = job.policy.choices_of(n)
+                choice = fallback.choose(choices, sheet.history.first, self._limits.held_until, now) if choices else 0
+                if choice != sheet.history.choice:
+                    self._book.move(job, sheet, choice)
 
     def _start_or_skip(self, job: Job, sheet: Sheet, now: float) -> None:
         reason = self._skips(job, sheet)
@@ -130,7 +156,8 @@ class Turn:
     def _wake(self, now: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        nexts = (self._book.board.next_time(), self._book.next_ripe(), self._limits.next_time(now))
+        again = self._admission.next_time() if self._book.board.lanes else None
+        nexts = (again, self._book.board.next_time(), self._book.next_ripe(), self._limits.next_time(now))
         times = [when for when in nexts if when is not None]
         self._timer = self._loop.call_later(max(0.0, min(times) - now), self.due) if times else None
 

@@ -14,11 +14,11 @@ from mozartd.coordinator.model import Job, Sheet
 Why = tuple[str, float | None]
 
 
-def why_waiting(job: Job, sheet: Sheet, limits: Limits, caps: Caps, credit: int, now: float) -> Why:
-    """(reason, until) of a sheet that has not ended and does not run."""
+def why_waiting(job: Job, sheet: Sheet, limits: Limits, caps: Caps, full: str, now: float) -> Why:
+    """(reason, until) of a sheet that has not ended and does not run. `full`: why nothing at all can start, or ''."""
     if sheet.state is not SheetState.PENDING:
         return sheet.reason, sheet.until
-    return _job_keeps_it(job, sheet, now) or _limits_keep_it(job, sheet, limits, caps, now) or _turn(job, credit)
+    return _job_keeps_it(job, sheet, now) or _limits_keep_it(job, sheet, limits, caps, now) or _turn(full)
 
 
 def _job_keeps_it(job: Job, sheet: Sheet, now: float) -> Why | None:
@@ -56,7 +56,5 @@ def _limits_keep_it(job: Job, sheet: Sheet, limits: Limits, caps: Caps, now: flo
     return None
 
 
-def _turn(job: Job, credit: int) -> Why:
-    if credit <= 0:
-        return "every worker is busy", None
-    return "next", None
+def _turn(full: str) -> Why:
+    return full or "next", None

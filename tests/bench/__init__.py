@@ -65,8 +65,10 @@ def running(workers: int = 2) -> Iterator[Daemon]:
             wait_until(lambda: len(processes_of(daemon.home)) == workers + 2)
             yield daemon
         finally:
-            daemon.stop()
-            daemon.remove()
+            try:
+                daemon.stop()
+            finally:
+                daemon.remove()
 
 
 @contextmanager

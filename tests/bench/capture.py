@@ -102,8 +102,9 @@ def capture(command: str, directory: str) -> None:
     import uvloop
 
     from workers.capture import Capture
-    from workers.mask import Mask
+    from workers.mask import Mask, preload
 
+    preload()  # as a worker's parent does, before any agent runs
     pipes = {"stdout": os.pipe(), "stderr": os.pipe()}
     writing = {name: pair[1] for name, pair in pipes.items()}
     subprocess.Popen(["sh", "-c", command], cwd=directory, **writing)

@@ -45,9 +45,11 @@ def start_daemon(home: Path) -> Iterator[Callable[..., Daemon]]:
 
 
 def check_end(daemon: Daemon) -> None:
-    code = daemon.stop()
-    printed, left = daemon.printed(), daemon.leftovers()
-    daemon.remove()
+    try:
+        code = daemon.stop()
+        printed, left = daemon.printed(), daemon.leftovers()
+    finally:
+        daemon.remove()
     print(printed)
     assert not left
     assert "Traceback" not in printed

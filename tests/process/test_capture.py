@@ -317,7 +317,7 @@ async def test_nobody_watching_nothing_is_said(attempt: Callable[..., Attempt]) 
     await it.ended(it.run("sh", "-c", "echo one; echo two"))
     assert it.sizes == []
     it.capture.watched = True
-    assert it.sizes == [it.capture.size]
+    await it.until(lambda: it.sizes == [it.capture.size])
 
 
 async def test_a_flood_leaves_the_others_their_turns(attempt: Callable[..., Attempt], agent: str) -> None:
@@ -421,30 +421,34 @@ async def test_a_parser_that_fails_on_a_line_gets_the_next(attempt: Callable[...
     assert caplog.text.count("cannot parse a line of stdout") == 1
 
 
-@pytest.fixture
-def small_files() -> Iterator[Callable[[int], None]]:
-    """No file of this process may grow above so many bytes: writes fail as on a full disk, after a part was written."""
+@contextlib.contextmanager
+def small_files(size: int) -> Iterator[None]:
+    """No file of this process may grow above `size`: writes fail as on a full disk, after a part was written.
+
+    Left before the test is over: pytest's own report may go to a file, too.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    signal.signal(signal.SIGXFSZ, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
 
 
-async def test_a_log_that_cannot_grow_is_an_error_told_once(
-    attempt: Callable[..., Attempt], small_files: Callable[[int], None]
-) -> None:
+async def test_a_log_that_cannot_grow_is_an_error_told_once(attempt: Callable[..., Attempt]) -> None:
     it = attempt(Echo("stdout"))
     child = it.run("sh", "-c", "echo first; read x; echo second; echo third; read x; echo result; printf last")
     assert child.stdin
     await it.until(lambda: it.content() == b"first\n")
-    small_files(it.capture.size + 20)
-    child.stdin.write(b"\n")
-    child.stdin.flush()
-    await it.until(lambda: it.errors)
-    child.stdin.write(b"\n")
-    child.stdin.flush()
-    await it.ended(child)
+    with small_files(it.capture.size + 20):
+        child.stdin.write(b"\n")
+        child.stdin.flush()
+        await it.until(lambda: it.errors)
+        child.stdin.write(b"\n")
+        child.stdin.flush()
+        await it.ended(child)
     assert [error.errno for error in it.errors] == [errno.EFBIG]
     assert it.capture.error is it.errors[0]
     assert it.content() == b"first\n", "whole records only"

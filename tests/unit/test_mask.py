@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from itertools import pairwise
 
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 
 from ipc.errors import MozartError
 from workers import formats
-from workers.mask import CONTEXT, MAX_HELD, Mask, secret_values
+from workers.mask import CONTEXT, Mask, preload, secret_values
+from workers.scan import MAX_HELD
 
 VALUE = "Tr0ub4dor&3-correct"
 OVERLAPPING = "correct-horse"
@@ -296,6 +298,14 @@ def test_every_format_is_found_by_the_scanner_where_the_expression_finds_it() ->
         if kind != "private-key":
             hits = MASK.hits(sample.encode())
             assert kind in {formats.FORMATS[number].kind for number, _ in hits if number < len(formats.FORMATS)}
+
+
+def test_a_forked_process_uses_what_was_compiled_before() -> None:
+    preload()
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if masked(KEYS["github"][0]) == "[masked:github]" else 1)
+    assert os.waitpid(pid, 0)[1] == 0
 
 
 def test_starts_are_within_the_context() -> None:

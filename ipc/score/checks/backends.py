@@ -103,7 +103,9 @@ def _used(backend: Backend) -> frozenset[str] | None:
     if backend.type in _USED or backend.profile is None:
         return _USED.get(backend.type)
     given = _invocation(backend)
-    return frozenset({"cli_extra_args", "pty", "profile", *(field for key, field in _PROFILED.items() if given.get(key))})
+    return frozenset(
+        {"cli_extra_args", "pty", "profile", *(field for key, field in _PROFILED.items() if given.get(key))}
+    )
 
 
 def _invocation(backend: Backend) -> dict[str, Any]:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
 
 from ipc.cri import MAX_RECORD
 from ipc.errors import MozartError
+from ipc.score.schema import BACKENDS
 from mozartd.coordinator.clients import Session
 from mozartd.coordinator.followers import Cursor, Filter, Follower
+from mozartd.coordinator.model import Job
 from mozartd.coordinator.params import InvalidParamsError, Params
 from mozartd.coordinator.parts import Parts
 
@@ -27,25 +30,35 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     if filter.sheet is not None and filter.sheet not in job.sheets:
         raise MozartError("unknown_sheet", f"cannot show sheet {filter.sheet}: {job.id} has {job.total_sheets} sheets")
     subscription = session.next_subscription()
-    follower = Follower(session.connection, subscription, job, filter, follow)
-    # Enrolled before its logs are looked up: an attempt that starts meanwhile is not missed.
+    follower = Follower(session.connection, subscription, job, filter, follow, parts.followers.frames)
+    if follow:
+        await _join(parts, follower, tail, cursors)
+    else:
+        await _open_logs(parts, follower, tail, cursors)
+        follower.stop_at_present_ends()
+    # A task of its own, begun in a later iteration: the answer goes out before the first chunk.
+    task = session.spawn(follower.run(), f"follower of {job.id}")
+    if follow:
+        task.add_done_callback(lambda _: parts.followers.dismiss(follower))
+    return {"job": job.id, "subscription": subscription}
+
+
+async def _join(parts: Parts, follower: Follower, tail: int | None, cursors: dict[tuple[int, int], int]) -> None:
+    """Hear of what comes. Enrolled before its logs are looked up: an attempt that starts meanwhile is not missed."""
     parts.followers.enrol(follower)
     try:
         await _open_logs(parts, follower, tail, cursors)
     except BaseException:
         parts.followers.dismiss(follower)
         raise
-    parts.followers.watch(follower, [attempt for attempt in parts.book.running.values() if attempt.job == job.id])
-    # A task of its own, begun in a later iteration: the answer goes out before the first chunk.
-    task = session.spawn(follower.run(), f"follower of {job.id}")
-    task.add_done_callback(lambda _: parts.followers.dismiss(follower))
-    return {"job": job.id, "subscription": subscription}
+    running = [attempt for attempt in parts.book.running.values() if attempt.job == follower.job.id]
+    parts.followers.watch(follower, running)
 
 
 async def _open_logs(parts: Parts, follower: Follower, tail: int | None, cursors: dict[tuple[int, int], int]) -> None:
     job, filter = follower.job, follower.filter
     await parts.turn.committed()
-    backends = {n: sheet.scope.split("/")[0] for n, sheet in job.sheets.items()}
+    sections = await _sections(parts, job)
     for row in await parts.store.read("attempts_in_order", seq=job.seq):
         n, k = row["n"], row["k"]
         if filter.takes(n, k):
@@ -53,8 +66,20 @@ async def _open_logs(parts: Parts, follower: Follower, tail: int | None, cursors
             offset = cursors.get((n, k), 0)
             if tail is not None and (n, k) not in cursors:
                 offset = await asyncio.to_thread(tail_offset, path, tail)
-            follower.add(Cursor(n, k, path, backends[n], offset, row["state"] == "ended"))
+            section = sections(n, k)
+            follower.add(Cursor(n, k, path, section["type"], section.get("profile"), offset, row["state"] == "ended"))
     _close_ended(parts, follower)
+
+
+async def _sections(parts: Parts, job: Job) -> Callable[[int, int], dict[str, Any]]:
+    """What an attempt of a sheet ran on. The score is only looked at when a profile or a fallback may be in it."""
+    names = {n: sheet.scope.partition("/")[0] for n, sheet in job.sheets.items()}
+    if not job.policy.choices and set(BACKENDS).issuperset(names.values()):
+        return lambda n, k: {"type": names[n]}
+    score = await parts.scores.load(job.seq)
+    rows = await parts.store.read("attempt_choices", seq=job.seq) if job.policy.choices else []
+    chosen = {(row["n"], row["k"]): row["choice"] or 0 for row in rows}
+    return lambda n, k: score.backend_of(n, chosen.get((n, k), 0))
 
 
 def _close_ended(parts: Parts, follower: Follower) -> None:
@@ -75,28 +100,37 @@ def _cursors(values: dict[str, Any]) -> dict[tuple[int, int], int]:
 
 
 def tail_offset(path: str, lines: int) -> int:
-    """Where the last `lines` lines of a log begin, reading backwards; 0 when there are fewer or no log."""
+    """Where the last `lines` lines of a log begin; 0 when there are fewer or no log."""
     try:
         with open(path, "rb") as log:
-            position = os.fstat(log.fileno()).st_size
-            rest = b""
             found = 0
-            while position > 0:
-                step = min(position, 4 * MAX_RECORD)
-                position -= step
-                log.seek(position)
-                block = log.read(step) + rest
-                # The block's first record may have begun earlier: it is looked at again with what comes before it.
-                cut = block.find(b"\n") + 1 if position else 0
-                rest, end = block[:cut], position + len(block)
-                for record in reversed(block[cut:].split(b"\n")[:-1]):
-                    found += _ends_line(record)
-                    if found > lines:
-                        return end
-                    end -= len(record) + 1
+            for record, end in _records_backwards(log):
+                # The last line may have no end yet.
+                found += found == 0 or _ends_line(record)
+                if found > lines:
+                    return end
     except FileNotFoundError:
         pass
     return 0
+
+
+def _records_backwards(log: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """(record, offset of its end), the last first."""
+    position = os.fstat(log.fileno()).st_size
+    rest: bytes | None = None
+    while position > 0:
+        step = min(position, 4 * MAX_RECORD)
+        position -= step
+        log.seek(position)
+        block = log.read(step)
+        # What is behind the last newline is torn by a crash or being written: no record.
+        block = block[: block.rfind(b"\n") + 1] if rest is None else block + rest
+        # The block's first record may have begun earlier: it is looked at again with what comes before it.
+        cut = block.find(b"\n") + 1 if position else 0
+        rest, end = block[:cut], position + len(block)
+        for record in reversed(block[cut:].split(b"\n")[:-1]):
+            yield record, end
+            end -= len(record) + 1
 
 
 def _ends_line(record: bytes) -> bool:

@@ -40,10 +40,10 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
 def _say_why(parts: Parts, job: Job, sheets: list[dict[str, Any]]) -> None:
     """For each sheet that waits: why, and until when."""
     now = time.time()
-    caps, credit = parts.turn.caps(now), parts.turn.credit
+    caps, full = parts.turn.caps(now), parts.turn.why_full()
     for row in sheets:
         if row["state"] in ("pending", "waiting") and job.state not in JOB_ENDED:
-            reason, until = why_waiting(job, job.sheets[row["n"]], parts.limits, caps, credit, now)
+            reason, until = why_waiting(job, job.sheets[row["n"]], parts.limits, caps, full, now)
             row["reason"], row["until"] = reason, rfc3339(until)
 
 

@@ -51,6 +51,15 @@ VALUES (:scope, :since, :until, :reason, :evidence, :facts)
 ON CONFLICT (scope) DO UPDATE SET since = excluded.since, until = excluded.until, reason = excluded.reason,
     evidence = excluded.evidence, facts = excluded.facts;
 
+-- name: put_spending
+-- What a scope used today.
+INSERT INTO spending (scope, day, usd, tokens) VALUES (:scope, :day, :usd, :tokens)
+ON CONFLICT (scope) DO UPDATE SET day = excluded.day, usd = excluded.usd, tokens = excluded.tokens;
+
+-- name: all_spending
+-- What each scope used.
+SELECT * FROM spending;
+
 -- name: put_group
 -- How many sheets of a group run at once.
 INSERT INTO groups (name, parallel) VALUES (:name, :parallel)
@@ -128,6 +137,10 @@ SELECT * FROM attempts WHERE seq = :seq AND n > :after AND n <= :upto ORDER BY n
 -- name: attempts_in_order
 -- A job's attempts in the order they were started, without their reports.
 SELECT n, k, state, assigned_at FROM attempts WHERE seq = :seq ORDER BY assigned_at, n, k;
+
+-- name: attempt_choices
+-- On which of its sheet's choices each attempt of a job ran.
+SELECT n, k, json_extract(facts, '$.choice') AS choice FROM attempts WHERE seq = :seq;
 
 -- name: last_attempts
 -- The newest attempt of some sheets (:sheets is JSON).

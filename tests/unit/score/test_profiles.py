@@ -79,7 +79,9 @@ def test_a_profile_belongs_to_its_type(load: Load, user: Path) -> None:
     assert (score.backend_for(2).type, score.backend_for(2).profile) == ("claude_cli", None)
 
 
-@pytest.mark.parametrize(("name", "hint"), [("claud_cli", "'claude_cli'"), ("codx_cli", "'codex_cli'"), ("mein", "'mine'")])
+@pytest.mark.parametrize(
+    ("name", "hint"), [("claud_cli", "'claude_cli'"), ("codx_cli", "'codex_cli'"), ("mein", "'mine'")]
+)
 def test_a_name_without_a_profile_is_an_error(load: Load, user: Path, name: str, hint: str) -> None:
     put(user, "mine", "command: {argv: [mine]}")
     with pytest.raises(ScoreError) as raised:

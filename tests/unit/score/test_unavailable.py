@@ -19,7 +19,6 @@ USED: list[tuple[str, dict[str, Any]]] = [
     ("backend.type anthropic_api", {"backend": {"type": "anthropic_api"}}),
     ("backend.fallbacks.0.type ollama", {"backend": {"type": "codex_cli", "fallbacks": [{"type": "ollama"}]}}),
     ("sheet.backends.2.type ollama", {"sheet": {**SHEET, "backends": {2: {"type": "ollama"}}}}),
-    ("cost_limits", {"cost_limits": {"enabled": True, "max_cost_per_job": 1}, "backend": {}}),
     ("feedback", {"feedback": {"enabled": True}}),
     ("learning", {"learning": {"exploration_rate": 0.2}}),
     ("grounding", {"grounding": {"enabled": True}}),

@@ -1,0 +1,137 @@
+"""Money and tokens: what an attempt cost, what was spent today, and when that is enough.
+
+Usage is what the backend reports, never guessed from characters; what cannot be priced stays unknown. Pure but for `Budgets`,
+which owns the day's spending and writes it with the turn's next commit. A reached daemon-wide budget is a hold until the day
+is over; a reached limit of a job or sheet pauses the job, with the finished attempt kept (`settle` does both).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from ipc.messages import Finished
+from mozartd.coordinator.model import Job, Policy, Sheet
+from mozartd.store.store import Row, Write
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """US dollars for a million tokens."""
+
+    input: float
+    output: float
+    cache_read: float
+    cache_write: float
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What the scopes that match may use in a local day, all together."""
+
+    scope: str
+    usd: float | None
+    tokens: int | None
+
+
+def load_prices(text: str | None = None) -> dict[str, Price]:
+    """Model pattern → price, from the shipped table or `text` in its form."""
+    table = yaml.safe_load(text if text is not None else (files("mozartd") / "prices.yaml").read_text())
+    return {pattern: Price(**price) for pattern, price in table.items()}
+
+
+def cost_of(report: Finished, policy: Policy, prices: Mapping[str, Price]) -> float | None:
+    """What the backend says it cost; else its tokens at the score's rates or the table's; None = unknown."""
+    tokens = report["tokens"]
+    if report["cost_usd"] is not None or tokens is None:
+        return report["cost_usd"]
+    if policy.cost_per_1k_input is not None and policy.cost_per_1k_output is not None:
+        entered = tokens["input"] + tokens["cache_read"] + tokens["cache_write"]
+        return (entered * policy.cost_per_1k_input + tokens["output"] * policy.cost_per_1k_output) / 1000
+    price = _price(report["model"] or "", prices)
+    if price is None:
+        return None
+    kinds = ("input", "output", "cache_read", "cache_write")
+    return float(sum(tokens[kind] * getattr(price, kind) for kind in kinds)) / 1e6  # type: ignore[literal-required]
+
+
+def _price(model: str, prices: Mapping[str, Price]) -> Price | None:
+    """The longest pattern that matches is the most particular one."""
+    matching = [pattern for pattern in prices if fnmatchcase(model, pattern)]
+    return prices[max(matching, key=len)] if matching else None
+
+
+def reached(job: Job, sheet: Sheet, done: bool) -> str:
+    """Why the job must pause for its cost, or ''."""
+    limit = job.policy.max_cost_job
+    if limit is not None and (job.cost_usd or 0.0) >= limit:
+        return f"the job has cost ${job.cost_usd:.2f} of max_cost_per_job ${limit:.2f}"
+    limit = job.policy.max_cost_sheet
+    if limit is not None and not done and (sheet.cost_usd or 0.0) >= limit:
+        return f"sheet {sheet.n} has cost ${sheet.cost_usd:.2f} of max_cost_per_sheet ${limit:.2f}"
+    return ""
+
+
+def nearly_reached(before: float | None, job: Job) -> bool:
+    """Whether this attempt took the job over `warn_at_percent` of its limit."""
+    limit = job.policy.max_cost_job
+    if limit is None or job.cost_usd is None:
+        return False
+    warn = limit * job.policy.warn_at_percent / 100
+    return (before or 0.0) < warn <= job.cost_usd
+
+
+class Budgets:
+    """The daemon-wide ones, and what was spent today by scope."""
+
+    def __init__(self, budgets: Sequence[Budget], rows: Iterable[Row] = ()) -> None:
+        self._budgets = budgets
+        self._spent: dict[str, dict[str, Any]] = {row["scope"]: dict(row) for row in rows}
+        self._dirty: set[str] = set()
+
+    def spend(
+        self, scope: str, usd: float | None, tokens: Mapping[str, Any] | None, now: float
+    ) -> list[tuple[Budget, float]]:
+        """Add an attempt. The budgets that its scope has reached, each with the time at which its day is over."""
+        if not usd and not any((tokens or {}).values()):
+            return []
+        row = self._today(scope, now)
+        row["usd"] += usd or 0.0
+        row["tokens"] += sum(int(count) for count in (tokens or {}).values())
+        self._dirty.add(scope)
+        day, end = local_day(now)
+        mine = [budget for budget in self._budgets if fnmatchcase(scope, budget.scope)]
+        return [(budget, end) for budget in mine if self._is_reached(budget, day)]
+
+    def take_changes(self) -> list[Write]:
+        writes: list[Write] = [("put_spending", dict(self._spent[scope])) for scope in self._dirty]
+        self._dirty.clear()
+        return writes
+
+    def spent(self, now: float) -> list[dict[str, Any]]:
+        day, _ = local_day(now)
+        return [row for row in self._spent.values() if row["day"] == day]
+
+    def _today(self, scope: str, now: float) -> dict[str, Any]:
+        day, _ = local_day(now)
+        row = self._spent.get(scope)
+        if row is None or row["day"] != day:
+            row = self._spent[scope] = {"scope": scope, "day": day, "usd": 0.0, "tokens": 0}
+        return row
+
+    def _is_reached(self, budget: Budget, day: str) -> bool:
+        rows = [row for scope, row in self._spent.items() if row["day"] == day and fnmatchcase(scope, budget.scope)]
+        usd, tokens = sum(row["usd"] for row in rows), sum(row["tokens"] for row in rows)
+        return (budget.usd is not None and usd >= budget.usd) or (budget.tokens is not None and tokens >= budget.tokens)
+
+
+def local_day(now: float) -> tuple[str, float]:
+    """The local date, and when it is over."""
+    local = time.localtime(now)
+    return time.strftime("%Y-%m-%d", local), time.mktime((*local[:2], local.tm_mday + 1, 0, 0, 0, 0, 0, -1))

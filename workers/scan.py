@@ -1,0 +1,237 @@
+"""Where secrets may be in a block, by Hyperscan: known formats, the user's patterns, exact values. For `workers.mask`.
+
+Hyperscan says at 4,000 MB/s where a match ends and which one it is; where it begins and how far it goes, Python's `re` finds
+out, for the few lines with something on them. The databases are compiled once, before the worker is forked.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from functools import cache, lru_cache
+from typing import Any, NamedTuple
+
+import hyperscan
+
+from ipc.errors import EXIT_USAGE, MozartError
+from workers import formats
+from workers.formats import FORMATS, LONGEST
+from workers.spans import Span
+
+#: An unfinished line above this is settled in pieces, whatever may follow.
+MAX_HELD = 64 * 1024
+#: Longest match of a user's pattern that is found wherever such a piece ends.
+USER_REACH = 4096
+#: Exact values shorter than this would mask ordinary words.
+SHORTEST_VALUE = 8
+
+# ---- known formats --------------------------------------------------------------------------------------------------
+
+#: Numbers of what the scanner reports: the formats by their place in the table, then these.
+KEY_BEGIN = len(FORMATS)
+USERS = KEY_BEGIN + 1
+VALUES_FROM = USERS + 1
+
+
+@cache
+def _format_regex(number: int) -> re.Pattern[bytes]:
+    return re.compile(b"(?:%s)%s" % (_any_of(FORMATS[number].starts), FORMATS[number].rest))
+
+
+def _any_of(literals: Iterable[bytes]) -> bytes:
+    return b"|".join(map(re.escape, literals))
+
+
+class Starts:
+    """Where a known format may have begun that an unfinished line does not show whole yet."""
+
+    def __init__(self) -> None:
+        starts = [(start, number) for number, entry in enumerate(FORMATS) for start in entry.starts]
+        starts.append((formats.KEY_START, KEY_BEGIN))
+        self._literals = [start for start, _ in starts]
+        self._formats = [number for _, number in starts]
+        self._database = _compile(self._literals, list(range(len(starts))), 0, literal=True)
+        self._alphabets = [_alphabet(entry.within) for entry in FORMATS]
+        self._parts = frozenset(start[:n] for start in self._literals for n in range(1, len(start)))
+        self._longest_part = max(map(len, self._parts))
+
+    def waits_from(self, line: bytes, hasty: bool) -> int:
+        """From the first start on that is followed by nothing that could not belong to its secret, to the end."""
+        window = line[max(len(line) - LONGEST, 0) :]
+        found: list[tuple[int, int]] = []
+        _scan(self._database, window, found)
+        if found:
+            since = {number: self._run(window, number) for number in {self._formats[start] for start, _ in found}}
+            begun = [end - len(self._literals[start]) for start, end in found if end >= since[self._formats[start]]]
+            if begun:
+                return len(line) - len(window) + min(begun)
+        return len(line) if hasty else len(line) - self._part_at_end(line)
+
+    def _run(self, window: bytes, number: int) -> int:
+        """Where the last run of bytes begins that may all belong to a secret of this format."""
+        return 0 if number == KEY_BEGIN else len(window.rstrip(self._alphabets[number]))
+
+    def _part_at_end(self, line: bytes) -> int:
+        """How much of a start stands at the very end."""
+        lengths = range(min(self._longest_part, len(line)), 0, -1)
+        return next((length for length in lengths if line[-length:] in self._parts), 0)
+
+
+@cache
+def starts() -> Starts:
+    return Starts()
+
+
+def _alphabet(bytes_class: bytes) -> bytes:
+    regex = re.compile(bytes_class)
+    return bytes(byte for byte in range(256) if regex.match(bytes([byte])))
+
+
+def format_spans(number: int, block: bytes, start: int, end: int) -> Iterator[Span]:
+    """Every match, also those that begin within another: a key may follow what only looked like one."""
+    regex, kind = _format_regex(number), FORMATS[number].kind.encode()
+    match = regex.search(block, start, end)
+    while match:
+        yield match.start(), match.end(), kind
+        match = regex.search(block, match.start() + 1, end)
+
+
+# ---- the scanner: known formats and the user's patterns --------------------------------------------------------------
+
+
+class _User(NamedTuple):
+    regex: re.Pattern[bytes]
+    start: bytes
+    """The letters every match begins with; empty when that is not known."""
+
+
+class Scanner:
+    """One Hyperscan database for all formats and patterns; patterns it cannot take are always looked for."""
+
+    def __init__(self, patterns: tuple[str, ...]) -> None:
+        self.users = [_user(pattern) for pattern in patterns]
+        expressions = [b"(?:%s)%s" % (_any_of(f.starts), f.enough) for f in FORMATS] + [formats.KEY_BEGIN]
+        flags = [0] * len(expressions)
+        numbers = list(range(len(expressions)))
+        self._beyond_hyperscan = False
+        for user in self.users:
+            if _compiles(user.regex.pattern):
+                expressions.append(user.regex.pattern)
+                flags.append(_USER_FLAGS)
+                numbers.append(USERS)
+            else:
+                self._beyond_hyperscan = True
+        self._database = _compile(expressions, numbers, flags)
+
+    def scan(self, block: bytes, found: list[tuple[int, int]]) -> None:
+        _scan(self._database, block, found)
+        if self._beyond_hyperscan:
+            found.append((USERS, 0))
+
+    def user_spans(self, block: bytes) -> Iterator[Span]:
+        start = 0
+        for line in block.split(b"\n"):
+            for user in self.users:
+                for match in user.regex.finditer(line):
+                    if match.end() > match.start():
+                        yield start + match.start(), start + match.end(), b"pattern"
+            start += len(line) + 1
+
+    def users_wait_from(self, line: bytes) -> int:
+        """A match may end anywhere, so everything waits from the first place where one can begin, within reason."""
+        places = [_begins_at(line, user.start) for user in self.users]
+        place = min(places, default=len(line))
+        return place if len(line) - place <= MAX_HELD else len(line) - USER_REACH
+
+
+_USER_FLAGS = (
+    hyperscan.HS_FLAG_PREFILTER
+    | hyperscan.HS_FLAG_SINGLEMATCH
+    | hyperscan.HS_FLAG_MULTILINE
+    | hyperscan.HS_FLAG_ALLOWEMPTY
+)
+
+
+@lru_cache(maxsize=4)
+def scanner(patterns: tuple[str, ...]) -> Scanner:
+    return Scanner(patterns)
+
+
+def _user(pattern: str) -> _User:
+    try:
+        regex = re.compile(pattern.encode())
+    except re.error as error:
+        raise MozartError(
+            "E301", f"cannot use the mask pattern {pattern!r}: {error}", "see the setting mask_patterns", EXIT_USAGE
+        ) from None
+    plain = re.match(rb"[A-Za-z0-9_-]*(?![*+?{])", regex.pattern)
+    return _User(regex, plain[0] if plain and b"|" not in regex.pattern else b"")
+
+
+def _compiles(expression: bytes) -> bool:
+    try:
+        _compile([expression], [0], [_USER_FLAGS])
+    except hyperscan.error:
+        return False
+    return True
+
+
+def _compile(expressions: list[bytes], numbers: list[int], flags: list[int] | int, literal: bool = False) -> Any:
+    database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+    database.compile(expressions=expressions, ids=numbers, flags=flags, literal=literal)
+    return database
+
+
+def _scan(database: Any, block: bytes, found: list[tuple[int, int]]) -> None:
+    database.scan(block, match_event_handler=lambda number, _, end, *rest: found.append((number, end)))
+
+
+def _begins_at(line: bytes, start: bytes) -> int:
+    """The first place where `start` stands or may come to stand; 0 when it is not known."""
+    place = line.find(start)
+    if place >= 0:
+        return place
+    return next((len(line) - n for n in range(len(start) - 1, 0, -1) if line.endswith(start[:n])), len(line))
+
+
+# ---- exact values ---------------------------------------------------------------------------------------------------
+
+
+def forms(value: str) -> Iterator[bytes]:
+    """How a value may appear on one line: as it is, as in JSON, and each line of one that has several."""
+    value = value.strip()
+    for form in (json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], *value.splitlines()):
+        text = form.strip().encode("utf-8", "surrogateescape")
+        if len(text) >= SHORTEST_VALUE and len(set(text)) > 3:
+            yield text
+
+
+class Values:
+    def __init__(self, literals: tuple[bytes, ...]) -> None:
+        self.literals = literals
+        self._longest = max(map(len, literals), default=0)
+        numbers = [VALUES_FROM + n for n in range(len(literals))]
+        self._database = _compile(list(literals), numbers, 0, literal=True) if literals else None
+
+    def scan(self, block: bytes, found: list[tuple[int, int]]) -> None:
+        if self._database is not None:
+            _scan(self._database, block, found)
+
+    def waits_from(self, line: bytes, least: int) -> int:
+        """Where the longest beginning of a value stands at the end of the line, if at least that long."""
+        return min((_waits_for(value, line, least) for value in self.literals), default=len(line))
+
+
+def _waits_for(value: bytes, line: bytes, least: int) -> int:
+    start = max(len(line) - len(value) + 1, 0)
+    while (start := line.find(value[:least], start)) >= 0:
+        if value.startswith(line[start:]):
+            return start
+        start += 1
+    return len(line)
+
+
+@lru_cache(maxsize=64)
+def values_scanner(literals: tuple[bytes, ...]) -> Values:
+    return Values(literals)
