@@ -12,12 +12,13 @@ export PIP_NO_INPUT := 1
 # The distribution's own packages must come from this checkout, whatever the caller has on his path.
 unexport PYTHONPATH PYTHONHOME MOZART_HOME MOZART_SOCKET
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test test-agents lint bench clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo    run examples/hello.yaml live, print its report, leave nothing running'
 	@echo 'make test    run the tests (PYTHON=python3.13 for another interpreter, ARGS="-k frames" for some)'
+	@echo 'make test-agents   run the real agent programs, pinned, against a loopback server (npm installs them the first time)'
 	@echo 'make lint    ruff, mypy --strict'
 	@echo 'make bench   measure, side by side with the programs we compare with'
 	@echo 'make clean   remove the virtual environments and caches'
@@ -27,6 +28,10 @@ demo: $(VENV)/run.stamp
 
 test: $(VENV)/dev.stamp
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-agents: $(VENV)/dev.stamp
+	@$(BIN)/python -m tests.agents.install || true
+	@$(BIN)/python -m pytest tests/agents -m 'agents or not agents' $(ARGS)
 
 lint: $(VENV)/dev.stamp
 	@$(BIN)/ruff check .

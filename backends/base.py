@@ -122,6 +122,8 @@ class Result:
 
     ok: bool
     text: str = ""
+    stop: bool = False
+    """It would go on for ever, to no end: do not wait for its exit."""
 
 
 Event = Session | Usage | Limited | Result

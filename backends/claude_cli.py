@@ -33,7 +33,7 @@ from backends.base import (
     Verdict,
 )
 from backends.failures import LIMITS, by_status, failure, limited
-from backends.records import count, decoded, items, last_line, number, parse, section, text
+from backends.records import count, decoded, items, last_line, number, parse, section, text, texts
 from backends.rendering import Page, call, clean, one_line
 from backends.resets import clamp, limit_said, limit_until, zone_of
 
@@ -224,7 +224,7 @@ class ClaudeParser:
     def _take_result(self, item: dict[str, Any]) -> Sequence[Event]:
         self._result = item
         ok = item.get("is_error") is False and item.get("subtype") == "success"
-        said = text(item.get("result")) or "; ".join(text(each) for each in item.get("errors") or () if text(each))
+        said = text(item.get("result")) or "; ".join(texts(item.get("errors")))
         limit = () if ok else self._take_limit(self._limit_of(_facts(item, self._error)))
         return (*limit, self._usage(item), Result(ok, said))
 
@@ -387,7 +387,7 @@ class _Facts(NamedTuple):
 
 
 def _facts(result: dict[str, Any], error: str) -> _Facts:
-    said = text(result.get("result")) or "; ".join(text(each) for each in result.get("errors") or () if text(each))
+    said = text(result.get("result")) or "; ".join(texts(result.get("errors")))
     status = number(result.get("api_error_status"))
     return _Facts(said, error, int(status) if status else None, *(text(result.get(name)) for name in _WORDS_OF_RESULT))
 

@@ -193,7 +193,7 @@ class CodexParser:
         if self._network_waits != NETWORK_WAITS:
             return ()
         self._failed = message
-        return (Result(False, message),)
+        return (Result(False, message, stop=True),)
 
     def _take_limit(self, message: str) -> Sequence[Event]:
         kind = _kind(message)

@@ -181,7 +181,7 @@ class GeminiParser:
             return self._take_limit(said, kind)
         if not self._given_up:
             self._given_up = said
-            return (Result(False, said),)
+            return (Result(False, said, stop=True),)
         return ()
 
     def _take_limit(self, said: str, kind: str = "") -> Sequence[Event]:

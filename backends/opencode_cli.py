@@ -158,7 +158,7 @@ class OpenCodeParser:
             return (self._usage, Result(True, said))
         if self._unknown_steps == UNKNOWN_STEPS:
             self._given_up = "three steps in a row ended without a reason"
-            return (self._usage, Result(False, self._given_up))
+            return (self._usage, Result(False, self._given_up, stop=True))
         return (self._usage,)
 
     def _take_error(self, error: dict[str, Any]) -> Sequence[Event]:
@@ -178,17 +178,19 @@ class OpenCodeParser:
         return limit_said(_said(error), LIMITS[kind], self._clock(), self._zone)
 
     def _take_try(self, line: bytes) -> Sequence[Event]:
-        if not (found := _TRY.search(line)):
+        # What it asks beside, for a title, is not what the attempt waits for.
+        if b" small=true " in line[:400] or not (found := _TRY.search(line)):
             return ()
         self._tries.append(decoded(found["said"]))
-        if len(self._tries) != FAILED_TRIES:
-            return ()
         kind = _kind_said(self._tries[-1])
+        # No second try brings a used-up quota back, and it would sleep through the hours that the service told it.
+        if len(self._tries) != FAILED_TRIES and kind not in ("quota", "billing"):
+            return ()
         if kind in LIMITS and self._limit is None:
             self._limit = limit_said(self._tries[-1], LIMITS[kind], self._clock(), self._zone)
             return (self._limit,)
         self._given_up = self._tries[-1]
-        return (Result(False, self._given_up),)
+        return (Result(False, self._given_up, stop=True),)
 
     # ---- the verdict ----
 

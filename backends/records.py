@@ -53,6 +53,11 @@ def text(value: Any) -> str:
     return value
 
 
+def texts(value: Any) -> list[str]:
+    """The strings in this list that are not empty; empty when it is none."""
+    return [found for each in value if (found := text(each))] if isinstance(value, list) else []
+
+
 def number(value: Any) -> float | None:
     """A finite number that is not a boolean, else None."""
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,15 +27,16 @@ class Disconnected(MozartError):  # noqa: N818 - a fact about the connection, no
 
 
 def connect_unix(path: str, timeout: float | None = None) -> socket.socket:
-    """Connect to a Unix socket, also one whose path is longer than the kernel's 107 bytes."""
+    """Connect to a Unix socket, also one whose path is longer than the kernel's 107 bytes. `timeout` 0: at once or not."""
     peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    peer.settimeout(timeout)
     directory = -1
     try:
         if len(os.fsencode(path)) > 107:
             directory = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY)
             path = f"/proc/self/fd/{directory}/{os.path.basename(path)}"
+        _limit_connect(peer, timeout)
         peer.connect(path)
+        peer.settimeout(timeout)
     except BaseException:
         peer.close()
         raise
@@ -42,6 +44,18 @@ def connect_unix(path: str, timeout: float | None = None) -> socket.socket:
         if directory >= 0:
             os.close(directory)
     return peer
+
+
+def _limit_connect(peer: socket.socket, timeout: float | None) -> None:
+    """While the backlog is full a Unix socket refuses at once whoever does not block, and `settimeout` makes it so: a
+    blocking one with a limit of the kernel's waits its turn."""
+    if timeout is None:
+        return
+    if timeout == 0:
+        peer.setblocking(False)
+        return
+    seconds, rest = divmod(timeout, 1)
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(seconds), int(rest * 1e6)))
 
 
 class Client:

@@ -11,7 +11,7 @@ import os
 import socket
 import struct
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from ipc import PROTOCOL, VERSION
 from ipc.frames import Frame, FrameDecoder, FrameError, encode_frame
@@ -34,6 +34,11 @@ def hello_problem(frame: Frame, peer: str) -> str:
             f"this is version {VERSION} (protocol {PROTOCOL})"
         )
     return ""
+
+
+class Peer(NamedTuple):
+    pid: int
+    uid: int
 
 
 class Connection(asyncio.Protocol):
@@ -62,12 +67,12 @@ class Connection(asyncio.Protocol):
         return self._transport.get_write_buffer_size() if self._transport and not self.lost else 0
 
     @property
-    def peer_uid(self) -> int:
-        """The uid that the kernel vouches for (SO_PEERCRED)."""
+    def peer(self) -> Peer:
+        """Who made the connection; the kernel vouches for it (SO_PEERCRED)."""
         assert self._transport is not None
         peer = cast("socket.socket", self._transport.get_extra_info("socket"))
-        credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-        return int(struct.unpack("3i", credentials)[1])
+        pid, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+        return Peer(pid, uid)
 
     def send(self, frame: Frame) -> None:
         """Queue a frame; dropped when the peer is gone (its `on_lost` was or will be called)."""
@@ -86,11 +91,11 @@ class Connection(asyncio.Protocol):
             await asyncio.shield(self._room)
 
     def pause_reading(self) -> None:
-        if self._transport is not None and not self.lost:
+        if self._transport is not None and not self.lost and not self._hung_up:
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        if self._transport is not None and not self.lost:
+        if self._transport is not None and not self.lost and not self._hung_up:
             self._transport.resume_reading()
 
     def close(self) -> None:

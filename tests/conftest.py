@@ -5,6 +5,7 @@ Hypothesis keeps no example database (nothing is left behind) and has no deadlin
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,11 @@ AGENT = ROOT / "tests" / "fakes" / "agent"
 
 settings.register_profile("mozart", deadline=None, database=None, print_blob=True)
 settings.load_profile("mozart")
+
+
+def pytest_configure() -> None:
+    """A cancelled run (SIGTERM) takes its daemons along, as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", returncode=143))
 
 
 @pytest.fixture(scope="session")

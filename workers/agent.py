@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from backends.base import STDERR, STDOUT, Command, Event, Limited, Result
 from workers import stop
 from workers.capture import Capture
-from workers.clocks import Clocks
+from workers.clocks import POST_RESULT, Clocks
 from workers.halt import CANCELLED, Halt
 from workers.memory import oom_kills
 from workers.spawn import Child, Children, explain, spawn
@@ -62,6 +62,8 @@ class Vigil:
         """An event from the agent's output."""
         if isinstance(event, Limited):
             self.stop(LIMITED)
+        elif isinstance(event, Result) and event.stop:
+            self.stop(POST_RESULT)
         elif isinstance(event, Result) and self._clocks is not None and self._clocks.result_at is None:
             self._clocks.result_at = self._loop.time()
             self._arm()

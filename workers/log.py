@@ -36,14 +36,16 @@ class Log:
             write_all(self._fd, records)
         except OSError as error:
             self.error = error
-            self._cut_torn_record()
+            self._cut_torn_record(b"".join(records))
             return False
         self.size += sum(map(len, records))
         return True
 
-    def _cut_torn_record(self) -> None:
+    def _cut_torn_record(self, wanted: bytes) -> None:
+        """Keep the whole records of what the disk has taken."""
         # Readers stop at the last newline, so a torn tail that cannot be cut off is ugly, not wrong.
         with contextlib.suppress(OSError):
+            self.size += wanted.rfind(b"\n", 0, os.fstat(self._fd).st_size - self.size) + 1
             os.ftruncate(self._fd, self.size)
 
     async def sync(self) -> None:

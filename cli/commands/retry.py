@@ -18,14 +18,17 @@ def command(
     job: JobArgument,
     sheet: Sheets = None,
     start: Annotated[int | None, Option("--from", metavar="N", min=1, help="This sheet and every later one.")] = None,
+    failed: Annotated[
+        bool, Option("--failed", help="What failed, was blocked or cancelled: as without a choice.")
+    ] = False,
     json: Json = False,
 ) -> int:
     """Run what failed again.
 
     A job's failed, blocked and cancelled sheets, or those named. Earlier attempts keep their logs.
     """
-    if sheet and start is not None:
-        raise MozartError("usage", "cannot use --sheet together with --from", "use one of them", EXIT_USAGE)
+    if bool(sheet) + (start is not None) + failed > 1:
+        raise MozartError("usage", "cannot use --sheet, --from and --failed together", "use one of them", EXIT_USAGE)
     which: dict[str, Any] = {"sheets": sheet} if sheet else {"from": start} if start is not None else {}
     answer = ask("retry", {"job": job, **which})
     if json:

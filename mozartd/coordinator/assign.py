@@ -132,15 +132,14 @@ class Assigner:
         return outputs, files
 
     def _send(self, attempt: Attempt, parts: Parts, outputs: dict[int, str], files: dict[str, str]) -> None:
-        worker = self._crew.workers.get(attempt.worker)
-        if worker is None or attempt.id not in self._book.running:
+        if attempt.id not in self._book.running:
             return
         job, sheet = self._book.find(attempt)
         assignment = self._build(attempt, job, sheet, parts)
         assignment["variables"]["previous_outputs"] = {str(n): text for n, text in outputs.items()}
         assignment["variables"]["previous_files"] = files
         self._followers.started(attempt, assignment["log"], assignment["backend"])
-        worker.send(dict(assignment))
+        self._crew.assign(attempt, dict(assignment))
 
     def _build(self, attempt: Attempt, job: Job, sheet: Sheet, parts: Parts) -> Assign:
         score = parts.score

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import sqlite3
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -27,8 +28,8 @@ from mozartd.coordinator.params import InvalidParamsError, Params
 
 log = logging.getLogger(__name__)
 
-#: Requests of one connection under way at once; above it we stop reading from it.
-MAX_REQUESTS = 64
+#: Requests of one connection under way at once, until the peer has taken their answers; above it we stop reading from it.
+MAX_REQUESTS = 8
 
 Handler = Callable[["Session", Params], Awaitable[Any]]
 
@@ -45,6 +46,8 @@ class Session:
         self._gone = gone
         self._greeted = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._queued: deque[Frame] = deque()
+        self._under_way = 0
         self._subscriptions = 0
 
     def __repr__(self) -> str:
@@ -63,8 +66,6 @@ class Session:
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if len(self._tasks) == MAX_REQUESTS - 1:
-            self.connection.resume_reading()
         if not task.cancelled() and task.exception() is not None:
             log.error("%s failed", task.get_name(), exc_info=task.exception())
             self.connection.abort()
@@ -84,13 +85,26 @@ class Session:
                 frame.get("id"), RPC_INVALID_REQUEST, "cannot take a frame that is no JSON-RPC 2.0 request"
             )
         else:
-            self.spawn(self._answer(frame), f"request {frame['method']}")
-            if len(self._tasks) >= MAX_REQUESTS:
-                connection.pause_reading()
+            self._queued.append(frame)
+            self._begin_next()
+
+    def _begin_next(self) -> None:
+        while self._queued and self._under_way < MAX_REQUESTS and not self.connection.lost:
+            frame = self._queued.popleft()
+            self._under_way += 1
+            self.spawn(self._answer(frame), f"request {frame['method']}").add_done_callback(self._answered)
+        if self._queued:
+            self.connection.pause_reading()
+        else:
+            self.connection.resume_reading()
+
+    def _answered(self, _: asyncio.Task[None]) -> None:
+        self._under_way -= 1
+        self._begin_next()
 
     def _greet(self, frame: Frame) -> None:
         problem = hello_problem(frame, "client")
-        uid = self.connection.peer_uid
+        uid = self.connection.peer.uid
         if self._allowed_uids is not None and uid not in self._allowed_uids:
             problem = f"cannot talk to uid {uid}: this daemon belongs to uid {os.geteuid()}"
         if problem:
@@ -100,6 +114,11 @@ class Session:
         self.connection.send(hello("coordinator"))
 
     async def _answer(self, frame: Frame) -> None:
+        await self._try(frame)
+        # Who does not read its answers gets no more of them.
+        await self.connection.drained()
+
+    async def _try(self, frame: Frame) -> None:
         call, method = frame["id"], frame["method"]
         handler = self._handlers.get(method)
         if handler is None:

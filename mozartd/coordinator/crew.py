@@ -16,14 +16,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ipc.connection import Connection, hello, hello_problem
-from ipc.frames import Frame
+from ipc.connection import Connection, Peer, hello, hello_problem
+from ipc.frames import Frame, FrameError
 from ipc.messages import Limit, attempt_id
 from mozartd.coordinator.book import Book
 from mozartd.coordinator.limits import Limits
 from mozartd.coordinator.model import Attempt, Job, Sheet
 from mozartd.coordinator.retry import hold_until
-from mozartd.coordinator.settle import interrupt, settle
+from mozartd.coordinator.settle import interrupt, refuse, settle
+from mozartd.processes import read_process
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +53,9 @@ class Worker:
 class Crew:
     """`due` runs the turn; `after_commit` postpones; `grew` tells followers; set by the coordinator's composition."""
 
-    def __init__(self, book: Book, limits: Limits) -> None:
+    def __init__(self, book: Book, limits: Limits, supervisor_pid: int) -> None:
         self._loop = asyncio.get_running_loop()
+        self._supervisor_pid = supervisor_pid
         self._book = book
         self._limits = limits
         self.workers: dict[str, Worker] = {}
@@ -98,6 +100,23 @@ class Crew:
         if worker:
             worker.send({"type": "watch" if on else "unwatch", "attempt": attempt})
 
+    def assign(self, attempt: Attempt, assignment: Frame) -> None:
+        """Hand an assignment to the attempt's worker, if it is still there."""
+        worker = self.workers.get(attempt.worker)
+        if worker is None:
+            return
+        try:
+            worker.send(assignment)
+        except FrameError as error:
+            hint = "see cross_sheet.max_output_chars and lookback_sheets"
+            worker.running.discard(attempt.id)
+            refuse(self._book, self._limits, attempt, "E602", f"cannot assign it: {error}", hint, time.time())
+            self.on_over(attempt)
+            self.due()
+            return
+        # Stopped between its start and now: its worker did not know of it then.
+        self._stop_if_wanted(worker, attempt)
+
     # -- connections
 
     def connect(self) -> Connection:
@@ -109,14 +128,21 @@ class Crew:
         if worker is not None:
             self._frame(worker, frame)
             return
-        problem = hello_problem(frame, "worker") or (
-            "" if connection.peer_uid == os.geteuid() else "it runs as another user"
-        )
+        problem = hello_problem(frame, "worker") or self._stranger(connection.peer, frame)
         if problem:
             log.error("%s", problem)
             connection.refuse(problem)
             return
         self._welcome(connection, frame)
+
+    def _stranger(self, peer: Peer, frame: Frame) -> str:
+        """Why this is not a worker of ours: those are the supervisor's children, and the kernel knows them."""
+        if peer.uid != os.geteuid():
+            return f"cannot talk to a worker of uid {peer.uid}"
+        process = read_process(peer.pid)
+        if frame.get("pid") != peer.pid or process is None or process.parent != self._supervisor_pid:
+            return f"cannot talk to process {peer.pid}: it is not a worker of this daemon"
+        return ""
 
     def _welcome(self, connection: Connection, frame: Frame) -> None:
         name = frame["worker"]
@@ -150,13 +176,15 @@ class Crew:
 
     def _refresh(self, worker: Worker, attempt: Attempt) -> None:
         """Say again what may have been lost with the last coordinator."""
-        job, sheet = self._book.find(attempt)
         if self.is_watched(attempt):
             worker.send({"type": "watch", "attempt": attempt.id})
-        reason = sheet.stopping or job.wanted
-        if reason:
-            sheet.stopping = reason
-            worker.send({"type": "cancel", "attempt": attempt.id, "reason": reason})
+        self._stop_if_wanted(worker, attempt)
+
+    def _stop_if_wanted(self, worker: Worker, attempt: Attempt) -> None:
+        job, sheet = self._book.find(attempt)
+        sheet.stopping = sheet.stopping or job.wanted
+        if sheet.stopping:
+            worker.send({"type": "cancel", "attempt": attempt.id, "reason": sheet.stopping})
 
     def _lost(self, connection: Connection) -> None:
         worker = self._by_connection.pop(connection, None)

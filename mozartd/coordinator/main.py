@@ -36,6 +36,7 @@ from mozartd.coordinator.settle import release_successors
 from mozartd.coordinator.skips import why_skip
 from mozartd.coordinator.turn import Turn
 from mozartd.settings import BackendSettings
+from mozartd.sockets import BACKLOG
 from mozartd.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ async def _run(setup: CoordinatorSetup) -> int:
         code = await stop
         for server in servers:
             server.close()
-        await parts.turn.committed() if not parts.turn.degraded else None
+        await parts.turn.shown()
         for session in tuple(sessions):
             session.connection.abort()
         return code
@@ -85,7 +86,7 @@ def _once(stop: asyncio.Future[int]) -> Callable[[int], None]:
 
 async def _compose(setup: CoordinatorSetup, store: Store, stop: Callable[[int], None]) -> Parts:
     book, limits, journal = await recovery.load(store, setup.settings)
-    crew = Crew(book, limits)
+    crew = Crew(book, limits, setup.supervisor_pid)
     groups = {row["name"]: row["parallel"] for row in await store.read("all_groups")}
     settings = setup.settings
     caps = partial(Caps, book, limits, _backend_caps(settings.backends), groups, settings.max_concurrent_jobs)
@@ -108,7 +109,7 @@ async def _compose(setup: CoordinatorSetup, store: Store, stop: Callable[[int], 
         crew.expect(name, pid)
     recovery.repair(book, limits, setup.workers, time.time())
     journal.append(time.time(), "daemon.started", pid=os.getpid(), restarts=setup.restarts)
-    await turn.committed()
+    await turn.shown()
     return parts
 
 
@@ -151,8 +152,8 @@ async def _listen(
         return session.connection
 
     servers: list[asyncio.AbstractServer] = [
-        await loop.create_unix_server(parts.crew.connect, sock=_keep_open(setup.worker_listener)),
-        await loop.create_unix_server(session, sock=_keep_open(setup.client_listener)),
+        await loop.create_unix_server(parts.crew.connect, sock=_keep_open(setup.worker_listener), backlog=BACKLOG),
+        await loop.create_unix_server(session, sock=_keep_open(setup.client_listener), backlog=BACKLOG),
     ]
     if setup.settings.metrics_address:
         servers.append(await _serve_metrics(parts, setup.settings.metrics_address))

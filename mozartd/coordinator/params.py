@@ -44,7 +44,7 @@ class Params:
         value = self._values.pop(name, None)
         if value is None:
             return default
-        if not _is_whole(value):
+        if not is_whole(value):
             raise _refusal(name, value, "a whole number")
         return int(value)
 
@@ -74,7 +74,7 @@ class Params:
 
     def wholes(self, name: str) -> list[int]:
         values = self._list(name)
-        if not all(map(_is_whole, values)):
+        if not all(map(is_whole, values)):
             raise _refusal(name, values, "a list of whole numbers")
         return values
 
@@ -93,7 +93,8 @@ class Params:
         return value
 
 
-def _is_whole(value: Any) -> bool:
+def is_whole(value: Any) -> bool:
+    """An integer that a database, an offset and an index can be."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST
 
 

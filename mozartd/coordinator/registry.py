@@ -51,9 +51,7 @@ class Registry:
     async def _with_prefix(self, typed: str) -> list[Row]:
         if not typed:
             return []
-        return await self._store.read(
-            "jobs_with_prefix", prefix=typed, upper=typed[:-1] + chr(min(ord(typed[-1]) + 1, 0x10FFFF))
-        )
+        return await self._store.read("jobs_with_prefix", prefix=typed, upper=typed + "\U0010ffff")
 
     async def _hint(self, typed: str) -> str:
         rows = await self._store.read("recent_ids")

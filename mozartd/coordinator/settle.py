@@ -50,14 +50,23 @@ def settle(book: Book, limits: Limits, attempt: Attempt, report: Finished, now: 
 
 def interrupt(book: Book, limits: Limits, attempt: Attempt, reason: str, now: float) -> None:
     """Its worker is gone and cannot report: its log stays, its budget is untouched, it runs again."""
-    report: Finished = {
-        "type": "finished", "attempt": attempt.id, "verdict": "interrupted", "code": "E004", "message": reason, "hint": "",
+    settle(book, limits, attempt, _report(attempt, "interrupted", "E004", reason, "", now), now, 0.0)
+
+
+def refuse(book: Book, limits: Limits, attempt: Attempt, code: str, reason: str, hint: str, now: float) -> None:
+    """It cannot be given to a worker."""
+    settle(book, limits, attempt, _report(attempt, "failed", code, reason, hint, now), now, 0.0)
+
+
+def _report(attempt: Attempt, verdict: str, code: str, message: str, hint: str, now: float) -> Finished:
+    """In place of the one that no worker sends."""
+    return {
+        "type": "finished", "attempt": attempt.id, "verdict": verdict, "code": code, "message": message, "hint": hint,
         "evidence": "", "exit_code": None, "signal": None, "started_at": attempt.facts.get("started_at"), "ended_at": now,
         "bytes": 0, "lines": 0, "tail": "", "cost_usd": None, "tokens": None,
         "session_id": attempt.facts.get("session_id"), "model": None, "limit": None, "validations": [], "applicable": 0,
         "captured": {}, "survivors": 0,
     }  # fmt: skip
-    settle(book, limits, attempt, report, now, 0.0)
 
 
 def _keep(book: Book, job: Job, sheet: Sheet, attempt: Attempt, report: Finished, now: float) -> None:
@@ -193,7 +202,7 @@ def _account(limits: Limits, job: Job, sheet: Sheet, attempt: Attempt, report: F
     code = report["code"]
     served = report["verdict"] not in ("interrupted", "cancelled", "skipped", "missing") and code not in LIMIT_CODES
     troubled = code in SERVICE_CODES
-    limits.of(sheet.scope).end(attempt.ordinal, served and not troubled)
+    limits.of(sheet.scope).end(attempt.ordinal, served and not troubled, now - attempt.assigned_at)
     if troubled and job.policy.breaker:
         limits.fail(sheet.scope, job.policy.breaker_threshold, job.policy.breaker_recovery, now)
 

@@ -36,8 +36,14 @@ class Throttle:
     """When the service's own window opened: the end of a hold."""
     limited: bool = False
     """The limit was hit in this window."""
+    reset_at: float | None = None
+    """When the last limit was over."""
+    served: int = 0
+    """Calls that the service answered since then."""
     allowance: int | None = None
     period: float | None = None
+    took: float | None = None
+    """Seconds of a call, averaged over the last ones."""
     failures: int = 0
     running: int = 0
     first: int = 0
@@ -64,7 +70,15 @@ class Throttle:
         left = None if self.window is None else max(0, int(self.window) - self.running)
         if self.allowance is None:
             return left
-        return min(self.allowance - self.started, WIDE_OPEN_ROOM if left is None else left)
+        rest = min(self.allowance - self.started, max(0, self._pace() - self.running))
+        return rest if left is None else min(rest, left)
+
+    def _pace(self) -> int:
+        """As many at once as use up the allowance within the window, three times over: more would only be refused
+        together when the limit comes sooner than foreseen."""
+        if self.period is None or self.took is None or self.allowance is None:
+            return WIDE_OPEN_ROOM
+        return max(2, math.ceil(3 * self.allowance * self.took / self.period))
 
     # -- what happens
 
@@ -75,15 +89,18 @@ class Throttle:
         self.beyond_running += self._is_beyond(self.last)
         return self.last
 
-    def end(self, ordinal: int, ok: bool) -> None:
-        """A call ended; `ok` when the service did its part."""
+    def end(self, ordinal: int, ok: bool, took: float | None = None) -> None:
+        """A call ended after `took` seconds; `ok` when the service did its part."""
         self.running = max(0, self.running - 1)
         beyond = self._is_beyond(ordinal)
         self.beyond_running = max(0, self.beyond_running - beyond)
         if not ok:
             return
         self.failures = 0
+        if took is not None:
+            self.took = took if self.took is None else 0.8 * self.took + 0.2 * took
         self.succeeded += ordinal > self.first
+        self.served += 1
         if beyond:
             self.beyond = min(2 * self.beyond, WIDE_OPEN)
         self._widen()
@@ -110,12 +127,23 @@ class Throttle:
 
     def release(self, now: float) -> None:
         """The hold is over: one probe, then more."""
-        if self.limited and self.opened_at is not None and self.until < math.inf:
-            self.period = max(SAME_SECONDS, now - self.opened_at)
-            self.allowance = max(1, self.succeeded)
-        self._open(now if self.limited else None)
+        if self.limited and self.until < math.inf:
+            self._learn(now)
+        self.reset_at, self.served = now if self.limited else None, 0
+        self._open(self.reset_at)
         self.until, self.reason, self.evidence = 0.0, "", ""
         self.window = 1.0
+
+    def _learn(self, now: float) -> None:
+        """So long after the last reset comes the next. Windows in which the limit was not hit may lie between the two: the
+        shortest time ever seen is the service's window. Before the second reset, what was served until the first is all
+        that is known; if it is too little, the calls beyond it show that soon."""
+        if self.reset_at is None:
+            self.allowance = self.served or None
+            return
+        seconds = now - self.reset_at
+        self.period = max(SAME_SECONDS, min(seconds, self.period or seconds))
+        self.allowance = max(1, self.served // max(1, round(seconds / self.period)))
 
     def clear(self) -> None:
         """A person says that all is well: forget the hold and what was learned."""
@@ -175,7 +203,18 @@ class Throttle:
 
 #: Room in a window that limits nothing.
 WIDE_OPEN_ROOM = 1_000_000
-_KEPT = ("window", "threshold", "opened_at", "limited", "allowance", "period", "succeeded")
+_KEPT = (
+    "window",
+    "threshold",
+    "opened_at",
+    "reset_at",
+    "served",
+    "limited",
+    "allowance",
+    "period",
+    "took",
+    "succeeded",
+)
 
 
 def _facts(throttle: Throttle) -> dict[str, Any]:

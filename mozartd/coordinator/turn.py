@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from ipc.errors import MozartError
 from mozartd.coordinator import fallback, schedule
@@ -68,6 +68,8 @@ class Turn:
         self._writes: list[Write] = []
         self._events: list[Event] = []
         self._effects: list[Callable[[], None]] = []
+        self._waiting: list[asyncio.Future[None]] = []
+        """Of `committed`: those who have not asked for anything that a commit under way writes."""
         self._timer: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
@@ -101,10 +103,17 @@ class Turn:
         self.due()
 
     def committed(self) -> asyncio.Future[None]:
-        """Done when all changes made so far are on disk."""
+        """Done when all changes made so far are on disk. Fails with MozartError E403 when the disk does not take them now:
+        they are kept, and written when it does."""
         done = self._loop.create_future()
-        self.after_commit(partial(_resolve, done))
+        self._waiting.append(done)
+        self.due()
         return done
+
+    async def shown(self) -> None:
+        """Return when what may be read is as new as it can be: on disk, or refused by it."""
+        with suppress(MozartError):
+            await self.committed()
 
     def run(self) -> None:
         self._scheduled = False
@@ -171,39 +180,53 @@ class Turn:
         events = self._book.journal.take_unwritten()
         self._writes += [("put_event", event.row()) for event in events]
         self._events += events
+        waiting, self._waiting = self._waiting, []
         if not self._writes:
             self._succeed([], self._take_effects())
+            _resolve(waiting)
             return
         self._committing = True
         self.changed_at = time.time()
         writes, self._writes = self._writes, []
         events, self._events = self._events, []
         effects = self._take_effects()
-        self._store.write(writes).add_done_callback(lambda done: self._written(done, writes, events, effects))
+        self._store.write(writes).add_done_callback(lambda done: self._written(done, writes, events, effects, waiting))
 
     def _take_effects(self) -> list[Callable[[], None]]:
         effects, self._effects = self._effects, []
         return effects
 
     def _written(
-        self, done: asyncio.Future[None], writes: list[Write], events: list[Event], effects: list[Callable[[], None]]
+        self,
+        done: asyncio.Future[None],
+        writes: list[Write],
+        events: list[Event],
+        effects: list[Callable[[], None]],
+        waiting: list[asyncio.Future[None]],
     ) -> None:
         self._committing = False
         error = done.exception()
         if error is None:
             self.degraded = ""
             self._succeed(events, effects)
+            _resolve(waiting)
             self.due_if_dirty()
             return
         self._writes[:0], self._events[:0], self._effects[:0] = writes, events, effects
         if not self.degraded:
             log.error("%s; trying again every %g s", error, RETRY_WRITE)
         self.degraded = error.message if isinstance(error, MozartError) else str(error)
+        _resolve(
+            waiting,
+            MozartError(
+                "E403", f"{self.degraded}; it is kept, and saved when that is possible", "make room on the disk"
+            ),
+        )
         self._loop.call_later(RETRY_WRITE, self.due)
 
     def due_if_dirty(self) -> None:
         """What changed during the commit is waiting for the next one."""
-        if self._effects or self._book.is_dirty():
+        if self._effects or self._waiting or self._book.is_dirty():
             self.due()
 
     def _succeed(self, events: list[Event], effects: list[Callable[[], None]]) -> None:
@@ -217,6 +240,11 @@ class Turn:
             self.on_idle()
 
 
-def _resolve(done: asyncio.Future[None]) -> None:
-    if not done.done():
-        done.set_result(None)
+def _resolve(waiting: Iterable[asyncio.Future[None]], error: MozartError | None = None) -> None:
+    for done in waiting:
+        if done.done():
+            continue
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)

@@ -8,6 +8,7 @@ the batch that cannot be written gets the error. Lives in the coordinator; decid
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -99,7 +100,9 @@ class Store:
             await self._database.execute("COMMIT")
         except WriteError as error:
             if self._database.in_transaction:
-                await self._database.execute("ROLLBACK")
+                # A disk that does not even let us roll back: the next BEGIN fails, and its batch is told.
+                with contextlib.suppress(sqlite3.Error):
+                    await self._database.execute("ROLLBACK")
             return error
         return None
 

@@ -15,7 +15,19 @@ from importlib import import_module
 
 from tests.bench import Row
 
-NAMES = ("capture", "followers", "latency", "status_process", "sheets", "memory", "idle")
+NAMES = (
+    "capture",
+    "followers",
+    "latency",
+    "status_process",
+    "sheets",
+    "memory",
+    "idle",
+    "plan",
+    "shared_limit",
+    "limits",
+    "tokens",
+)
 
 
 def main() -> int:

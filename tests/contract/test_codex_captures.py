@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from backends import load as load_backend
+from backends.base import Result
 from tests.contract.recordings import cases, load, needs_captures, replay, story
 
 BEGUN = "session -"
@@ -128,3 +129,10 @@ def test_recording(case: str) -> None:
     events, verdict = replay(CODEX, recording, {"output_format": form})
     assert (verdict.name, verdict.code, story(events)) == EXPECTED[case]
     assert not verdict.code or (verdict.message and verdict.evidence), "a failure says what shows it"
+
+
+@needs_captures
+def test_a_network_that_is_not_there_is_not_waited_for_to_the_end() -> None:
+    """The third wait ends it at once: it would go on for ever."""
+    events, _ = replay(CODEX, load("codex", "conn-refused-default-long"))
+    assert [event.stop for event in events if isinstance(event, Result)] == [True]

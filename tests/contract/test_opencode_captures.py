@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from backends import load as load_backend
-from tests.contract.recordings import cases, load, needs_captures, replay, story
+from backends.base import Event, Limited, Result
+from tests.contract.recordings import cases, load, needs_captures, replay, run_of, story
 
 BEGUN = "session -"
 ONE, TWO = "usage 120/25/1000/0 $0.001035", "usage 240/50/2000/0 $0.00207"
@@ -96,3 +97,37 @@ def test_recording(case: str) -> None:
     events, verdict = replay(OPENCODE, recording, {"output_format": form})
     assert (verdict.name, verdict.code, story(events)) == EXPECTED[case]
     assert not verdict.code or (verdict.message and verdict.evidence), "a failure says what shows it"
+
+
+# ---- lines of the real program, as `make test-agents` met them ------------------------------------------------------
+
+LOGGED = (
+    'timestamp=2026-11-23T04:11:43.743Z level=ERROR run=43eed43c message="stream error" providerID=loopback'
+    ' modelID=loopback-1 session.id=ses_df965fb9dffektDkBFwZoBV0ld small=%s agent=%s mode=primary error.error="%s"'
+)
+
+
+def tries(count: int, said: str, small: bool = False) -> list[Event]:
+    """What the parser makes of so many failed tries."""
+    line = LOGGED % ("true" if small else "false", "title" if small else "build", said)
+    fed = load_backend("opencode_cli").parser(run_of())
+    return [event for _ in range(count) for event in fed.feed("stderr", line.encode())]
+
+
+def test_a_used_up_quota_is_a_limit_at_the_first_try() -> None:
+    said = "AI_APICallError: You exceeded your current quota, please check your plan and billing details."
+    [event] = tries(1, said)
+    assert isinstance(event, Limited)
+    assert event.kind == "quota"
+
+
+def test_a_service_that_is_not_there_is_given_up_at_the_third_try() -> None:
+    said = "AI_APICallError: Cannot connect to API: Unable to connect. Is the computer able to access the url?"
+    assert tries(2, said) == []
+    [event] = tries(3, said)
+    assert isinstance(event, Result)
+    assert (event.ok, event.stop) == (False, True)
+
+
+def test_what_it_asks_for_a_title_is_no_try() -> None:
+    assert tries(5, "AI_RetryError: Failed after 3 attempts. Last error: Cannot connect to API", small=True) == []

@@ -101,7 +101,7 @@ def test_nothing_names_the_place_where_it_was_written() -> None:
     assert not found
 
 
-@pytest.mark.parametrize("path", [".ci/run", "tests/fakes/agent"])
+@pytest.mark.parametrize("path", [".ci/run", "tests/fakes/agent", "tests/fakes/model_apis.py"])
 def test_what_is_run_can_be_run(path: str) -> None:
     assert os.access(ROOT / path, os.X_OK)
     assert (ROOT / path).read_bytes().startswith(b"#!")

@@ -116,6 +116,8 @@ class Daemon:
         self.output = home / "output"
         """What the supervisor and its children printed."""
         self.scripts = home / "bin"
+        self.prefix: tuple[str, ...] = ()
+        """A command that the daemon is started through and that becomes it, such as nsenter."""
         self.process: subprocess.Popen[bytes] | None = None
         self.clients: list[subprocess.Popen[bytes]] = []
         if not self.scripts.is_dir():
@@ -131,7 +133,7 @@ class Daemon:
         return str(self.home / "run" / "mozartd.sock")
 
     def start(self) -> Daemon:
-        command = [str(self.scripts / "mozartd"), "start", "--foreground", "--workers", str(self.workers)]
+        command = [*self.prefix, str(self.scripts / "mozartd"), "start", "--foreground", "--workers", str(self.workers)]
         with open(self.output, "ab") as output:
             self.process = subprocess.Popen(
                 command, cwd=self.home, env=self.environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
@@ -262,14 +264,18 @@ class Daemon:
 
     def kill_everything(self) -> None:
         """As a power cut does it: every process at once, none gets to say a word."""
+        wait_until(self._kill_all)
+        if self.process:
+            self.process.wait(PATIENCE)
+
+    def _kill_all(self) -> bool:
+        """Whether none was left. Who was being forked while we looked is found at the next look."""
         pids = processes_of(self.home)
         for number in (signal.SIGSTOP, signal.SIGKILL):
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, number)
-        if self.process:
-            self.process.wait(PATIENCE)
-        wait_until(lambda: not processes_of(self.home))
+        return not pids
 
     # ---- the end
 

@@ -296,6 +296,20 @@ def test_outputs_and_files_reach_the_next_prompt(shared_daemon: Daemon, score: S
     assert "the first said this" in shared_daemon.mozart("logs", found["id"], "--sheet", "2", "--raw").stdout
 
 
+def test_what_is_too_large_to_assign_fails_with_a_hint(shared_daemon: Daemon, score: Score) -> None:
+    """Outputs of six sheets that are more than a frame holds; the others are not concerned."""
+    path = score(
+        *["flood 3000000"] * 6, "say never",
+        backend={"max_output_capture_bytes": 3_000_000},
+        cross_sheet={"auto_capture_stdout": True, "max_output_chars": 3_000_000, "lookback_sheets": 0},
+    )  # fmt: skip
+    found = play(shared_daemon, path)
+    assert states(found) == {**dict.fromkeys(range(1, 7), "completed"), 7: "failed"}
+    (attempt,) = attempts(found, 7)
+    assert attempt["code"] == "E602"
+    assert "cross_sheet" in attempt["hint"]
+
+
 # ---- cancel -------------------------------------------------------------------------------------------------------
 
 

@@ -335,7 +335,7 @@ async def test_the_kernel_vouches_for_the_peer(tmp_path: Path) -> None:
         log.on_frame = lambda connection, frame: arrived.set()
         writer.write(encode_frame({}))
         await arrived.wait()
-        assert log.connections[0].peer_uid == os.geteuid()
+        assert log.connections[0].peer == (os.getpid(), os.geteuid())
         writer.close()
 
 

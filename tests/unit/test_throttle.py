@@ -122,7 +122,7 @@ def simulate(calls: int, seconds: float, concurrency: int, windows: int, took: f
         now = max(now, min(times))
         while ending and ending[0][0] <= now:
             _, ordinal, until = heapq.heappop(ending)
-            throttle.end(ordinal, until is None)
+            throttle.end(ordinal, until is None, took)
             if until is not None and until > now:
                 throttle.hold(until, "limit", "429", now)
     return service

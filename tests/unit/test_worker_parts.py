@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import subprocess
@@ -12,13 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backends.base import Verdict
+from backends.base import Result, Verdict
 from ipc.errors import MozartError
 from ipc.frames import MAX_FRAME, encode_frame
 from ipc.messages import Validation
 from workers import match, processes, workspace
+from workers.agent import Vigil
 from workers.clocks import NO_OUTPUT, POST_RESULT, STALLED, TIMEOUT, Clocks
 from workers.environment import base_environment, expand, lookup_in
+from workers.halt import Halt
 from workers.processes import Seen
 from workers.report import EVIDENCE_BYTES, Facts, finished, judge, salvage
 from workers.stop import Traces, owns
@@ -43,6 +46,16 @@ def test_the_nearest_clock(
     idle: float | None, last_output: float | None, result_at: float | None, expected: tuple[float, str]
 ) -> None:
     assert Clocks(10.0, 100.0, idle, 20.0, result_at).next(last_output) == expected
+
+
+async def test_a_result_that_leads_to_no_end_is_a_reason_to_stop() -> None:
+    loop = asyncio.get_running_loop()
+    vigil = Vigil(loop, Halt(loop))
+    vigil.see(Result(False, "it waits for the network"))
+    assert not vigil.over.done(), "it may still exit"
+    vigil.see(Result(False, "it waits for the network for ever", stop=True))
+    assert vigil.over.done()
+    assert vigil.reason == POST_RESULT
 
 
 @given(started=seconds, timeout=seconds, idle=st.none() | seconds, quiet=seconds, result=st.none() | seconds)

@@ -18,7 +18,7 @@ from mozartd.coordinator.parts import Parts
 
 async def handle_status(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
     params.finish()
-    await parts.turn.committed()
+    await parts.turn.shown()
     return await daemon_json(parts)
 
 

@@ -27,7 +27,7 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     typed, since, follow = params.text_or("job", ""), params.whole("since", 0) or 0, params.flag("follow")
     params.finish()
     job = await parts.registry.find(typed) if typed else None
-    await parts.turn.committed()
+    await parts.turn.shown()
     subscription = session.next_subscription()
     reader = _Reader(parts, session.connection, subscription, job, since, follow)
     session.spawn(reader.run(), "events.follow")

@@ -21,7 +21,7 @@ from mozartd.coordinator.throttle import Throttle
 
 async def handle(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
     params.finish()
-    await parts.turn.committed()
+    await parts.turn.shown()
     return answer_of(parts, parts.limits.held(time.time()))
 
 

@@ -19,7 +19,7 @@ from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
 
 #: Jobs in one answer when the caller names no limit.
-LIMIT = 1000
+LIMIT = 500
 
 
 async def handle(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
@@ -33,6 +33,6 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
         )
     if not states:
         states = [state.value for state in JobState if everything or state not in JOB_ENDED]
-    await parts.turn.committed()
+    await parts.turn.shown()
     rows = await parts.store.read("jobs_in_states", states=orjson.dumps(states).decode(), limit=limit)
     return {"jobs": [job_json(parts.book.jobs.get(row["id"]) or Job.of(row)) for row in rows]}

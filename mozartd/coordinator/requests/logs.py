@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
@@ -17,7 +18,7 @@ from ipc.score.schema import BACKENDS
 from mozartd.coordinator.clients import Session
 from mozartd.coordinator.followers import Cursor, Filter, Follower
 from mozartd.coordinator.model import Job
-from mozartd.coordinator.params import InvalidParamsError, Params
+from mozartd.coordinator.params import InvalidParamsError, Params, is_whole
 from mozartd.coordinator.parts import Parts
 
 
@@ -57,7 +58,7 @@ async def _join(parts: Parts, follower: Follower, tail: int | None, cursors: dic
 
 async def _open_logs(parts: Parts, follower: Follower, tail: int | None, cursors: dict[tuple[int, int], int]) -> None:
     job, filter = follower.job, follower.filter
-    await parts.turn.committed()
+    await parts.turn.shown()
     sections = await _sections(parts, job)
     for row in await parts.store.read("attempts_in_order", seq=job.seq):
         n, k = row["n"], row["k"]
@@ -92,10 +93,10 @@ def _close_ended(parts: Parts, follower: Follower) -> None:
 def _cursors(values: dict[str, Any]) -> dict[tuple[int, int], int]:
     cursors = {}
     for key, offset in values.items():
-        sheet, _, k = key.partition(".")
-        if not (sheet.isdigit() and k.isdigit() and isinstance(offset, int) and offset >= 0):
-            raise InvalidParamsError(f"cannot use the cursor {key!r}: {offset!r}")
-        cursors[int(sheet), int(k)] = offset
+        numbers = re.fullmatch(r"([0-9]{1,18})\.([0-9]{1,18})", key)
+        if not numbers or not is_whole(offset):
+            raise InvalidParamsError(f"cannot use the cursor {key[:50]!r}: {str(offset)[:50]}")
+        cursors[int(numbers[1]), int(numbers[2])] = offset
     return cursors
 
 

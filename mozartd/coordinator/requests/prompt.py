@@ -18,7 +18,7 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     typed, sheet, attempt = params.text("job"), params.whole("sheet"), params.whole("attempt")
     params.finish()
     job = await parts.registry.find(typed)
-    await parts.turn.committed()
+    await parts.turn.shown()
     rows = await parts.store.read("attempts_in_order", seq=job.seq)
     chosen = [row for row in rows if sheet in (None, row["n"]) and attempt in (None, row["k"])]
     if not chosen:

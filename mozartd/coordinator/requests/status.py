@@ -27,7 +27,7 @@ JOBS = 200
 async def handle(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
     typed, after = params.text_or("job", ""), params.whole("after", 0) or 0
     params.finish()
-    await parts.turn.committed()
+    await parts.turn.shown()
     if typed:
         return await one(parts, typed, after)
     jobs = [job_json(job) for job in islice(reversed(parts.book.jobs.values()), JOBS)]

@@ -15,6 +15,7 @@ import shutil
 import time
 import unicodedata
 import uuid
+from functools import partial
 from typing import Any
 
 import orjson
@@ -57,13 +58,22 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     # Numbered here, on the loop: two submissions never share a number.
     parts.book.last_seq += 1
     job.seq, job.id = parts.book.last_seq, f"{job.id}-{parts.book.last_seq}"
-    await parts.store.write(_rows(job, score, source, environment))
-    parts.scores.keep(job.seq, assign.Parts.of(score, environment))
+    saved = parts.store.write(_rows(job, score, source, environment))
+    saved.add_done_callback(partial(_enter, parts, job, assign.Parts.of(score, environment)))
+    # A client that goes away meanwhile cancels its request, not the job that is on disk by then.
+    await asyncio.shield(saved)
+    return {"job": job.id}
+
+
+def _enter(parts: Parts, job: Job, cut: assign.Parts, saved: asyncio.Future[None]) -> None:
+    """The job's rows are on disk: it is a job."""
+    if saved.exception() is not None:
+        return
+    parts.scores.keep(job.seq, cut)
     parts.book.add(job)
     parts.journal.append(time.time(), "job.queued", job.id, name=job.name, sheets=job.total_sheets)
     parts.book.end_if_over(job, time.time())
     parts.turn.due()
-    return {"job": job.id}
 
 
 async def _put_after(parts: Parts, job: Job, typed: str) -> None:

@@ -22,5 +22,5 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     if ends:
         when = asyncio.FIRST_COMPLETED if any_of else asyncio.ALL_COMPLETED
         await asyncio.wait(ends, timeout=timeout, return_when=when)
-    await parts.turn.committed()
+    await parts.turn.shown()
     return {"jobs": [job_json(await parts.registry.find(job.id)) for job in jobs]}

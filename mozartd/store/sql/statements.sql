@@ -111,7 +111,7 @@ SELECT * FROM jobs WHERE id = :job;
 SELECT * FROM jobs WHERE name = :name ORDER BY seq DESC LIMIT 1;
 
 -- name: jobs_with_prefix
--- Jobs whose id begins so, a few of them. :upper is :prefix with its last character's successor.
+-- Jobs whose id begins so, a few of them. :upper is :prefix with the last of all characters behind it.
 SELECT * FROM jobs WHERE id >= :prefix AND id < :upper ORDER BY seq DESC LIMIT 20;
 
 -- name: recent_ids

@@ -191,7 +191,7 @@ def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
         ("nowhere.yaml", "does not exist"),
         (".", "is a directory"),
         ("/dev/null", "is not a file"),
-        ("a\0b", "null byte"),
+        ("a\0b", "embedded null"),
     ],
 )
 def test_what_is_no_file_is_refused(path: str, words: str, tmp_path: Path) -> None:

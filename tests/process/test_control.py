@@ -1,0 +1,293 @@
+"""What a person does to running jobs: pause, resume, modify, priority, holds, groups, jobs after others; and what it costs."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.process.daemon import Daemon, is_alive, wait_until
+
+Score = Callable[..., Path]
+
+PARALLEL = {"enabled": True, "max_concurrent": 4}
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    return tmp_path / "workspace"
+
+
+def sheets(daemon: Daemon, job: str) -> dict[int, dict[str, Any]]:
+    return {sheet["n"]: sheet for sheet in daemon.job(job)["sheets"]}
+
+
+def state(daemon: Daemon, job: str) -> str:
+    found: str = daemon.job(job)["job"]["state"]
+    return found
+
+
+def asked(daemon: Daemon, *args: str | Path) -> dict[str, Any]:
+    done = daemon.mozart(*args, "--json")
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_a_paused_job_starts_nothing_more_and_what_runs_goes_on(daemon: Daemon, score: Score, workspace: Path) -> None:
+    job = daemon.run(score("gate go\nwrite one.txt done", "write two.txt done", sheet={"dependencies": {2: [1]}}))
+    wait_until((workspace / "go").exists)
+    assert asked(daemon, "pause", job) == {"job": job, "sheets": [1, 2]}
+    (workspace / "go").open("w").close()
+    daemon.wait_for(job, "sheet.completed", sheet=1)
+    found = sheets(daemon, job)
+    assert (found[2]["state"], found[2]["reason"]) == ("pending", "paused: paused by hand")
+    assert not (workspace / "two.txt").exists()
+    assert daemon.mozart("wait", job).returncode == 3
+    asked(daemon, "resume", job)
+    assert daemon.wait(job)["state"] == "completed"
+
+
+def test_pause_now_stops_agents_and_resume_runs_them_again_for_nothing(daemon: Daemon, score: Score) -> None:
+    job = daemon.run(score("attempt 1: hang", retry={"max_retries": 1}))
+    daemon.wait_for(job, "attempt.started")
+    agent = sheets(daemon, job)[1]["attempts"][0]["agent_pid"]
+    asked(daemon, "pause", job, "--now")
+    wait_until(lambda: not is_alive(agent))
+    asked(daemon, "resume", job)
+    assert daemon.wait(job)["state"] == "completed", "one full attempt is allowed; the paused one was not it"
+
+
+def test_a_job_waits_while_paused_also_between_two_attempts(daemon: Daemon, score: Score) -> None:
+    job = daemon.run(score("attempt 1: exit 3", retry={"max_retries": 2, "base_delay_seconds": 0.5}))
+    daemon.wait_for(job, "sheet.waiting")
+    asked(daemon, "pause", job)
+    wait_until(lambda: sheets(daemon, job)[1]["state"] == "pending")
+    assert len(sheets(daemon, job)[1]["attempts"]) == 1
+    asked(daemon, "resume", job)
+    assert daemon.wait(job)["state"] == "completed"
+
+
+def test_a_pause_survives_the_coordinator(daemon: Daemon, score: Score) -> None:
+    asked(daemon, "hold", "command")
+    job = daemon.run(score("say hello"))
+    asked(daemon, "pause", job)
+    daemon.kill("coordinator")
+    wait_until(daemon.is_listening)
+    asked(daemon, "limits", "clear", "command")
+    assert state(daemon, job) == "paused"
+    asked(daemon, "resume", job)
+    assert daemon.wait(job)["state"] == "completed"
+
+
+def test_a_hold_keeps_a_backend_still_says_so_and_survives_a_restart(daemon: Daemon, score: Score) -> None:
+    (held,) = asked(daemon, "hold", "command", "--for", "1h", "--reason", "maintenance")["holds"]
+    assert held["scope"] == {"backend": "command", "account": "default", "model": "default"}
+    job = daemon.run(score("say hello"))
+    found = sheets(daemon, job)[1]
+    assert (found["state"], found["reason"]) == ("pending", "hold on command/default/default: maintenance")
+    assert found["until"] == held["until"]
+    daemon.kill("coordinator")
+    wait_until(daemon.is_listening)
+    (again,) = asked(daemon, "limits")["holds"]
+    assert (again["until"], again["reason"], again["waiting"]) == (held["until"], "maintenance", 1)
+    asked(daemon, "limits", "clear", "command")
+    assert daemon.wait(job)["state"] == "completed"
+    assert daemon.mozart("limits", "clear", "command").returncode == 1, "nothing holds it any more"
+
+
+def test_a_limit_of_one_job_stops_the_next_start_of_another_on_that_scope(daemon: Daemon, score: Score) -> None:
+    limited = "err error: HTTP 429 Too Many Requests, retry-after: 600\nexit 1"
+    first = daemon.run(score(limited, name="first"))
+    daemon.wait_for(first, "sheet.waiting")
+    second = daemon.run(score("say hello", name="second"))
+    found = sheets(daemon, second)[1]
+    assert found["state"] == "pending"
+    assert found["reason"].startswith("hold on command/default/default: E101")
+    assert not found["attempts"]
+    asked(daemon, "limits", "clear", "command")
+    assert daemon.wait(second)["state"] == "completed"
+    daemon.mozart("cancel", first)
+
+
+def test_an_agent_that_writes_about_limits_holds_nothing(daemon: Daemon, score: Score) -> None:
+    job = daemon.run(
+        score("say error: HTTP 429 Too Many Requests, retry-after: 600\nerr rate limit reached, try again later")
+    )
+    assert daemon.wait(job)["state"] == "completed"
+    assert asked(daemon, "limits") == {"holds": []}
+
+
+def test_modify_plans_again_what_has_not_run(daemon: Daemon, score: Score, workspace: Path) -> None:
+    needs = {"dependencies": {2: [1]}}
+    job = daemon.run(score("gate go\nwrite one.txt old", "write two.txt old", sheet=needs))
+    wait_until((workspace / "go").exists)
+    new = score("exit 9", "write two.txt new", "write three.txt new", sheet={"dependencies": {2: [1], 3: [2]}})
+    assert asked(daemon, "modify", job, new) == {"job": job, "sheets": [2, 3]}
+    (workspace / "go").open("w").close()
+    assert daemon.wait(job)["sheets"] == {"completed": 3}
+    assert [(workspace / f"{name}.txt").read_text() for name in ("one", "two", "three")] == ["old\n", "new\n", "new\n"]
+
+
+def test_groups_and_backends_have_limits_over_all_jobs(start_daemon: Callable[..., Daemon], score: Score) -> None:
+    daemon = start_daemon({"backends": {"command": {"max_concurrent": 3}}})
+    asked(daemon, "group", "set", "night", "--parallel", "2")
+    jobs = [
+        daemon.run(score(*["hang"] * 2, name=f"song{n}", parallel=PARALLEL), "--group", group)
+        for n, group in enumerate(["night", "night", "day"])
+    ]
+    wait_until(lambda: sum(sheet["state"] == "running" for job in jobs for sheet in sheets(daemon, job).values()) == 3)
+    waiting = [sheet["reason"] for job in jobs for sheet in sheets(daemon, job).values() if sheet["state"] == "pending"]
+    assert len(waiting) == 3
+    assert {"as many sheets run on command as settings allow"} <= set(waiting)
+    assert asked(daemon, "group")["groups"] == [{"name": "night", "parallel": 2, "running": 2}]
+    for job in jobs:
+        daemon.mozart("cancel", job)
+
+
+def test_a_job_after_another_begins_when_that_has_completed(daemon: Daemon, score: Score, workspace: Path) -> None:
+    first = daemon.run(score("gate go", name="first"))
+    wait_until((workspace / "go").exists)
+    second = daemon.run(score("say hello", name="second"), "--after", first)
+    assert sheets(daemon, second)[1]["reason"] == f"after {first}"
+    daemon.kill("coordinator")
+    wait_until(daemon.is_listening)
+    (workspace / "go").open("w").close()
+    assert daemon.wait(second)["state"] == "completed"
+
+
+def test_a_job_after_one_that_failed_waits_for_a_person(daemon: Daemon, score: Score, workspace: Path) -> None:
+    first = daemon.run(score("gate go\nexit 1", name="first", retry={"max_retries": 1}))
+    wait_until((workspace / "go").exists)
+    second = daemon.run(score("say hello", name="second"), "--after", first)
+    (workspace / "go").open("w").close()
+    wait_until(lambda: state(daemon, second) == "paused")
+    assert first in daemon.job(second)["job"]["reason"]
+    asked(daemon, "resume", second)
+    assert daemon.wait(second)["state"] == "completed"
+
+
+def test_a_job_begins_at_its_time(daemon: Daemon, score: Score) -> None:
+    job = daemon.run(score("say hello"), "--at", "+1h")
+    found = sheets(daemon, job)[1]
+    assert (found["state"], found["reason"]) == ("pending", "starts later")
+    assert found["until"]
+    soon = daemon.run(score("say hello"), "--at", "+1s")
+    assert daemon.wait(soon)["state"] == "completed"
+    daemon.mozart("cancel", job)
+
+
+def test_only_so_many_jobs_are_under_way_at_once(
+    start_daemon: Callable[..., Daemon], score: Score, workspace: Path
+) -> None:
+    daemon = start_daemon({"max_concurrent_jobs": 1})
+    daemon.run(score("gate go", name="first"))
+    wait_until((workspace / "go").exists)
+    second = daemon.run(score("say hello", name="second"))
+    assert sheets(daemon, second)[1]["reason"] == "as many jobs are under way as max_concurrent_jobs allows"
+    (workspace / "go").open("w").close()
+    assert daemon.wait(second)["state"] == "completed"
+
+
+def test_priority_is_a_share_and_has_bounds(daemon: Daemon, score: Score) -> None:
+    asked(daemon, "hold", "command")
+    job = daemon.run(score("say hello"))
+    asked(daemon, "priority", job, "high")
+    assert daemon.job(job)["job"]["priority"] == 40
+    assert daemon.mozart("priority", job, "1000").returncode == 2
+    daemon.mozart("cancel", job)
+
+
+def test_a_login_that_is_missing_pauses_the_job_and_holds_the_scope_for_all(daemon: Daemon, score: Score) -> None:
+    error = {"type": "assistant", "error": "authentication_failed", "message": {"id": "1", "content": []}}
+    fake_claude(daemon, 1, error, result("Not logged in · Please run /login", is_error=True))
+    job = daemon.run(score("say hello", backend={"type": "claude_cli", "command": None}))
+    wait_until(partial(is_in, daemon, job, "paused"))
+    (held,) = asked(daemon, "limits")["holds"]
+    assert held["until"] is None
+    assert "E502" in held["reason"]
+    assert daemon.mozart("wait", job).returncode == 3
+    fake_claude(daemon, 0, result("done"))
+    asked(daemon, "resume", job)
+    assert asked(daemon, "limits") == {"holds": []}
+    assert daemon.wait(job)["state"] == "completed"
+
+
+def fake_claude(daemon: Daemon, code: int, *events: dict[str, Any]) -> Path:
+    """A program of that name which prints these events, as Claude Code does, and exits so."""
+    program = daemon.scripts / "claude"
+    lines = "".join(f"{json.dumps(event)}\n" for event in events)
+    program.write_text(f"#!/bin/sh\ncat >/dev/null\ncat <<'EVENTS'\n{lines}EVENTS\nexit {code}\n")
+    program.chmod(0o755)
+    return program
+
+
+def result(text: str, **more: Any) -> dict[str, Any]:
+    usage = {"input_tokens": 1, "output_tokens": 1}
+    return {
+        "type": "result",
+        "subtype": "success",
+        "is_error": False,
+        "result": text,
+        "session_id": "s",
+        "usage": usage,
+        **more,
+    }
+
+
+def is_in(daemon: Daemon, job: str, wanted: str) -> bool:
+    return state(daemon, job) == wanted
+
+
+def test_events_tell_it_all_in_order(daemon: Daemon, score: Score) -> None:
+    job = daemon.run(score("say hello"))
+    daemon.wait(job)
+    types = [event["type"] for event in daemon.events(job)]
+    assert types == [
+        "job.queued", "job.running", "sheet.running", "attempt.started", "attempt.finished", "sheet.completed", "job.completed",
+    ]  # fmt: skip
+
+
+def test_a_job_that_has_cost_its_limit_pauses(daemon: Daemon, score: Score) -> None:
+    fake_claude(daemon, 0, result("done", total_cost_usd=0.75))
+    costs = {"enabled": True, "max_cost_per_job": 0.5}
+    job = daemon.run(score("one", "two", backend={"type": "claude_cli", "command": None}, cost_limits=costs))
+    wait_until(partial(is_in, daemon, job, "paused"))
+    found = daemon.job(job)
+    assert found["job"]["cost_usd"] == pytest.approx(0.75)
+    assert "max_cost_per_job $0.50" in found["job"]["reason"]
+    assert [sheet["state"] for sheet in found["sheets"]] == ["completed", "pending"]
+    daemon.mozart("cancel", job)
+
+
+def test_stop_signals_do_not_reach_a_job_that_waits(daemon: Daemon, score: Score) -> None:
+    """A held job is still there, and still held, after an orderly stop and a start."""
+    asked(daemon, "hold", "command")
+    job = daemon.run(score("say hello"))
+    assert daemon.process
+    daemon.process.send_signal(signal.SIGTERM)
+    daemon.process.wait(20)
+    daemon.start()
+    assert state(daemon, job) == "queued"
+    asked(daemon, "limits", "clear", "command")
+    assert daemon.wait(job)["state"] == "completed"
+
+
+def test_a_drained_daemon_finishes_what_runs_and_goes_on_with_the_rest_next_time(
+    daemon: Daemon, score: Score, workspace: Path
+) -> None:
+    job = daemon.run(score("gate go", "write two.txt done"))
+    wait_until((workspace / "go").exists)
+    assert asked(daemon, "daemon", "drain") == {"state": "draining", "running": 1}
+    assert daemon.mozart("run", score("say hello", name="late"), "--detach").returncode == 1, "nothing new is taken"
+    (workspace / "go").open("w").close()
+    assert daemon.process
+    daemon.process.wait(20)
+    assert not (workspace / "two.txt").exists()
+    daemon.start()
+    assert daemon.wait(job)["sheets"] == {"completed": 2}
