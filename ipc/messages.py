@@ -24,6 +24,8 @@ class Hello(TypedDict):
     restarts: NotRequired[int]
     slots: NotRequired[int]
     """Attempts this worker holds at once, at most. Its credit is slots minus running."""
+    submit_env: NotRequired[list[str]]
+    """From a coordinator to a client: the names of the submitter's variables that jobs keep; one may end in *."""
     running: NotRequired[list[Running]]
     """Attempts whose agents this worker runs now."""
     unacknowledged: NotRequired[list[str]]

@@ -9,7 +9,7 @@ from cli import output
 from cli.arguments import Argument, Option
 from cli.commands.cancel import describe_sheets
 from cli.commands.run import load, pairs, submission
-from cli.daemon import ask
+from cli.daemon import connect
 from cli.options import JobArgument, Json
 
 EXAMPLE = "mozart modify hello-12 examples/hello.yaml"
@@ -28,10 +28,8 @@ def command(
     Sheets that are complete or running stay as they are.
     """
     loaded = load(score, pairs("--var", var), pairs("--set", sets), workspace)
-    document = submission(loaded, os.environ)
-    answer = ask(
-        "modify", {"job": job, **{name: document[name] for name in ("score", "path", "source", "environment")}}
-    )
+    with connect() as client:
+        answer = client.request("modify", {"job": job, **submission(loaded, os.environ, client.daemon["submit_env"])})
     if json:
         output.document(answer)
     else:

@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 EXAMPLE = "mozart run examples/hello.yaml\nmozart run review.yaml --var branch=main --detach"
 
-#: What an agent may need of the submitter's environment: the default of the setting `submit_env`, which may allow less.
-SUBMIT_ENV = ("PATH", "LANG", "LC_*", "TZ", "VIRTUAL_ENV", "SSH_AUTH_SOCK")
-
 
 def command(
     score: Annotated[str, Argument(metavar="SCORE", help="The score's file.")],
@@ -64,7 +61,7 @@ def command(
     with client:
         more = {"fresh": fresh, "start_sheet": start_sheet, "at": begin, "after": after, "group": group}
         given = {name: value for name, value in more.items() if value is not None}
-        job = client.request("submit", {**submission(loaded, os.environ), **given})["job"]
+        job = client.request("submit", {**submission(loaded, os.environ, client.daemon["submit_env"]), **given})["job"]
     if detach:
         return _detached(job, json)
     return attach(job, json)
@@ -82,8 +79,9 @@ def pairs(option: str, given: list[str] | None) -> dict[str, str]:
     return found
 
 
-def submission(loaded: LoadedScore, env: Mapping[str, str]) -> dict[str, Any]:
-    environment = {name: value for name, value in env.items() if any(fnmatchcase(name, known) for known in SUBMIT_ENV)}
+def submission(loaded: LoadedScore, env: Mapping[str, str], names: list[str]) -> dict[str, Any]:
+    """`names`: what the daemon keeps of the submitter's environment, as its hello says."""
+    environment = {name: value for name, value in env.items() if any(fnmatchcase(name, known) for known in names)}
     return {
         "score": loaded.score.model_dump(mode="json"), "path": str(loaded.path), "source": loaded.source,
         "environment": environment,

@@ -178,15 +178,5 @@ def _variables(job: Job, sheet: Sheet, attempt: Attempt, score: Score) -> dict[s
 
 def _lessons(job: Job, sheet: Sheet) -> list[str]:
     """What failed in this job's other sheets and still concerns them, at most ten sentences."""
-    lessons = []
-    for other in job.sheets.values():
-        if (
-            other.n != sheet.n
-            and other.last is not None
-            and other.history.attempts
-            and other.state.value != "completed"
-        ):
-            lessons.append(f"sheet {other.n}: {other.reason}")
-        if len(lessons) == 10:
-            break
-    return [lesson for lesson in lessons if not lesson.endswith(": ")]
+    others = [job.sheets[n] for n in sorted(job.troubled)[:11] if n != sheet.n]
+    return [f"sheet {other.n}: {other.reason}" for other in others[:10] if other.reason]

@@ -128,6 +128,7 @@ class Book:
         job.counts[after.value] += 1
         self._leave(job, sheet, before)
         self._enter(job, sheet, after)
+        job.mark_trouble(sheet)
         self._dirty_sheets[job.id, sheet.n] = (job.seq, sheet)
         self.touch(job)
         self.journal.append(now, f"sheet.{after}", job.id, sheet.n, sheet.k or None, reason=reason, until=until, **data)

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from ipc.connection import Connection, hello, hello_problem
+from ipc.connection import Connection, hello_problem
 from ipc.errors import (
     RPC_INTERNAL,
     RPC_INVALID_PARAMS,
@@ -38,12 +38,17 @@ class Session:
     """One client."""
 
     def __init__(
-        self, handlers: dict[str, Handler], allowed_uids: frozenset[int] | None, gone: Callable[[Session], None]
+        self,
+        handlers: dict[str, Handler],
+        allowed_uids: frozenset[int] | None,
+        gone: Callable[[Session], None],
+        greeting: Frame,
     ) -> None:
         self.connection = Connection(self._frame, self._lost)
         self._handlers = handlers
         self._allowed_uids = allowed_uids
         self._gone = gone
+        self._greeting = greeting
         self._greeted = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._queued: deque[Frame] = deque()
@@ -111,7 +116,7 @@ class Session:
             self.connection.refuse(problem)
             return
         self._greeted = True
-        self.connection.send(hello("coordinator"))
+        self.connection.send(self._greeting)
 
     async def _answer(self, frame: Frame) -> None:
         await self._try(frame)

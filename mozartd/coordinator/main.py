@@ -18,6 +18,7 @@ from functools import partial
 import uvloop
 import yaml
 
+from ipc.connection import hello
 from ipc.errors import MozartError
 from ipc.setup import EXIT_CANNOT_BOOT, EXIT_OK, EXIT_ORPHANED, EXIT_STOP_ALL, CoordinatorSetup, Inherited
 from mozartd.coordinator import history, metrics, recovery, requests
@@ -146,8 +147,11 @@ async def _listen(
     handlers = requests.bind(parts)
     allowed = None if setup.settings.socket_mode == 0o660 else frozenset({0, os.geteuid()})
 
+    # With the names of what agents may get of the submitter's environment: the client sends no others.
+    greeting = hello("coordinator", submit_env=setup.settings.submit_env)
+
     def session() -> asyncio.Protocol:
-        session = Session(handlers, allowed, sessions.discard)
+        session = Session(handlers, allowed, sessions.discard, greeting)
         sessions.add(session)
         return session.connection
 

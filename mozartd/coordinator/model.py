@@ -152,6 +152,8 @@ class Job:
     ready: dict[str, list[int]] = field(default_factory=dict)
     """Scope → pending sheets whose prerequisites are satisfied, in number order; no empty lists. Derived."""
     running: set[int] = field(default_factory=set)
+    troubled: set[int] = field(default_factory=set)
+    """Sheets that have spent an attempt and are not complete: what the others' prompts may learn from. Derived."""
     passed: float = 0.0
     """Its turn in the fair share: rises with each start by 1/weight. Derived."""
     stamp: int = 0
@@ -190,6 +192,12 @@ class Job:
         if not numbers:
             del self.ready[sheet.scope]
 
+    def mark_trouble(self, sheet: Sheet) -> None:
+        if sheet.history.attempts and sheet.state is not SheetState.COMPLETED:
+            self.troubled.add(sheet.n)
+        else:
+            self.troubled.discard(sheet.n)
+
     def count(self, *states: SheetState) -> int:
         return sum(self.counts[state.value] for state in states)
 
@@ -222,7 +230,7 @@ class Job:
     def take(self, sheets: Iterable[Sheet]) -> None:
         """Hold these sheets and derive what follows from them."""
         self.sheets = {sheet.n: sheet for sheet in sheets}
-        self.dependents, self.ready = {}, {}
+        self.dependents, self.ready, self.troubled = {}, {}, set()
         self.counts = Counter(sheet.state.value for sheet in self.sheets.values())
         for sheet in self.sheets.values():
             for n in sheet.dependencies:
@@ -231,6 +239,7 @@ class Job:
             satisfied = ("completed", "skipped")
             sheet.missing = sum(self.sheets[n].state.value not in satisfied for n in sheet.dependencies)
         for sheet in self.sheets.values():
+            self.mark_trouble(sheet)
             if sheet.state is SheetState.PENDING and not sheet.missing:
                 self.add_ready(sheet)
         self.running = {n for n, sheet in self.sheets.items() if sheet.state is SheetState.RUNNING}

@@ -13,6 +13,7 @@ import itertools
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import aiosqlite
@@ -93,18 +94,27 @@ class Store:
 
     async def _transact(self, batches: Sequence[_Batch]) -> Exception | None:
         try:
-            await self._database.execute("BEGIN IMMEDIATE")
-            writes = itertools.chain.from_iterable(batch.writes for batch in batches)
-            for name, group in itertools.groupby(writes, key=lambda write: write[0]):
-                await self._database.executemany(self._statements[name], [row for _, row in group])
-            await self._database.execute("COMMIT")
+            # In one go on aiosqlite's thread, for which it has no public method: a hop for each statement would cost more
+            # than the statements, and a read between two of them would see what is not committed.
+            await self._database._execute(self._run, batches)  # type: ignore[no-untyped-call]
         except WriteError as error:
-            if self._database.in_transaction:
-                # A disk that does not even let us roll back: the next BEGIN fails, and its batch is told.
-                with contextlib.suppress(sqlite3.Error):
-                    await self._database.execute("ROLLBACK")
             return error
         return None
+
+    def _run(self, batches: Sequence[_Batch]) -> None:
+        database = self._database._conn
+        try:
+            database.execute("BEGIN IMMEDIATE")
+            writes = itertools.chain.from_iterable(batch.writes for batch in batches)
+            for name, group in itertools.groupby(writes, key=itemgetter(0)):
+                database.executemany(self._statements[name], map(itemgetter(1), group))
+            database.execute("COMMIT")
+        except WriteError:
+            if database.in_transaction:
+                # A disk that does not even let us roll back: the next BEGIN fails, and its batch is told.
+                with contextlib.suppress(sqlite3.Error):
+                    database.execute("ROLLBACK")
+            raise
 
     # -- reading
 

@@ -22,7 +22,7 @@ class Program:
 
     def section(self, url: str, home: Path, key: str) -> dict[str, Any]:
         """The score's `backend`."""
-        quiet = {"HOME": str(home), "DO_NOT_TRACK": "1", "NO_COLOR": "1"}
+        quiet = {"HOME": str(home), "DO_NOT_TRACK": "1", "NO_COLOR": "1", "TZ": "UTC"}
         return {"type": self.backend, "cli_model": self.model, "env": {**quiet, **self.environment(url, home, key)}}
 
 

@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import NamedTuple
 
 import pytest
@@ -137,6 +138,8 @@ class Failing(NamedTuple):
     code: str
     evidence: str
     """Part of what is shown as such."""
+    resets_in: float = 0.0
+    """Seconds, where the program tells."""
 
 
 #: By `PROGRAM-CASE`. `refused` is an address where nobody listens.
@@ -145,18 +148,18 @@ FAILING = {
     "claude-429": Failing(CLAUDE, "status 429", "rate_limited", "E101", "Request rejected (429)"),
     "claude-429-in-1-s": Failing(CLAUDE, "status 429 retry-after:1", "rate_limited", "E101", "Request rejected (429)"),
     "claude-429-in-1-h": Failing(CLAUDE, "status 429 retry-after:3600", "rate_limited", "E101", "429"),
-    "claude-quota": Failing(SUBSCRIBER, "quota 7200", "rate_limited", "E104", "five_hour rejected"),
+    "claude-quota": Failing(SUBSCRIBER, "quota 7200", "rate_limited", "E104", "five_hour rejected", 7200),
     "claude-529": Failing(CLAUDE, "status 529", "overloaded", "E103", "529"),
     "claude-500": Failing(CLAUDE, "status 500", "overloaded", "E103", "500"),
     "claude-refused": Failing(CLAUDE, "refused", "failed", "E501", "Unable to connect"),
     "codex-401": Failing(CODEX, "status 401", "auth", "E502", "401"),
     "codex-429": Failing(CODEX, "status 429", "rate_limited", "E101", "429"),
     "codex-429-in-1-h": Failing(CODEX, "status 429 retry-after:3600", "rate_limited", "E101", "429"),
-    "codex-quota": Failing(CODEX, "quota 7200", "rate_limited", "E104", "hit your usage limit"),
-    "codex-529": Failing(CODEX, "status 529", "overloaded", "E103", ""),
+    "codex-quota": Failing(CODEX, "quota 7200", "rate_limited", "E104", "hit your usage limit", 7200),
+    "codex-529": Failing(CODEX, "status 529", "overloaded", "E103", "unexpected status 529"),
     "codex-500": Failing(CODEX, "status 500", "overloaded", "E103", "high demand"),
     "codex-refused": Failing(CODEX, "refused", "failed", "E501", ""),
-    "gemini-401": Failing(GEMINI, "status 401", "auth", "E502", ""),
+    "gemini-401": Failing(GEMINI, "status 401", "auth", "E502", "invalid x-api-key"),
     "gemini-429": Failing(GEMINI, "status 429", "rate_limited", "E101", "429"),
     "gemini-quota": Failing(GEMINI, "quota 7200", "rate_limited", "E104", "quota"),
     "gemini-503": Failing(GEMINI, "status 503", "overloaded", "E103", "503"),
@@ -178,7 +181,11 @@ def test_a_refusal_is_called_by_its_name(arranged: Callable[[Program], Scene], c
     assert (attempt["verdict"], attempt["code"]) == (case.verdict, case.code), scene.told()
     assert case.evidence in attempt["evidence"], scene.told()
     held = case.verdict in ("auth", "rate_limited", "overloaded")
-    assert (scene.hold() is not None) == held
+    hold = scene.hold()
+    assert (hold is not None) == held
+    if hold and case.resets_in:
+        seconds = (datetime.fromisoformat(hold["until"]) - datetime.fromisoformat(attempt["ended_at"])).total_seconds()
+        assert case.resets_in - 180 < seconds <= case.resets_in + 1, scene.told()
     assert scene.state() == ("paused" if case.verdict == "auth" else "running" if held else "failed")
     assert len(scene.sheet()["attempts"]) == 1
 

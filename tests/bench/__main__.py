@@ -20,6 +20,7 @@ NAMES = (
     "followers",
     "latency",
     "status_process",
+    "restart",
     "sheets",
     "memory",
     "idle",

@@ -77,7 +77,9 @@ class Wire:
                     connection.settimeout(20)
                     peer = Peer(connection)
                     assert peer.read()["role"] == "client"
-                    peer.send(type="hello", protocol=PROTOCOL, version=VERSION, role="coordinator", pid=1)
+                    peer.send(
+                        type="hello", protocol=PROTOCOL, version=VERSION, role="coordinator", pid=1, submit_env=["PATH"]
+                    )
                     talk(peer)
         except BaseException as error:
             self.problem = error

@@ -291,3 +291,13 @@ def test_a_drained_daemon_finishes_what_runs_and_goes_on_with_the_rest_next_time
     assert not (workspace / "two.txt").exists()
     daemon.start()
     assert daemon.wait(job)["sheets"] == {"completed": 2}
+
+
+def test_agents_get_the_variables_of_the_submitter_that_the_daemon_names(
+    start_daemon: Callable[..., Daemon], score: Score
+) -> None:
+    daemon = start_daemon({"submit_env": ["PATH", "SONG_*"]})
+    done = daemon.mozart("run", score("env SONG_KEY\nenv OTHER"), env={"SONG_KEY": "C major", "OTHER": "kept back"})
+    assert done.returncode == 0, done.stderr
+    assert "C major" in done.stdout
+    assert "kept back" not in done.stdout

@@ -1,6 +1,9 @@
-"""The long forms: `python -m tests.torture [NAME …] [--seed N] [--kills N] …`; without names, all of them.
+"""The long forms: `python -m tests.torture [NAME …] [--seed N]`; without names storm, writes and runaways.
 
-storm      random kills of any process over a mixed load
+storm      random kills of any process, or of all, over a mixed load (--kills)
+writes     the coordinator dies at every write to its database (--points)
+runaways   agents with children in sessions of their own are killed (--agents)
+soak       attempts in one daemon, and what each process holds (--attempts)
 """
 
 from __future__ import annotations
@@ -10,23 +13,69 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from tests.torture import storm
+from tests.process.daemon import Daemon, write_score
+from tests.torture import faults, runaways, soak, storm
+
+
+def run_storm(home: Path, options: argparse.Namespace) -> str:
+    done = storm.run(home, options.kills, options.seed)
+    kills = ", ".join(f"{count} {name}" for name, count in done.kills.items())
+    return f"{len(done.submitted)} jobs, killed {kills}: nothing lost, nothing left"
+
+
+def run_writes(home: Path, options: argparse.Namespace) -> str:
+    daemon = Daemon(home)
+    injected = faults.Faults(daemon)
+    daemon.start()
+    try:
+        score = write_score(home, "say one", "attempt 1: exit 1\nsay two")
+        tried = faults.die_at_points(daemon, injected, score, options.points, random.Random(options.seed))
+    finally:
+        injected.end()
+        daemon.stop()
+        daemon.remove()
+    return f"died at {tried} write points: nothing lost"
+
+
+def run_runaways(home: Path, options: argparse.Namespace) -> str:
+    return f"{runaways.run(home, options.agents)} agents killed: 0 survivors"
+
+
+def run_soak(home: Path, options: argparse.Namespace) -> str:
+    lines = soak.run(home, options.attempts)
+    table = soak.show(lines)
+    assert all(line.is_flat for line in lines), f"something grows\n{table}"
+    return table
+
+
+ORDEALS: dict[str, Callable[[Path, argparse.Namespace], str]] = {
+    "storm": run_storm,
+    "writes": run_writes,
+    "runaways": run_runaways,
+    "soak": run_soak,
+}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="make torture", description=__doc__)
-    parser.add_argument("names", nargs="*", help="of storm")
+    parser = argparse.ArgumentParser(
+        prog="make torture", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
-    parser.add_argument("--kills", type=int, default=200)
+    for name, count in (("kills", 200), ("points", 1000), ("agents", 1000), ("attempts", 10_000)):
+        parser.add_argument(f"--{name}", type=int, default=count, metavar="N")
     options = parser.parse_args()
-    print(f"again: python -m tests.torture storm --kills {options.kills} --seed {options.seed}", flush=True)
-    begin = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="mz", ignore_cleanup_errors=True) as home:
-        done = storm.run(Path(home), options.kills, options.seed)
-    kills = ", ".join(f"{count} {name}" for name, count in done.kills.items())
-    print(f"{len(done.submitted)} jobs, {kills}: nothing lost ({time.monotonic() - begin:.0f} s)")
+    if unknown := set(options.names) - set(ORDEALS):
+        parser.error(f"no such ordeal: {', '.join(sorted(unknown))}; there are {', '.join(ORDEALS)}")
+    for name in options.names or ("storm", "writes", "runaways"):
+        print(f"{name}, seed {options.seed}", flush=True)
+        begin = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="mz", ignore_cleanup_errors=True) as home:
+            print(ORDEALS[name](Path(home), options))
+        print(f"({time.monotonic() - begin:.0f} s)", flush=True)
     return 0
 
 

@@ -120,6 +120,9 @@ def check_job(job: Job) -> None:
     assert sorted(n for numbers in job.ready.values() for n in numbers) == ready
     assert all(numbers == [n for n in ready if job.sheets[n].scope == scope] for scope, numbers in job.ready.items())
     assert job.running == {n for n in states if states[n] is SheetState.RUNNING}
+    assert job.troubled == {
+        n for n, sheet in job.sheets.items() if sheet.history.attempts and states[n] is not SheetState.COMPLETED
+    }
     over = all(state in SHEET_ENDED for state in states.values())
     assert over == (job.state in JOB_ENDED), f"{job} has only ended sheets, or has ended before them"
     if job.state in JOB_ENDED:

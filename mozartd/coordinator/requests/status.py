@@ -6,19 +6,19 @@
 from __future__ import annotations
 
 import time
-from itertools import islice
+from itertools import accumulate, islice
 from typing import Any
 
 from ipc.states import JOB_ENDED
 from mozartd.coordinator.clients import Session
 from mozartd.coordinator.describe import attempt_json, job_json, rfc3339, running_progress, sheet_json
-from mozartd.coordinator.model import Job
+from mozartd.coordinator.model import Job, Sheet
 from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
 from mozartd.coordinator.requests.daemon import daemon_json
 from mozartd.coordinator.why import why_waiting
 
-#: Sheets in one answer, at most: a frame has a cap.
+#: Sheets in one answer, and attempts in it, at most: a frame has a cap.
 PAGE = 2000
 #: Jobs shown without being asked for: unfinished ones first.
 JOBS = 200
@@ -48,13 +48,28 @@ def _say_why(parts: Parts, job: Job, sheets: list[dict[str, Any]]) -> None:
 
 
 async def one(parts: Parts, typed: str, after: int) -> dict[str, Any]:
-    job = await parts.registry.find_whole(typed)
-    numbers = sorted(n for n in job.sheets if n > after)
-    page = numbers[:PAGE]
-    attempts: dict[int, list[dict[str, Any]]] = {n: [] for n in page}
-    for row in await parts.store.read("attempts_of", seq=job.seq, after=after, upto=page[-1] if page else after):
+    job = await parts.registry.find(typed)
+    sheets = await _next_sheets(parts, job, after)
+    upto = sheets[-1].n if sheets else after
+    attempts: dict[int, list[dict[str, Any]]] = {sheet.n: [] for sheet in sheets}
+    for row in await parts.store.read("attempts_of", seq=job.seq, after=after, upto=upto):
         attempts[row["n"]].append(attempt_json(row, parts.setup.paths.attempt_log(job.id, row["n"], row["k"])))
-    sheets = [sheet_json(job, job.sheets[n], attempts[n]) for n in page]
-    _say_why(parts, job, sheets)
-    running_progress(sheets, job, parts.book.running)
-    return {"job": job_json(job), "sheets": sheets, "next": page[-1] if len(page) < len(numbers) else None}
+    page = page_of(sheets, attempts)
+    rows = [sheet_json(job, sheet, attempts[sheet.n]) for sheet in page]
+    _say_why(parts, job, rows)
+    running_progress(rows, job, parts.book.running)
+    return {"job": job_json(job), "sheets": rows, "next": page[-1].n if len(page) < len(sheets) else None}
+
+
+async def _next_sheets(parts: Parts, job: Job, after: int) -> list[Sheet]:
+    """A page of sheets and one more, if there is one. Of an ended job only these are read."""
+    if job.sheets:
+        return list(islice((sheet for n, sheet in job.sheets.items() if n > after), PAGE + 1))
+    return [Sheet.of(row) for row in await parts.store.read("sheets_of", seq=job.seq, after=after, limit=PAGE + 1)]
+
+
+def page_of(sheets: list[Sheet], attempts: dict[int, list[dict[str, Any]]]) -> list[Sheet]:
+    """As many sheets as a frame holds with their attempts; at least one."""
+    counts = accumulate(len(attempts[sheet.n]) for sheet in sheets)
+    fitting = sum(1 for count in counts if count <= PAGE)
+    return sheets[: max(1, min(PAGE, fitting))]
