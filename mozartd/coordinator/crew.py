@@ -208,7 +208,8 @@ class Crew:
         self._loop.call_soon(self._loop.call_soon, self._died, worker)
 
     def _died(self, worker: Worker) -> None:
-        log.warning("worker %s (pid %d) died with %d attempts", worker.name, worker.pid, len(worker.running))
+        level = logging.WARNING if worker.running or not worker.draining else logging.INFO
+        log.log(level, "worker %s (pid %d) ended with %d attempts", worker.name, worker.pid, len(worker.running))
         self.workers.pop(worker.name, None)
         if worker.connection is not None:
             worker.connection.abort()
