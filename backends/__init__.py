@@ -2,7 +2,7 @@
 
 Each is imported when it is first asked for: `mozart status` needs none, a worker one or two. A name that is no module here
 is a profile: one that somebody else has read and passes along, or one of those shipped in `backends/profiles/`. Which of them
-a score may use is not decided here (`ipc.score.unavailable`).
+a score may use is not decided here (`ipc.score.profiles`, `ipc.score.unavailable`).
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ SHIPPED = os.path.join(os.path.dirname(__file__), "profiles")
 
 def load(name: str, profile: Mapping[str, Any] | None = None) -> Backend:
     """Raises ValueError with a sentence when there is no such backend or its profile is wrong."""
+    if name in AVAILABLE:
+        return cast("Backend", import_module(f"{__name__}.{name}").BACKEND)
     if profile is not None:
         from backends import profile as profiles
 
         return profiles.profile(profile, name)
-    if name in AVAILABLE:
-        return cast("Backend", import_module(f"{__name__}.{name}").BACKEND)
     if name in shipped():
         return _shipped(name)
     raise ValueError(f"cannot use the backend {name!r}: known are {', '.join([*AVAILABLE, *shipped()])}")

@@ -27,6 +27,7 @@ ENTRY = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 class ApiBackend:
     renders = True
+    resumes = False
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -17,6 +17,9 @@ STDOUT, STDERR = "stdout", "stderr"
 #: A parser sees this many bytes of a longer line.
 LINE_CAP = 4 << 20
 
+#: How long an agent that streams may print nothing at all after its start; they all say something before they think.
+FIRST_BYTE_SECONDS = 300.0
+
 #: Variables by which an agent tells its tools that they run inside it. An agent started with one of them in its
 #: environment refuses to start, joins the other's session, or sends its output elsewhere: the worker drops them.
 DROPPED_ENVIRONMENT = frozenset(
@@ -77,6 +80,8 @@ class Command:
     """Let stdout be a regular file that the worker tails, for programs that lose what a pipe holds when they exit."""
     stop: Sequence[tuple[signal.Signals, float]] = ((signal.SIGTERM, 5.0),)
     """Signals to the group, each with the seconds until the next; KILL comes after the last."""
+    first_byte_seconds: float | None = None
+    """How long it may print nothing at all after its start; None: for ever, as far as the backend knows."""
     post_result_seconds: float = 20.0
     """How long a process may live on after its result was seen."""
 
@@ -135,7 +140,7 @@ class Ending:
     """None when a signal killed it."""
     signal: int | None
     stopped_by: str | None
-    """Why Mozart stopped it, or None: timeout, stalled, no_output, post_result, cancelled, limited."""
+    """Why Mozart stopped it, or None: timeout, first_byte, stalled, no_output, post_result, cancelled, limited."""
     stderr_tail: str
     """The last 16 KiB of stderr."""
     stdout_tail: str
@@ -177,10 +182,16 @@ class Renderer(Protocol):
         """What is left to show at the end of the attempt, for instance a newline."""
 
 
+class PromptTooLongError(ValueError):
+    """The prompt does not fit, and will not the next time either."""
+
+
 class Backend(Protocol):
     name: str
     renders: bool
     """False: its output is shown as it is, no Renderer needed."""
+    resumes: bool
+    """Whether it can go on in an earlier session of the agent (`Run.resume`)."""
 
     def command(self, run: Run) -> Command:
         """Raises ValueError with a sentence when the options cannot make a command."""

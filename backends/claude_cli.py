@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from backends import endings
 from backends.base import (
+    FIRST_BYTE_SECONDS,
     LINE_CAP,
     STDERR,
     STDOUT,
@@ -24,6 +25,7 @@ from backends.base import (
     Ending,
     Event,
     Limited,
+    PromptTooLongError,
     Result,
     Run,
     Session,
@@ -53,6 +55,7 @@ _SESSION_OPTIONS = frozenset({"--session-id", "--resume", "-r", "--continue", "-
 class ClaudeBackend:
     name = "claude_cli"
     renders = True
+    resumes = True
 
     def command(self, run: Run) -> Command:
         extra = [str(word) for word in run.options.get("cli_extra_args") or ()]
@@ -71,6 +74,7 @@ class ClaudeBackend:
             environment=_environment(run),
             # It exits with unflushed output when a pipe is full: a 2 MB answer loses its end, and the result with it.
             spool=True,
+            first_byte_seconds=FIRST_BYTE_SECONDS if _effective_format(run.options) == "stream-json" else None,
             # INT makes it end its tools and write its result; TERM leaves the tools running.
             stop=((Signals.SIGINT, 3.0), (Signals.SIGTERM, 2.0)),
         )
@@ -124,7 +128,7 @@ def _prompt(prompt: str) -> bytes:
     # A first line that begins with a slash is taken for one of its commands and never reaches the model.
     data = ("\n" + prompt if prompt.lstrip().startswith("/") else prompt).encode("utf-8", "replace")
     if len(data) > LARGEST_PROMPT:
-        raise ValueError(f"cannot send claude a prompt of {len(data):,} bytes: it takes {LARGEST_PROMPT:,}")
+        raise PromptTooLongError(f"cannot send claude a prompt of {len(data):,} bytes: it takes {LARGEST_PROMPT:,}")
     return data
 
 

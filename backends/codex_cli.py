@@ -17,7 +17,21 @@ from signal import Signals
 from typing import Any
 
 from backends import endings
-from backends.base import STDERR, STDOUT, Command, Ending, Event, Limited, Result, Run, Session, Usage, Verdict
+from backends.base import (
+    FIRST_BYTE_SECONDS,
+    STDERR,
+    STDOUT,
+    Command,
+    Ending,
+    Event,
+    Limited,
+    PromptTooLongError,
+    Result,
+    Run,
+    Session,
+    Usage,
+    Verdict,
+)
 from backends.failures import LIMITS, by_status, failure, limited
 from backends.records import count, decoded, items, last_line, record, section, text
 from backends.rendering import Page, brief, clean, one_line
@@ -35,6 +49,7 @@ NETWORK_WAITS = 3
 class CodexBackend:
     name = "codex_cli"
     renders = True
+    resumes = True
 
     def command(self, run: Run) -> Command:
         argv = ["codex", "exec", *(["resume"] if run.resume else []), "--skip-git-repo-check"]
@@ -47,7 +62,12 @@ class CodexBackend:
         argv += [run.resume, "-"] if run.resume else ["-"]
         argv += [str(word) for word in run.options.get("cli_extra_args") or ()]
         # INT makes it kill its tools; TERM leaves them.
-        return Command(argv, stdin=_prompt(run.prompt), stop=((Signals.SIGINT, 3.0), (Signals.SIGTERM, 2.0)))
+        return Command(
+            argv,
+            stdin=_prompt(run.prompt),
+            stop=((Signals.SIGINT, 3.0), (Signals.SIGTERM, 2.0)),
+            first_byte_seconds=None if run.options.get("output_format") == "text" else FIRST_BYTE_SECONDS,
+        )
 
     def parser(self, run: Run) -> CodexParser:
         return CodexParser(run)
@@ -94,7 +114,9 @@ def _prompt(prompt: str) -> bytes:
     if not prompt.strip():
         raise ValueError("cannot start codex with an empty prompt")
     if len(prompt) > LARGEST_PROMPT:
-        raise ValueError(f"cannot send codex a prompt of {len(prompt):,} characters: it takes {LARGEST_PROMPT:,}")
+        raise PromptTooLongError(
+            f"cannot send codex a prompt of {len(prompt):,} characters: it takes {LARGEST_PROMPT:,}"
+        )
     return prompt.encode("utf-8", "replace")
 
 

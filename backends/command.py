@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from backends import endings, evidence
-from backends.base import Command, Ending, Event, Renderer, Run, Verdict
+from backends.base import Command, Ending, Event, PromptTooLongError, Renderer, Run, Verdict
 from backends.rendering import Plain
 from backends.resets import zone_of
 
@@ -25,6 +25,7 @@ _PLACEHOLDER = re.compile(r"\{(prompt|prompt_file|workspace|model)\}")
 class CommandBackend:
     name = "command"
     renders = False
+    resumes = False
 
     def command(self, run: Run) -> Command:
         evidence.limit_words(run.options)
@@ -91,7 +92,7 @@ def _check(argv: list[str], has_prompt: bool) -> None:
         size = len(word.encode("utf-8", "surrogateescape"))
         if size > LONGEST_ARGUMENT:
             advice = ": use {prompt_file}, or leave {prompt} out and read stdin" if has_prompt else ""
-            raise ValueError(
+            raise PromptTooLongError(
                 f"cannot pass an argument of {size:,} bytes to a program (the kernel takes 131,071){advice}"
             )
         if "\0" in word:

@@ -17,6 +17,7 @@ _STOPPED = {
     "timeout": ("timeout", "E001", "it did not end within its time limit", "raise backend.timeout_seconds or split it"),
     "stalled": ("stalled", "E006", "it printed nothing for too long", "raise stale_detection.idle_timeout_seconds"),
     "no_output": ("stalled", "E006", "it never printed anything", "run the command by hand and see what it waits for"),
+    "first_byte": ("timeout", "E504", "it printed nothing after its start", "does its service answer? run it by hand"),
     "post_result": ("stalled", "E007", "its result was there but it would not exit", "something it started keeps it"),
     "cancelled": ("cancelled", "E004", "it was cancelled", ""),
 }

@@ -241,7 +241,8 @@ class LimitWords:
 
 def limit_words(options: Mapping[str, Any]) -> LimitWords:
     """The coordinator passes the patterns as `rate_limit_patterns`. Raises ValueError with a sentence."""
-    given: Sequence[str] = options.get("rate_limit_patterns") or tuple(_DEFAULTS)
+    given: Sequence[str] | None = options.get("rate_limit_patterns")
+    given = tuple(_DEFAULTS) if given is None else given
     try:
         own = tuple(re.compile(pattern, re.IGNORECASE) for pattern in given if pattern not in _DEFAULTS)
     except re.error as error:

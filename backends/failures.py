@@ -36,7 +36,7 @@ FAILURES = {
     "model": Failure("failed", "E506", "the model does not exist or is not allowed", "set backend.cli_model"),
     "network": Failure("failed", "E901", "the network failed"),
     "network_timeout": Failure("failed", "E904", "the network did not answer in time"),
-    "no_session": Failure("failed", "E009", "the session to continue does not exist", "it starts anew"),
+    "no_session": Failure("no_session", "E009", "the session to continue does not exist", "it starts anew"),
     "other": Failure("failed", "E009", "it ended with an error"),
     "output": Failure("capped", "E509", "its answer is longer than its cap", "raise the cap, or ask for less"),
     "overloaded": Failure("overloaded", "E103", "the service is overloaded"),

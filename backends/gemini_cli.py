@@ -14,6 +14,7 @@ from typing import Any
 
 from backends import endings
 from backends.base import (
+    FIRST_BYTE_SECONDS,
     LINE_CAP,
     STDERR,
     STDOUT,
@@ -21,6 +22,7 @@ from backends.base import (
     Ending,
     Event,
     Limited,
+    PromptTooLongError,
     Result,
     Run,
     Session,
@@ -52,6 +54,7 @@ _ENVIRONMENT = {
 class GeminiBackend:
     name = "gemini_cli"
     renders = True
+    resumes = True
 
     def command(self, run: Run) -> Command:
         argv = ["gemini"]
@@ -71,6 +74,7 @@ class GeminiBackend:
             environment=_environment(run),
             # An event of more than 128 KiB is always cut in a pipe, never in a file.
             spool=True,
+            first_byte_seconds=FIRST_BYTE_SECONDS if form == "stream-json" else None,
             stop=((Signals.SIGINT, 3.0), (Signals.SIGTERM, 2.0)),
         )
 
@@ -93,7 +97,7 @@ def _prompt(prompt: str) -> bytes:
         raise ValueError("cannot start gemini with an empty prompt")
     data = prompt.encode("utf-8", "replace")
     if len(data) > LARGEST_PROMPT:
-        raise ValueError(f"cannot send gemini a prompt of {len(data):,} bytes: it takes {LARGEST_PROMPT:,}")
+        raise PromptTooLongError(f"cannot send gemini a prompt of {len(data):,} bytes: it takes {LARGEST_PROMPT:,}")
     return data
 
 

@@ -30,6 +30,7 @@ ANSWER_KEPT = 1 << 20
 class OpenCodeBackend:
     name = "opencode_cli"
     renders = True
+    resumes = True
 
     def command(self, run: Run) -> Command:
         argv = ["opencode", "run", "--print-logs", "--log-level", "ERROR"]

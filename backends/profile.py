@@ -23,6 +23,7 @@ from backends.base import (
     Ending,
     Event,
     Limited,
+    PromptTooLongError,
     Renderer,
     Result,
     Run,
@@ -213,7 +214,8 @@ def _plain(wanted: str, value: Any, at: str) -> Any:
 
 
 def _exits(value: Any, at: str) -> dict[int, str]:
-    pairs = list(_mapping(value, at))
+    # JSON, by which a profile travels, has text keys only.
+    pairs = [(int(code) if str(code).isdecimal() else code, kind) for code, kind in _mapping(value, at)]
     if not all(isinstance(code, int) and isinstance(kind, str) for code, kind in pairs):
         raise ValueError(f"cannot use {at}: exit codes are numbers, their meanings words")
     return dict(pairs)
@@ -261,6 +263,7 @@ class ProfileBackend:
         self.name = known.name
         self.profile = known
         self.renders = known.output.format == "ndjson"
+        self.resumes = bool(known.command.resume)
 
     def command(self, run: Run) -> Command:
         known, options = self.profile.command, run.options
@@ -272,7 +275,7 @@ class ProfileBackend:
         argv += known.no_mcp if options.get("disable_mcp", True) else []
         filled = [_fill(word, run) for word in argv] + [str(word) for word in options.get("cli_extra_args") or ()]
         if any(len(word.encode("utf-8", "surrogateescape")) > LONGEST_ARGUMENT or "\0" in word for word in filled):
-            raise ValueError(
+            raise PromptTooLongError(
                 f"cannot pass this prompt to {self.name} in an argument: it is too long or holds a NUL byte"
             )
         environment = known.environment | (known.bypass_environment if options.get("skip_permissions", True) else {})

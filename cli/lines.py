@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ipc import cri
@@ -54,8 +54,8 @@ class Fragment(NamedTuple):
     data: bytes
 
 
-#: A fresh renderer for an attempt of this backend; None shows the bytes as they are.
-Renderers = Callable[[str], "Renderer | None"]
+#: A fresh renderer for an attempt of this backend (with its profile, if it has one); None shows the bytes as they are.
+Renderers = Callable[[str, Mapping[str, Any] | None], "Renderer | None"]
 
 
 def content(chunk: Chunk) -> bytes:
@@ -123,7 +123,7 @@ class Text:
 
     def _begin(self, chunk: Chunk) -> _Bytes | _Rendered:
         sheet, k = chunk["sheet"], chunk["attempt"]
-        renderer = self._renderers(chunk["backend"])
+        renderer = self._renderers(chunk["backend"], chunk.get("profile"))
         attempt: _Bytes | _Rendered
         if renderer is None:
             attempt = _Bytes(sheet, k, self._timestamps)

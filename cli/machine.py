@@ -17,6 +17,7 @@ from importlib import metadata
 from typing import Any, NamedTuple
 
 import backends
+from ipc.errors import MozartError
 
 #: Seconds that a program may take to say its version.
 PATIENCE = 10.0
@@ -72,32 +73,67 @@ class Found:
 
 
 def names() -> list[str]:
-    return [*backends.AVAILABLE, *backends.shipped()]
+    return [*backends.AVAILABLE, *sorted(_files())]
+
+
+def profile(name: str) -> dict[str, Any] | None:
+    """What the profile of that name says; None for a backend of ours."""
+    if name in backends.AVAILABLE:
+        return None
+    import yaml
+
+    try:
+        with open(_files()[name], encoding="utf-8") as file:
+            found = yaml.safe_load(file)
+        backends.load(name, found)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise MozartError("E301", f"cannot use the profile {_files()[name]}: {error}", "correct it") from None
+    return dict(found)
+
+
+def _files() -> dict[str, str]:
+    """Profiles by name: shipped, the user's over those, this directory's over both."""
+    from ipc.score.profiles import directories
+
+    found: dict[str, str] = {}
+    for directory in (backends.SHIPPED, *reversed(directories("score.yaml"))):
+        with contextlib.suppress(OSError):
+            found |= {name: os.path.join(directory, name + ".yaml") for name in _names(directory)}
+    return {name: path for name, path in found.items() if name not in backends.AVAILABLE}
+
+
+def _names(directory: str) -> list[str]:
+    return [name.removesuffix(".yaml") for name in os.listdir(directory) if name.endswith(".yaml")]
 
 
 def look(wanted: Sequence[str]) -> list[Found]:
     """All at the same time: some programs take a second to say their version."""
-    programs = {name: _version_command(name) for name in wanted}
+    broken = {name: why for name in wanted if (why := _fault(name))}
+    programs = {name: _version_command(name) for name in wanted if name not in broken}
     with contextlib.ExitStack() as stack:
         asked = {name: _ask(argv, stack) for name, argv in programs.items() if argv and shutil.which(argv[0])}
-        return [_found(name, programs[name], asked.get(name)) for name in wanted]
+        return [
+            Found(name, "profile", "", "", False, broken[name], "", None)
+            if name in broken
+            else _found(name, programs[name], asked.get(name))
+            for name in wanted
+        ]
+
+
+def _fault(name: str) -> str:
+    try:
+        profile(name)
+    except MozartError as error:
+        return error.message
+    return ""
 
 
 def _version_command(name: str) -> list[str]:
-    known = KNOWN.get(name)
-    if known is None:
-        profile = _profile(name)
-        version = profile.get("version") or {}
-        return [str(word) for word in version.get("argv") or profile["command"]["argv"][:1]]
+    said = profile(name)
+    if said is not None:
+        return [str(word) for word in (said.get("version") or {}).get("argv") or said["command"]["argv"][:1]]
+    known = KNOWN[name]
     return [known.program, "--version"] if known.kind == "cli" else []
-
-
-def _profile(name: str) -> dict[str, Any]:
-    import yaml
-
-    with open(os.path.join(backends.SHIPPED, f"{name}.yaml"), encoding="utf-8") as file:
-        found: dict[str, Any] = yaml.safe_load(file)
-    return found
 
 
 def _ask(argv: list[str], stack: contextlib.ExitStack) -> subprocess.Popen[bytes]:

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import time
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 import backends
@@ -20,10 +21,10 @@ PROMPT = "Answer with the single word: ready"
 PATIENCE = 120.0
 
 
-def attempt(name: str) -> dict[str, Any]:
+def attempt(name: str, profile: Mapping[str, Any] | None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="mozart-") as directory:
         run = _describe(name, directory)
-        backend = backends.load(name)
+        backend = backends.load(name, profile)
         try:
             command = backend.command(run)
         except ValueError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cli import lines, output
@@ -72,15 +72,15 @@ def sink_for(sheets: int) -> lines.Sink:
     return lines.Prefixed(prefix) if sheets > 1 else lines.Plain()
 
 
-def no_renderer(_backend: str) -> None:
+def no_renderer(_backend: str, _profile: Mapping[str, Any] | None) -> None:
     return None
 
 
-def renderer_of(backend: str) -> Renderer | None:
+def renderer_of(backend: str, profile: Mapping[str, Any] | None = None) -> Renderer | None:
     """A fresh renderer for an attempt; None when the backend's output is shown as it is."""
     import backends  # only those who follow an agent's log pay for its adapter
 
-    found = backends.load(backend)
+    found = backends.load(backend, profile)
     return found.renderer() if found.renders else None
 
 

@@ -77,6 +77,10 @@ class Assign(TypedDict):
     """Sentences about what failed in this job's other sheets."""
     session_id: str | None
     """The agent's session to continue (mode resume or completion)."""
+    session_used: NotRequired[dict[str, int]]
+    """Tokens that session had used before, by kind."""
+    first_byte_seconds: NotRequired[float | None]
+    """How long the agent may print nothing at all; null: as its backend knows it."""
     watched: bool
     """Somebody follows this attempt's log: send `grew`."""
 
@@ -196,7 +200,8 @@ class Finished(TypedDict):
     attempt: str
     verdict: str
     """ok, incomplete, rate_limited, auth, overloaded, timeout, stalled, crashed, cancelled, refused, skipped, failed,
-    missing, truncated, capped, interrupted (the daemon stopped it: it runs again and spends no retry)."""
+    missing, truncated, capped, no_session (the session to continue is gone), interrupted (the daemon stopped it: it runs
+    again and spends no retry)."""
     code: str
     message: str
     hint: str
@@ -210,7 +215,7 @@ class Finished(TypedDict):
     bytes: int
     lines: int
     tail: str
-    """The last `max_output_capture_bytes` of what it printed, as text."""
+    """The last `max_output_capture_bytes` of its answer where its backend knows that, else of what it printed, as text."""
     cost_usd: float | None
     tokens: Tokens | None
     session_id: str | None
@@ -276,6 +281,8 @@ class Chunk(TypedDict):
     end: int
     backend: str
     """Which renderer shows it."""
+    profile: NotRequired[dict[str, Any]]
+    """Of a backend that is a profile of the user's: its renderer is made of it."""
     text: NotRequired[str]
     base64: NotRequired[str]
     """Instead of text when the bytes are not UTF-8."""

@@ -21,6 +21,7 @@ from workers.memory import oom_kills
 from workers.spawn import Child, Children, explain, spawn
 from workers.spool import open_spool
 from workers.stop import Traces
+from workers.terminal import open_terminal
 
 LIMITED, UNWRITABLE = "limited", "unwritable"
 
@@ -106,10 +107,11 @@ async def run_agent(
     directory: str,
     environment: Mapping[str, str],
     spool: str,
+    pty: bool,
     on_start: Callable[[Ran], None],
 ) -> Ran:
     """From spawn to the last swept descendant and the last byte it wrote. Raises MozartError when it cannot start."""
-    child = _start(command, capture, children, spool, directory, {**environment, **command.environment})
+    child = _start(command, capture, children, spool, pty, directory, {**environment, **command.environment})
     traces.sessions.add(child.pid)
     ran = Ran(child.pid, time.time(), oom_kills=oom_kills())
     try:
@@ -129,12 +131,18 @@ async def run_agent(
 
 
 def _start(
-    command: Command, capture: Capture, children: Children, spool: str, directory: str, environment: Mapping[str, str]
+    command: Command,
+    capture: Capture,
+    children: Children,
+    spool: str,
+    pty: bool,
+    directory: str,
+    environment: Mapping[str, str],
 ) -> Child:
     # The ends that the agent gets are closed here in any case; the others are the capture's.
     with contextlib.ExitStack() as agents:
         try:
-            stdout = _spool(capture, spool) if command.spool else _pipe(capture, STDOUT)
+            stdout = _stdout(capture, command, spool, pty)
             agents.callback(os.close, stdout)
             stderr = _pipe(capture, STDERR)
             agents.callback(os.close, stderr)
@@ -149,6 +157,14 @@ def _start(
             stdout=stdout,
             stderr=stderr,
         )
+
+
+def _stdout(capture: Capture, command: Command, spool: str, pty: bool) -> int:
+    if pty:
+        ours, agents = open_terminal()
+        capture.attach_terminal(STDOUT, ours)
+        return agents
+    return _spool(capture, spool) if command.spool else _pipe(capture, STDOUT)
 
 
 def _pipe(capture: Capture, name: str) -> int:

@@ -20,7 +20,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import backends
-from backends.base import Command, Ending, Event, Limited, Parser, Run, Session, Verdict
+from backends.base import (
+    Backend,
+    Command,
+    Ending,
+    Event,
+    Limited,
+    Parser,
+    PromptTooLongError,
+    Run,
+    Session,
+    Usage,
+    Verdict,
+)
 from ipc.errors import MozartError
 from ipc.messages import Assign, Finished, Noted, Running, Started
 from ipc.score.prompt import assemble
@@ -151,7 +163,7 @@ class Attempt:
     def _write_prompt(self) -> str:
         """Assemble the prompt and keep it beside the log, exactly as the agent gets it."""
         assignment = self.assignment
-        text = _prompt(assignment)
+        text = _prompt(assignment, _mode(assignment))
         path = assignment["prompt_file"]
         try:
             os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
@@ -171,7 +183,8 @@ class Attempt:
             directory=directory,
             environment=environment,
             session_id=str(uuid.uuid4()),
-            resume=assignment["session_id"] if assignment["mode"] != "normal" else None,
+            resume=assignment["session_id"],
+            used=Usage(**used) if (used := assignment.get("session_used")) else None,
             system_prompt=_system_prompt(assignment["backend"]),
             is_root=os.geteuid() == 0,
         )
@@ -179,7 +192,7 @@ class Attempt:
     async def _run_agent(self, run: Run) -> bool:
         """True when the agent ended by itself: what it left may be judged."""
         around = self._around
-        command, parser = _prepare(run)
+        command, parser = _prepare(_backend(self.assignment), run)
         vigil = Vigil(around.children.loop, self.halt)
         self.capture = capture = self._open_log(parser, vigil, {**run.environment, **command.environment})
         try:
@@ -187,13 +200,13 @@ class Attempt:
                 command, self._clocks(command), capture, vigil,
                 children=around.children, traces=self.traces, running=around.running.values(),
                 directory=run.directory, environment=run.environment, spool=self.assignment["log"] + ".spool",
-                on_start=self._on_start,
+                pty=bool(run.options.get("pty")), on_start=self._on_start,
             )  # fmt: skip
             await capture.sync()
         finally:
             capture.close()
             self.facts.bytes, self.facts.lines = capture.bytes, capture.lines
-            self.facts.tail = capture.tail(self._tail_bytes())
+            self.facts.tail = _end_of(self.facts.answer, self._tail_bytes()) or capture.tail(self._tail_bytes())
         self._judge(ran, parser, capture)
         return ran.stopped_by is None and capture.error is None and not self.halt.verdict
 
@@ -228,7 +241,14 @@ class Attempt:
     def _clocks(self, command: Command) -> Clocks:
         assignment = self.assignment
         now = self._around.children.loop.time()
-        return Clocks(now, assignment["timeout_seconds"], assignment["idle_seconds"], command.post_result_seconds)
+        first = assignment.get("first_byte_seconds") or command.first_byte_seconds
+        return Clocks(
+            now,
+            assignment["timeout_seconds"],
+            assignment["idle_seconds"],
+            command.post_result_seconds,
+            first_byte=first,
+        )
 
     def _judge(self, ran: Ran, parser: Parser, capture: Capture) -> None:
         facts = self.facts
@@ -281,6 +301,12 @@ def _as_dict(event: Limited | Session) -> dict[str, Any]:
     return {"kind": type(event).__name__.lower(), **fields}
 
 
+def _end_of(text: str, most: int) -> str:
+    """Its last bytes."""
+    data = text[-most:].encode("utf-8", "replace")
+    return data[-most:].decode("utf-8", "ignore")
+
+
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
@@ -297,10 +323,24 @@ def _system_prompt(options: Mapping[str, Any]) -> str | None:
         raise MozartError("E303", f"cannot read backend.system_prompt_file {path}: {reason}") from None
 
 
-def _prompt(assignment: Assign) -> str:
+def _mode(assignment: Assign) -> str:
+    """An agent that cannot go on in a session is not told that it does."""
+    mode: str = assignment["mode"]
+    return "normal" if mode == "resume" and not (assignment["session_id"] and _backend(assignment).resumes) else mode
+
+
+def _backend(assignment: Assign) -> Backend:
+    options = assignment["backend"]
+    try:
+        return backends.load(str(options["type"]), options.get("profile"))
+    except ValueError as error:
+        raise MozartError("E301", str(error)) from None
+
+
+def _prompt(assignment: Assign, mode: str) -> str:
     try:
         return assemble(
-            assignment["prompt"], assignment["variables"], assignment["validations"], assignment["mode"],
+            assignment["prompt"], assignment["variables"], assignment["validations"], mode,
             assignment["last"], assignment["lessons"], assignment["score_dir"],
         )  # fmt: skip
     except TemplateProblem as problem:
@@ -308,10 +348,11 @@ def _prompt(assignment: Assign) -> str:
         raise MozartError(code, f"cannot make the prompt: {problem.message}", problem.hint) from None
 
 
-def _prepare(run: Run) -> tuple[Command, Parser]:
+def _prepare(backend: Backend, run: Run) -> tuple[Command, Parser]:
     try:
-        backend = backends.load(str(run.options["type"]))
         return backend.command(run), backend.parser(run)
+    except PromptTooLongError as error:
+        raise MozartError("E602", str(error), "split the sheet, or let it read what it needs from files") from None
     except ValueError as error:
         raise MozartError("E301", str(error)) from None
 

@@ -21,6 +21,7 @@ from workers.mask import Mask, MaskStream, Text, whole
 from workers.pipe import Pipe
 from workers.spool import Spool
 from workers.tail import Lines, Tail
+from workers.terminal import Terminal
 
 log = logging.getLogger("mozart.worker")
 
@@ -44,7 +45,7 @@ class Stream:
     name: str
     label: bytes
     """The name, as records have it."""
-    source: Pipe | Spool | None
+    source: Pipe | Spool | Terminal | None
     """None when it has ended."""
     mask: MaskStream
     tail: Tail
@@ -156,11 +157,15 @@ class Capture:
         """Read a pipe from now on. The descriptor is ours to close."""
         self._open(name, Pipe(fd))
 
+    def attach_terminal(self, name: str, fd: int) -> None:
+        """Read our end of a pseudo-terminal from now on. The descriptor is ours to close."""
+        self._open(name, Terminal(fd))
+
     def attach_spool(self, name: str, path: str) -> None:
         """Follow a file made by `spool.open_spool`; it is removed at the end."""
         self._open(name, Spool(path))
 
-    def _open(self, name: str, source: Pipe | Spool) -> None:
+    def _open(self, name: str, source: Pipe | Spool | Terminal) -> None:
         wants = self._parser is not None and name in self._parser.wants
         stream = Stream(name, name.encode(), source, self._mask.stream(), self._tails[name], Lines() if wants else None)
         self._streams.append(stream)

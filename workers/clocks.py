@@ -1,6 +1,7 @@
 """When an attempt has waited long enough, and for what: pure, time is an argument.
 
-Three clocks: the whole time allowed; silence (before the first byte, and between two); a result seen but no exit.
+Beside the whole time allowed there are three clocks: nothing printed at all since the start; silence; a result seen but no
+exit.
 Output does not move a timer: the timer fires at the earliest moment at which anything could be due, and asks again.
 Called by `agent`.
 """
@@ -9,7 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-NO_OUTPUT, STALLED, TIMEOUT, POST_RESULT = "no_output", "stalled", "timeout", "post_result"
+FIRST_BYTE, NO_OUTPUT, STALLED = "first_byte", "no_output", "stalled"
+TIMEOUT, POST_RESULT = "timeout", "post_result"
 
 
 @dataclass(slots=True)
@@ -21,13 +23,17 @@ class Clocks:
     idle: float | None
     post_result: float
     result_at: float | None = None
+    first_byte: float | None = None
 
     def next(self, last_output: float | None) -> tuple[float, str]:
         """The nearest deadline and what passing it would mean. `last_output` None: nothing came yet."""
         candidates = [(self.started + self.timeout, TIMEOUT)]
         if self.result_at is not None:
             candidates.append((self.result_at + self.post_result, POST_RESULT))
-        elif self.idle is not None:
+            return min(candidates)
+        if self.first_byte is not None and last_output is None:
+            candidates.append((self.started + self.first_byte, FIRST_BYTE))
+        if self.idle is not None:
             # A finished agent is quiet by right: silence counts only until the result.
             silent_since, meaning = (self.started, NO_OUTPUT) if last_output is None else (last_output, STALLED)
             candidates.append((silent_since + self.idle, meaning))

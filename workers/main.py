@@ -105,7 +105,8 @@ class Worker:
             "worker",
             worker=setup.name,
             restarts=setup.restarts,
-            slots=setup.slots,
+            # A coordinator that comes anew must not count on us while we drain.
+            slots=0 if self._draining else setup.slots,
             running=[attempt.running() for attempt in self._attempts.values()],
             unacknowledged=self._link.unacknowledged,
         )

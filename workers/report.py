@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from backends.base import Event, Session, Usage, Verdict
+from backends.base import Event, Result, Session, Usage, Verdict
 from ipc.messages import Finished, Limit, Tokens, Validation
 
 #: Bytes of evidence that travel.
@@ -29,6 +29,8 @@ class Facts:
     bytes: int = 0
     lines: int = 0
     tail: str = ""
+    answer: str = ""
+    """What it answered, where its backend tells that from the rest of its output."""
     usage: Usage | None = None
     session: Session | None = None
     validations: list[Validation] = field(default_factory=list)
@@ -41,6 +43,8 @@ class Facts:
             self.usage = event
         elif isinstance(event, Session):
             self.session = event
+        elif isinstance(event, Result) and event.ok:
+            self.answer = event.text
 
 
 def judge(verdict: Verdict, validations: list[Validation]) -> Verdict:

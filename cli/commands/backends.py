@@ -81,9 +81,9 @@ def _check(name: str, run: bool, json: bool) -> int:
     found = _look(name)
     ok = found["available"]
     if run and ok:
-        from cli.trial import attempt
+        from cli import machine, trial
 
-        found["run"] = attempt(name)
+        found["run"] = trial.attempt(name, machine.profile(name))
         ok = found["run"]["verdict"] == "ok"
     if json:
         output.document({"backends": [found]})

@@ -33,12 +33,15 @@ def command(
     Its sheets in waves, what each waits for, and with --prompts what each will be told.
     """
     from cli.commands.run import pairs
+    from cli.profiles import profile_faults
     from ipc.score.check import check  # with pydantic, yaml and jinja2, for verbs that read scores
     from ipc.score.load import load_score
     from ipc.score.plan import plan
 
     loaded = load_score(score, pairs("--var", var), pairs("--set", sets), workspace, lenient)
-    problems = [problem for problem in [*loaded.problems, *check(loaded)] if problem.severity != "info"]
+    problems = [
+        problem for problem in [*loaded.problems, *check(loaded), *profile_faults(loaded)] if problem.severity != "info"
+    ]
     planned = plan(loaded, problems, prompts)
     if json:
         output.document(planned)

@@ -96,13 +96,14 @@ def _dry_run(score: str, workspace: str | None, var: list[str] | None, sets: lis
 
 def load(score: str, variables: dict[str, str], sets: dict[str, str], workspace: str | None) -> LoadedScore:
     """The score, checked: errors refuse it, warnings go to stderr."""
-    from ipc.score.check import check  # with pydantic, yaml and jinja2: only `run`, `plan` and `validate` pay for them
+    from cli.profiles import profile_faults  # all of them with pydantic, yaml, jinja2: only some verbs pay for that
+    from ipc.score.check import check
     from ipc.score.load import load_score
     from ipc.score.problems import ScoreError, errors_of
     from ipc.score.unavailable import unavailable
 
     loaded = load_score(score, variables, sets, workspace)
-    problems = [*loaded.problems, *check(loaded)]
+    problems = [*loaded.problems, *check(loaded), *profile_faults(loaded)]
     errors = errors_of(problems)
     if errors:
         raise ScoreError(score, errors)

@@ -47,6 +47,7 @@ def find_problems(
     score: str, variables: dict[str, str], sets: dict[str, str], workspace: str | None, lenient: bool
 ) -> tuple[list[Problem], bool]:
     """The problems, and whether the file could not even be read."""
+    from cli.profiles import profile_faults
     from ipc.score.check import check  # with pydantic, yaml and jinja2, for verbs that read scores
     from ipc.score.load import read_score
     from ipc.score.problems import ScoreError
@@ -55,7 +56,7 @@ def find_problems(
         loaded = read_score(score, variables, sets, workspace, lenient)
     except ScoreError as error:
         return error.problems, error.unreadable
-    return [*loaded.problems, *check(loaded)], False
+    return [*loaded.problems, *check(loaded), *profile_faults(loaded)], False
 
 
 def _show(score: str, problems: list[Problem], errors: int) -> None:

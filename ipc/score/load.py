@@ -19,6 +19,7 @@ from ipc.score.document import MAX_BYTES, Document, find_key, read_document
 from ipc.score.expand import PlannedSheet, expand
 from ipc.score.explain import UNKNOWN_KEY, explained, written
 from ipc.score.problems import ERROR, WARNING, Field, Problem, ScoreError, errors_of
+from ipc.score.profiles import take_profiles
 from ipc.score.schema import Score
 
 
@@ -84,6 +85,7 @@ def read_score(
     problems = _written_faults(document)
     score = _validate(document, lenient, problems)
     problems += _read_files(score, document)
+    problems += take_profiles(score, document)
     problems.sort(key=_place)
     absolute = os.path.abspath(path)
     return LoadedScore(score, absolute, document.source, document, problems)
@@ -145,11 +147,9 @@ _HINT_ANCHOR = "relative paths start at the score's own directory"
 
 
 def _system_prompts(score: Score) -> Iterator[tuple[Field, str]]:
-    if score.backend.system_prompt_file is not None:
-        yield ("backend", "system_prompt_file"), score.backend.system_prompt_file
-    for n, override in score.sheet.backends.items():
-        if override.system_prompt_file is not None:
-            yield ("sheet", "backends", n, "system_prompt_file"), override.system_prompt_file
+    for where, section in score.backend_sections():
+        if section.system_prompt_file is not None:
+            yield (*where, "system_prompt_file"), section.system_prompt_file
 
 
 def _read_text(path: str) -> tuple[str | None, str]:

@@ -41,7 +41,7 @@ def assemble(
     if mode == "completion":
         return f"{_completion(last, rules, known)}\n\n{original}\n"
     if mode == "resume":
-        return f"{_resume(last)}\n\n{original}\n"
+        return f"{_resume(last, rules, known)}\n\n{original}\n"
     return f"{original}\n"
 
 
@@ -89,9 +89,14 @@ def _completion(last: LastAttempt | None, rules: Sequence[Rule], known: Mapping[
     return "\n\n".join(parts)
 
 
-def _resume(last: LastAttempt | None) -> str:
-    why = f" ({last['message']})" if last and last["message"] else ""
-    return f"You were interrupted{why}. Go on where you stopped. The task, as it was given:"
+def _resume(last: LastAttempt | None, rules: Sequence[Rule], known: Mapping[str, Any]) -> str:
+    """The agent remembers what it did. The task follows whole all the same: it may have been cut out of its memory."""
+    parts = ["You were interrupted while you worked on this task. Go on where you stopped; do not begin again."]
+    missing = [_missing(result, rules, known) for result in last["validations"] if not result["passed"]] if last else []
+    if missing:
+        parts.append(_list("Still missing when it was last checked", missing))
+    parts.append("## The task\n\nThis is the task as it was given, whole.")
+    return "\n\n".join(parts)
 
 
 def _failure(last: LastAttempt, rules: Sequence[Rule], known: Mapping[str, Any]) -> str:

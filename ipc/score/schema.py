@@ -8,7 +8,7 @@ defaults are those of its class.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -40,6 +40,8 @@ BACKENDS = (
     "ollama",
     "recursive_light",
 )
+#: Profiles that come with Mozart.
+SHIPPED_PROFILES = ("aider", "bash", "crush", "cursor-agent", "goose", "qwen-code")
 
 _COMMAND_HINT = "write `command: [program, argument]`"
 _PROTECTED_ENVIRONMENT = frozenset(
@@ -177,6 +179,10 @@ class _BackendFields(Section):
     timeout_overrides: Annotated[dict[Int, Positive], BeforeValidator(_int_keys)] = {}
     cli_extra_args: list[Text] = []
     max_output_capture_bytes: Int = Field(10240, gt=0)
+    resume_session: Literal["auto", "never"] = "auto"
+    pty: bool = False
+    profile: dict[str, Any] | None = None
+    """What a profile's file says: put here by `load`, or written in the score itself."""
     api_key_env: Text = "ANTHROPIC_API_KEY"
     max_tokens: Int = Field(8192, ge=1)
     temperature: Fraction = 0.7
@@ -184,20 +190,53 @@ class _BackendFields(Section):
     recursive_light: RecursiveLight = defaults()
 
 
+#: Seconds.
+FALLBACK_WAIT = 900.0
+
+
+class Fallback(_BackendFields):
+    """What is different when a sheet runs elsewhere, because its own backend is held for longer than `max_wait` seconds or
+    its program is missing. Dumps what is set alone, as `BackendOverride` does."""
+
+    max_wait: Seconds = FALLBACK_WAIT
+
+    @model_serializer(mode="wrap")
+    def _only_set(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in dump(self).items() if name in self.model_fields_set}
+
+
 class Backend(_BackendFields):
+    fallbacks: list[Fallback] = []
+
     @model_validator(mode="after")
     def _check_command(self) -> Self:
         if self.type == "command" and not self.command:
             fail([("E302", ("command",), "the backend `command` needs a command", _COMMAND_HINT)])
+        fail(list(_fallback_faults(self.fallbacks, self.command, self.type)))
         return self
 
 
 class BackendOverride(_BackendFields):
     """What one sheet sets differently. Dumps those fields alone, so that they can be laid over the score's."""
 
+    fallbacks: list[Fallback] = []
+
     @model_serializer(mode="wrap")
     def _only_set(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {name: value for name, value in dump(self).items() if name in self.model_fields_set}
+
+
+def _fallback_faults(fallbacks: list[Fallback], command: Any, base: str) -> Iterator[Fault]:
+    for i, fallback in enumerate(fallbacks):
+        kind = fallback.type if "type" in fallback.model_fields_set else base
+        if kind == "command" and not (fallback.command or command):
+            yield "E302", ("fallbacks", i), "the backend `command` needs a command", _COMMAND_HINT
+
+
+def overlay(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """A dumped backend section with what an override or a fallback sets laid over it. A profile belongs to its type."""
+    own = {"profile": None} if "type" in over else {}
+    return {**base, **own, **{name: value for name, value in over.items() if name != "max_wait"}}
 
 
 # ---- sheet, prompt, flow --------------------------------------------------------------------------------------------
@@ -300,6 +339,8 @@ class CostLimits(Section):
 class StaleDetection(Section):
     enabled: bool = False
     idle_timeout_seconds: Positive = 300.0
+    first_byte_seconds: Positive | None = None
+    """How long an agent may print nothing at all; null: as the backend knows it."""
     check_interval_seconds: Positive = 30.0
 
 
@@ -639,7 +680,22 @@ class Score(Section):
         override = self.sheet.backends.get(n)
         if override is None:
             return self.backend
-        return Backend.model_validate(self.backend.model_dump() | override.model_dump())
+        return Backend.model_validate(overlay(self.backend.model_dump(), override.model_dump()))
+
+    def choices_for(self, n: int) -> list[Backend]:
+        """The backend of sheet n, and then its fallbacks."""
+        backend = self.backend_for(n)
+        base = backend.model_dump()
+        return [backend, *(Backend.model_validate(overlay(base, each.model_dump())) for each in backend.fallbacks)]
+
+    def backend_sections(self) -> Iterator[tuple[tuple[str | int, ...], _BackendFields]]:
+        """Every section that chooses a backend, with its place: the score's, the sheets', and their fallbacks."""
+        found: list[tuple[tuple[str | int, ...], Backend | BackendOverride]] = [(("backend",), self.backend)]
+        found += [(("sheet", "backends", n), override) for n, override in self.sheet.backends.items()]
+        for path, section in found:
+            yield path, section
+            for i, fallback in enumerate(section.fallbacks):
+                yield (*path, "fallbacks", i), fallback
 
     def timeout_for(self, n: int) -> float:
         """Seconds that an attempt of sheet n may take."""
@@ -649,8 +705,11 @@ class Score(Section):
     def _override_faults(self) -> Iterator[Fault]:
         for n, override in self.sheet.backends.items():
             kind = override.type if "type" in override.model_fields_set else self.backend.type
-            if kind == "command" and not (override.command or self.backend.command):
+            command = override.command or self.backend.command
+            if kind == "command" and not command:
                 yield "E302", ("sheet", "backends", n), "the backend `command` needs a command", _COMMAND_HINT
+            for code, path, *rest in _fallback_faults(override.fallbacks, command, kind):
+                yield code, ("sheet", "backends", n, *path), *rest  # type: ignore[misc]
 
     def _expression_faults(self) -> Iterator[Fault]:
         known = {*BUILT_INS, *(str(name) for name in self.prompt.variables)}

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ipc.score.schema import DETECTION_PATTERNS, QUOTA_WAITS, Conductor, Logging, Score
+from ipc.score.schema import Conductor, Logging, Score
 
-_BUILT_BACKENDS = ("command", "claude_cli", "anthropic_api", "ollama", "recursive_light")
 _SWITCHED = (
     "feedback",
     "learning",
@@ -24,15 +23,7 @@ _LISTS = ("notifications", "on_success", "on_failure_hooks")
 
 def unavailable(score: Score) -> list[str]:
     """Their names as the score writes them; empty when all can run."""
-    return [*_backends(score), *_sections(score), *_settings(score)]
-
-
-def _backends(score: Score) -> Iterator[str]:
-    if score.backend.type not in _BUILT_BACKENDS:
-        yield f"backend.type {score.backend.type}"
-    for n, override in score.sheet.backends.items():
-        if "type" in override.model_fields_set and override.type not in _BUILT_BACKENDS:
-            yield f"sheet.backends.{n}.type {override.type}"
+    return [*_sections(score), *_settings(score)]
 
 
 def _sections(score: Score) -> Iterator[str]:
@@ -52,7 +43,3 @@ def _settings(score: Score) -> Iterator[str]:
         yield "conductor"
     if score.logging is not None and score.logging != Logging():
         yield "logging"
-    if set(score.rate_limit.detection_patterns) - set(DETECTION_PATTERNS):
-        yield "rate_limit.detection_patterns"
-    if score.rate_limit.max_quota_waits != QUOTA_WAITS:
-        yield "rate_limit.max_quota_waits"

@@ -18,7 +18,7 @@ import orjson
 from ipc.messages import Assign
 from ipc.paths import Paths
 from ipc.score.expand import PlannedSheet
-from ipc.score.schema import Score
+from ipc.score.schema import Score, overlay
 from ipc.score.variables import built_in
 from mozartd.coordinator.book import Book
 from mozartd.coordinator.crew import Crew
@@ -47,13 +47,19 @@ class Parts:
         sheet = score.sheet
         return cls(
             score, environment, score.backend.model_dump(mode="json") | _bridge(score),
-            {n: override.model_dump(mode="json", exclude_unset=True) for n, override in sheet.backends.items()},
+            {n: override.model_dump(mode="json") for n, override in sheet.backends.items()},
             score.prompt.model_dump(mode="json"), [rule.model_dump(mode="json") for rule in score.validations],
             {n: command.model_dump(mode="json") for n, command in sheet.skip_when_command.items()},
         )  # fmt: skip
 
-    def backend_of(self, n: int) -> dict[str, Any]:
-        return {**self.backend, **self.overrides.get(n, {})}
+    def backend_of(self, n: int, choice: int = 0) -> dict[str, Any]:
+        """The section that sheet n runs with: its own, or with a fallback laid over it."""
+        section = overlay(self.backend, self.overrides.get(n, {}))
+        fallbacks = section.pop("fallbacks")
+        if 0 < choice <= len(fallbacks):
+            section = overlay(section, fallbacks[choice - 1])
+        section["rate_limit_patterns"] = self.score.rate_limit.detection_patterns
+        return section
 
 
 class Scores:
@@ -132,12 +138,13 @@ class Assigner:
         assignment = self._build(attempt, job, sheet, parts)
         assignment["variables"]["previous_outputs"] = {str(n): text for n, text in outputs.items()}
         assignment["variables"]["previous_files"] = files
-        self._followers.started(attempt, assignment["log"], assignment["backend"]["type"])
+        self._followers.started(attempt, assignment["log"], assignment["backend"])
         self._crew.assign(attempt, dict(assignment))
 
     def _build(self, attempt: Attempt, job: Job, sheet: Sheet, parts: Parts) -> Assign:
         score = parts.score
-        backend = parts.backend_of(sheet.n)
+        backend, history = parts.backend_of(sheet.n, sheet.history.choice), sheet.history
+        resumed = attempt.mode != "normal"
         cross = score.cross_sheet
         return {
             "type": "assign", "attempt": attempt.id, "job": job.id, "sheet": sheet.n, "k": attempt.k,
@@ -147,10 +154,12 @@ class Assigner:
             "score_dir": os.path.dirname(job.score_path), "workspace": job.workspace, "environment": parts.environment,
             "backend": backend, "timeout_seconds": _timeout(backend, sheet.n),
             "idle_seconds": score.stale_detection.idle_timeout_seconds if score.stale_detection.enabled else None,
+            "first_byte_seconds": score.stale_detection.first_byte_seconds,
             "prompt": parts.prompt, "variables": _variables(job, sheet, attempt, score), "validations": parts.validations,
             "skip_command": parts.skip_commands.get(sheet.n),
             "capture": cross.model_dump(mode="json") if cross and cross.capture_files else None,
-            "last": sheet.last, "lessons": _lessons(job, sheet), "session_id": sheet.history.session_id,
+            "last": sheet.last, "lessons": _lessons(job, sheet), "session_id": history.session_id if resumed else None,
+            "session_used": history.used if resumed else {},
             "watched": self._followers.is_watched(attempt),
         }  # fmt: skip
 

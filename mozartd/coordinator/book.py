@@ -33,6 +33,8 @@ class Book:
         self.last_seq = last_seq
         self.running_in: Counter[str] = Counter()
         """Running attempts by `backend:NAME` and `group:NAME`."""
+        self.choosing: dict[str, Job] = {}
+        """Jobs whose sheets have fallbacks, by id."""
         self.begun = 0
         """Jobs in state running."""
         self._waiting: list[tuple[float, str, int]] = []
@@ -49,6 +51,7 @@ class Book:
     def add(self, job: Job) -> None:
         """Take a job whose rows are on disk."""
         self.jobs[job.id] = job
+        self._note_choices(job)
         self.begun += job.state is JobState.RUNNING
         self.board.touch(job)
         for sheet in job.sheets.values():
@@ -91,12 +94,30 @@ class Book:
         """The job goes on with other sheets and another policy; its identity and what it spent stay."""
         job.policy, job.score_path, job.workspace = planned.policy, planned.score_path, planned.workspace
         job.take(sheets)
+        self._note_choices(job)
         for sheet in sheets:
             self._dirty_sheets[job.id, sheet.n] = (job.seq, sheet)
         self.touch(job)
         self.journal.append(now, "job.modified", job.id, sheets=len(sheets))
 
+    def _note_choices(self, job: Job) -> None:
+        if any(len(choices) > 1 for choices in job.policy.choices.values()):
+            self.choosing[job.id] = job
+        else:
+            self.choosing.pop(job.id, None)
+
     # -- sheets
+
+    def move(self, job: Job, sheet: Sheet, choice: int) -> None:
+        """A ready sheet is to run on another of its choices. A session stays with the agent that had it."""
+        history = sheet.history
+        job.drop_ready(sheet)
+        sheet.scope, history.choice = job.policy.choices_of(sheet.n)[choice][0], choice
+        history.session_id, history.used = None, {}
+        history.mode = "normal" if history.mode == "resume" else history.mode
+        job.add_ready(sheet)
+        self._dirty_sheets[job.id, sheet.n] = (job.seq, sheet)
+        self.touch(job)
 
     def change_sheet(
         self, job: Job, sheet: Sheet, event: str, now: float, reason: str = "", until: float | None = None, **data: Any
@@ -187,6 +208,7 @@ class Book:
         self.board.clock = max(self.board.clock, job.passed)
         job.passed += 1.0 / weight(job.priority)
         attempt = Attempt(job.seq, job.id, sheet.n, sheet.k, sheet.history.mode, worker, now)
+        attempt.facts.update(backend=sheet.scope.partition("/")[0], choice=sheet.history.choice)
         self.run(attempt)
         self.change_sheet(job, sheet, "start", now, mode=attempt.mode)
         self._attempt_writes.append(("put_attempt", attempt.row("running")))
@@ -237,6 +259,7 @@ class Book:
         """From now on the store alone holds it."""
         if job.state in JOB_ENDED:
             self.jobs.pop(job.id, None)
+            self.choosing.pop(job.id, None)
 
 
 def _shared(job: Job, sheet: Sheet) -> list[str]:

@@ -266,7 +266,13 @@ class Crew:
             attempt.facts.update(agent_pid=frame["agent_pid"], started_at=frame["at"], worker_pid=worker.pid)
             self._book.note(attempt)
             self._book.journal.append(
-                time.time(), "attempt.started", attempt.job, attempt.n, attempt.k, mode=attempt.mode
+                time.time(),
+                "attempt.started",
+                attempt.job,
+                attempt.n,
+                attempt.k,
+                mode=attempt.mode,
+                backend=attempt.facts.get("backend"),
             )
             self.due()
         elif kind == "progress":

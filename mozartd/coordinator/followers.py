@@ -39,6 +39,8 @@ class Cursor:
     k: int
     path: str
     backend: str
+    profile: dict[str, Any] | None = None
+    """Of a backend that is a profile of the user's: its renderer is made of it."""
     offset: int = 0
     ended: bool = False
     """No more will be written."""
@@ -112,6 +114,8 @@ def _encode(job: str, cursor: Cursor, subscription: int, data: bytes) -> bytes:
         "subscription": subscription, "job": job, "sheet": cursor.sheet, "attempt": cursor.k, "offset": cursor.offset,
         "end": cursor.offset + len(data), "backend": cursor.backend,
     }  # fmt: skip
+    if cursor.profile is not None:
+        params["profile"] = cursor.profile
     try:
         params["text"] = data.decode()
     except UnicodeDecodeError:
@@ -242,12 +246,12 @@ class Followers:
     def is_watched(self, attempt: Attempt) -> bool:
         return any(follower.filter.takes(attempt.n, attempt.k) for follower in self._by_job.get(attempt.job, ()))
 
-    def started(self, attempt: Attempt, path: str, backend: str) -> None:
+    def started(self, attempt: Attempt, path: str, backend: dict[str, Any]) -> None:
         """A new attempt, perhaps of a watched job."""
         for follower in self._by_job.get(attempt.job, ()):
             if follower.filter.takes(attempt.n, attempt.k):
                 self._watched.setdefault(attempt.job, set()).add(attempt.id)
-                follower.add(Cursor(attempt.n, attempt.k, path, backend))
+                follower.add(Cursor(attempt.n, attempt.k, path, backend["type"], backend.get("profile")))
 
     def grew(self, attempt: Attempt) -> None:
         for follower in self._by_job.get(attempt.job, ()):

@@ -50,6 +50,11 @@ class Limits:
         throttle = self._scopes.get(scope)
         return None if throttle is None else throttle.room(now)
 
+    def held_until(self, scope: str) -> float:
+        """0 when it is not held."""
+        throttle = self._scopes.get(scope)
+        return throttle.until if throttle is not None else 0.0
+
     def held(self, now: float) -> list[Throttle]:
         return [throttle for throttle in self._scopes.values() if throttle.is_held(now)]
 

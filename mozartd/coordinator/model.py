@@ -19,6 +19,9 @@ from ipc.states import JOB_ENDED
 from ipc.states import Job as JobState
 from ipc.states import Sheet as SheetState
 
+#: What a sheet may run on: its scope, seconds to wait for the choice before it at most, whether its sessions are continued.
+Choice = tuple[str, float, bool]
+
 NO_TOKENS = {"input": 0, "output": 0, "cache_read": 0, "cache_write": 0}
 
 
@@ -49,6 +52,15 @@ class Policy:
     cost_per_1k_output: float | None = None
     warn_at_percent: float = 80.0
     skip_when: dict[int, str] = field(default_factory=dict)
+    choices: dict[int, list[Choice]] = field(default_factory=dict)
+    """What sheets may run on, the first preferred; 0 stands for all without an entry. Empty: one choice, `auto`."""
+
+    def choices_of(self, n: int) -> list[Choice]:
+        return self.choices.get(n) or self.choices.get(0, [])
+
+    def resumes(self, n: int, choice: int) -> bool:
+        choices = self.choices_of(n)
+        return choices[choice][2] if choices else True
 
 
 @dataclass(slots=True)
@@ -61,6 +73,13 @@ class History:
     interruptions: int = 0
     mode: str = "normal"
     session_id: str | None = None
+    """Of the agent's session that the next attempt may continue."""
+    used: dict[str, int] = field(default_factory=dict)
+    """Tokens of that session."""
+    choice: int = 0
+    """Which of the policy's choices it runs on."""
+    first: int = 0
+    """The first of them whose program is there."""
 
 
 @dataclass(slots=True)
@@ -197,6 +216,8 @@ class Job:
     def of(cls, row: Mapping[str, Any]) -> Job:
         policy = orjson.loads(row["policy"])
         policy["skip_when"] = {int(n): text for n, text in policy["skip_when"].items()}
+        choices = policy.get("choices", {}).items()
+        policy["choices"] = {int(n): [(scope, wait, resumes) for scope, wait, resumes in each] for n, each in choices}
         job = cls(
             row["seq"], row["id"], row["name"], row["score_path"], row["workspace"], row["priority"], row["group_name"],
             row["submitted_at"], Policy(**policy), JobState(row["state"]), row["reason"], row["wanted"],

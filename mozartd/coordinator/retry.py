@@ -80,6 +80,8 @@ def decide(report: Finished, mode: str, history: History, policy: Policy, now: f
         return Cancelled()
     if report["verdict"] == "interrupted":
         return _interrupted(history)
+    if report["verdict"] == "no_session" and mode != "normal" and history.session_id:
+        return Interrupted(counts=False)
     if is_passed(report):
         return Done(reason=report["message"] if report["exit_code"] else "")
     if report["code"] in PERSON_CODES:
@@ -97,6 +99,13 @@ def is_passed(report: Finished) -> bool:
     if report["applicable"]:
         return len(rules) == report["applicable"] and all(rule["passed"] for rule in rules)
     return report["verdict"] == "ok"
+
+
+def mode_after(mode: str, history: History) -> str:
+    """Of the attempt that follows one that was cut short: it goes on in the agent's session if that is known."""
+    if history.session_id:
+        return "resume" if mode == "normal" else mode
+    return "normal" if mode == "resume" else mode
 
 
 def describe(report: Finished) -> str:

@@ -1,4 +1,4 @@
-"""Whose limits a sheet shares: `backend/account/model`.
+"""Whose limits a sheet shares: `backend/account/model`; and on what it may run: its backend, then its fallbacks.
 
 The account is told apart by the key or configuration that the score's `backend.env` names; without one it is `default`.
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from ipc.score.schema import Score
+from ipc.score.schema import FALLBACK_WAIT, Score, overlay
+from mozartd.coordinator.model import Choice
 
 #: Variables that choose an account, by what they are for.
 _ACCOUNT_NAMES = (
@@ -17,11 +18,24 @@ _ACCOUNT_NAMES = (
 )  # fmt: skip
 
 
-def scope_of(score: Score, n: int) -> str:
-    backend: dict[str, Any] = score.backend.model_dump(mode="json")
-    override = score.sheet.backends.get(n)
-    if override is not None:
-        backend.update(override.model_dump(mode="json", exclude_unset=True))
+def choices_by_sheet(score: Score, private: str = "") -> dict[int, list[Choice]]:
+    """By number for the sheets with a backend of their own; 0 stands for all others."""
+    base = score.backend.model_dump(mode="json")
+    found = {0: _choices(base, private)}
+    for n, override in score.sheet.backends.items():
+        found[n] = _choices(overlay(base, override.model_dump(mode="json")), private)
+    return found
+
+
+def _choices(section: dict[str, Any], private: str) -> list[Choice]:
+    fallbacks = [(overlay(section, each), each.get("max_wait", FALLBACK_WAIT)) for each in section["fallbacks"]]
+    return [
+        (_scope(each) + private, float(wait), each["resume_session"] == "auto")
+        for each, wait in [(section, 0.0), *fallbacks]
+    ]
+
+
+def _scope(backend: dict[str, Any]) -> str:
     return f"{backend['type']}/{_account(backend.get('env') or {})}/{backend.get('cli_model') or 'default'}"
 
 

@@ -15,8 +15,10 @@ from ipc.states import Job as JobState
 from ipc.states import Sheet as SheetState
 from mozartd.coordinator import budget, retry
 from mozartd.coordinator.book import Book
+from mozartd.coordinator.fallback import choose
 from mozartd.coordinator.limits import Limits
 from mozartd.coordinator.model import Attempt, History, Job, Sheet
+from mozartd.coordinator.retry import mode_after
 
 #: What of a report is kept with the attempt's row.
 _KEPT = (
@@ -33,6 +35,7 @@ def settle(book: Book, limits: Limits, attempt: Attempt, report: Finished, now: 
     decision = retry.decide(report, attempt.mode, sheet.history, job.policy, now, random)
     before = job.cost_usd
     _account(limits, job, sheet, attempt, report, now)
+    _note_session(job, sheet, attempt, report)
     _keep(book, job, sheet, attempt, report, now)
     if (job.wanted == "cancel" or sheet.stopping == "cancel") and not isinstance(decision, retry.Done):
         decision = retry.Cancelled()
@@ -117,17 +120,26 @@ def _carry_out(
             book.change_sheet(job, sheet, "skip" if skipped else "complete", now, reason)
         case retry.Again(at, mode, reason):
             _spend(history, attempt.mode)
-            history.mode, history.session_id = mode, report["session_id"] if mode == "completion" else None
-            book.change_sheet(job, sheet, "wait", now, reason, at, mode=mode)
+            history.mode = mode_after(mode, history) if report["verdict"] == "truncated" else mode
+            if history.mode == "normal":
+                history.session_id, history.used = None, {}
+            book.change_sheet(job, sheet, "wait", now, reason, at, mode=history.mode)
         case retry.Hold(until, reason):
             history.waits += 1
+            history.mode = mode_after(history.mode, history)
             limits.hold(sheet.scope, until, reason, report["evidence"], now)
-            book.change_sheet(job, sheet, "wait", now, reason, until)
+            if _can_go_elsewhere(limits, job, sheet, now):
+                book.change_sheet(job, sheet, "interrupt", now, reason)
+            else:
+                book.change_sheet(job, sheet, "wait", now, reason, until)
+        case retry.GiveUp(reason) if report["code"] == "E505" and _skip_choice(job, sheet):
+            book.change_sheet(job, sheet, "interrupt", now, f"{reason}: tried elsewhere")
         case retry.GiveUp(reason):
             _spend(history, attempt.mode)
             book.fail_sheet(job, sheet, now, reason, code=report["code"], hint=report["hint"])
         case retry.Interrupted(counts):
             history.interruptions += counts
+            history.mode = mode_after(history.mode, history)
             book.change_sheet(job, sheet, "interrupt", now, report["message"])
         case retry.Pause(reason):
             book.change_sheet(job, sheet, "interrupt", now, reason)
@@ -135,9 +147,37 @@ def _carry_out(
         case retry.NeedsPerson(reason):
             limits.hold(sheet.scope, math.inf, reason, report["evidence"], now)
             book.change_sheet(job, sheet, "interrupt", now, reason)
-            pause(book, job, now, reason)
+            if not _can_go_elsewhere(limits, job, sheet, now):
+                pause(book, job, now, reason)
         case retry.Cancelled():
             book.cancel_sheet(job, sheet, now, "cancelled")
+
+
+def _note_session(job: Job, sheet: Sheet, attempt: Attempt, report: Finished) -> None:
+    """Which of the agent's sessions the next attempt may continue, and what that has used: some agents count for ever."""
+    history = sheet.history
+    before = history.session_id if attempt.mode != "normal" else None
+    session = report["session_id"] or attempt.facts.get("session_id") or before
+    if report["verdict"] == "no_session" or not job.policy.resumes(sheet.n, history.choice):
+        session = None
+    used = history.used if session == before else {}
+    spent: dict[str, int] = {**(report["tokens"] or {})} if session else {}  # type: ignore[dict-item]
+    history.session_id = session
+    history.used = {kind: used.get(kind, 0) + spent.get(kind, 0) for kind in {**used, **spent}}
+
+
+def _can_go_elsewhere(limits: Limits, job: Job, sheet: Sheet, now: float) -> bool:
+    choices, history = job.policy.choices_of(sheet.n), sheet.history
+    return bool(choices) and choose(choices, history.first, limits.held_until, now) != history.choice
+
+
+def _skip_choice(job: Job, sheet: Sheet) -> bool:
+    """This one's program is missing: go on behind it. False when it was the last."""
+    history = sheet.history
+    if history.choice + 1 >= len(job.policy.choices_of(sheet.n)):
+        return False
+    history.first = history.choice + 1
+    return True
 
 
 def release_successors(book: Book, ended: Job, now: float) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from ipc.errors import MozartError
-from mozartd.coordinator import schedule
+from mozartd.coordinator import fallback, schedule
 from mozartd.coordinator.admission import Admission
 from mozartd.coordinator.book import Book
 from mozartd.coordinator.caps import Caps
@@ -130,6 +130,7 @@ class Turn:
         """Start what can start. Again and again, because a skipped sheet makes others ready and a job that has begun may
         start more than its first."""
         while not self.draining:
+            self._choose_backends(now)
             self._book.board.settle(now)
             credit = self.credit
             starts = schedule.plan(self._book.board, self.caps(now), credit, now) if credit > 0 else []
@@ -137,6 +138,17 @@ class Turn:
                 self._start_or_skip(job, job.sheets[n], now)
             if not starts:
                 return
+
+    def _choose_backends(self, now: float) -> None:
+        """Put the sheets that could start next where they are to run: a fallback, or back."""
+        for job in self._book.choosing.values():
+            room = max(0, job.policy.max_concurrent - len(job.running))
+            for n in [n for numbers in job.ready.values() for n in numbers[:room]]:
+                sheet = job.sheets[n]
+                choices = job.policy.choices_of(n)
+                choice = fallback.choose(choices, sheet.history.first, self._limits.held_until, now) if choices else 0
+                if choice != sheet.history.choice:
+                    self._book.move(job, sheet, choice)
 
     def _start_or_skip(self, job: Job, sheet: Sheet, now: float) -> None:
         reason = self._skips(job, sheet)

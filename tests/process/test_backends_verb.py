@@ -62,6 +62,18 @@ def test_a_login_is_seen_and_never_read(tmp_path: Path) -> None:
     assert backend(tmp_path, "claude_cli")["logged_in"] is True
 
 
+def test_profiles_of_the_user_are_listed_and_broken_ones_told(tmp_path: Path) -> None:
+    (tmp_path / "backends").mkdir()
+    (tmp_path / "backends" / "mine.yaml").write_text("command: {argv: [mine], prompt: stdin}\noutput: {format: text}\n")
+    (tmp_path / "backends" / "wrong.yaml").write_text("commando: [x]\n")
+    program(tmp_path, "mine", "echo mine 4.5")
+    mine = backend(tmp_path, "mine", "list")
+    assert (mine["kind"], mine["program"], mine["available"]) == ("profile", "mine", True)
+    wrong = backend(tmp_path, "wrong", "list")
+    assert not wrong["available"]
+    assert "wrong.yaml" in wrong["why"]
+
+
 def test_a_version_that_cannot_be_had_is_empty(tmp_path: Path) -> None:
     program(tmp_path, "codex", "echo broken 1.2.3 >&2; exit 3")
     codex = backend(tmp_path, "codex_cli")

@@ -188,7 +188,7 @@ def test_stop_force_ends_a_daemon_that_hangs(cold: Daemon, score: Callable[..., 
 
 def test_reload_disturbs_no_agent(cold: Daemon, score: Callable[..., Path], tmp_path: Path) -> None:
     start(cold, "--workers", "1")
-    job = cold.run(score("gate go\nsay done"))
+    job = cold.run(score("gate go\nsay done", "say after"))
     cold.wait_for(job, "attempt.started")
     agent = cold.job(job)["sheets"][0]["attempts"][0]["agent_pid"]
     worker, coordinator = cold.pid("worker"), cold.pid("coordinator")
@@ -199,7 +199,7 @@ def test_reload_disturbs_no_agent(cold: Daemon, score: Callable[..., Path], tmp_
     assert is_alive(agent)
     open_gate(tmp_path / "workspace" / "go")
     assert cold.wait(job)["state"] == "completed"
-    assert len(cold.job(job)["sheets"][0]["attempts"]) == 1
+    assert [len(sheet["attempts"]) for sheet in cold.job(job)["sheets"]] == [1, 1]
     wait_until(lambda: not is_alive(worker))
 
 

@@ -270,6 +270,7 @@ def test_a_jobs_row_says_all_that_is_not_derived() -> None:
     policy = Policy(
         **{field.name: 1.5 if isinstance(field.default, float) else field.default for field in fields(Policy)}
         | {"max_concurrent": 9, "fail_fast": False, "skip_when": {2: "sheets[1].status == 'failed'", 11: "True"}}
+        | {"choices": {0: [("a/default/default", 0.0, True), ("b/default/default", 900.0, False)]}}
     )
     job = Job(
         7, "j-7", "j", "/s.yaml", "/w", -3, "g", 1.0, policy, JobState.PAUSED, "r", "cancel", 2.0, None, 4.0, "j-6", 0.5,

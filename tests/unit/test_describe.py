@@ -34,7 +34,8 @@ SHEET_KEYS = {
 }  # fmt: skip
 ATTEMPT_KEYS = {
     "k", "mode", "state", "verdict", "code", "message", "hint", "evidence", "exit_code", "signal", "worker_pid", "agent_pid",
-    "started_at", "ended_at", "log", "bytes", "lines", "cost_usd", "tokens", "session_id", "model", "interrupted",
+    "started_at", "ended_at", "log", "bytes", "lines", "cost_usd", "tokens", "session_id", "model",
+    "backend", "interrupted",
 }  # fmt: skip
 
 

@@ -376,7 +376,7 @@ def test_a_new_attempt_is_told_to_those_who_want_it(job: Job) -> None:
     second = Follower(connection, 2, job, Filter(sheet=2), True, followers.frames)
     for follower in (everything, second):
         followers.enrol(follower)
-    followers.started(attempt(1), "/log", "command")
+    followers.started(attempt(1), "/log", {"type": "command"})
     assert everything.open_logs() == [(1, 1)]
     assert second.open_logs() == []
 

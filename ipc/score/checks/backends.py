@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
+from typing import Any
 
 from ipc.score.load import LoadedScore
 from ipc.score.problems import INFO, WARNING, Field, Problem
@@ -14,23 +15,35 @@ from ipc.score.schema import Backend
 
 #: Agents, which take their time; a `command` may well be done in a second.
 AGENTS = ("claude_cli", "codex_cli", "gemini_cli", "opencode_cli")
-PROGRAMS = {"claude_cli": "claude", "codex_cli": "codex", "gemini_cli": "gemini", "opencode_cli": "opencode"}
+PROGRAMS = {
+    "claude_cli": "claude", "codex_cli": "codex", "gemini_cli": "gemini", "opencode_cli": "opencode",
+    "aider": "aider", "bash": "bash", "crush": "crush", "cursor-agent": "cursor-agent", "goose": "goose",
+    "qwen-code": "qwen",
+}  # fmt: skip
 #: Extras of ours, each named after the package it is for.
 EXTRAS = {"anthropic_api": "anthropic", "ollama": "ollama"}
 SHORT_SECONDS, LONG_SECONDS = 60, 7200
 
 #: Every type uses these.
 _COMMON = frozenset(
-    {"type", "env", "working_directory", "timeout_seconds", "timeout_overrides", "max_output_capture_bytes"}
-)
-_CLI = frozenset({"skip_permissions", "cli_model", "system_prompt_file", "cli_extra_args"})
+    {
+        "type", "env", "working_directory", "timeout_seconds", "timeout_overrides", "max_output_capture_bytes", "fallbacks",
+        "max_wait",
+    }
+)  # fmt: skip
+_CLI = frozenset(
+    {
+        "skip_permissions", "disable_mcp", "output_format", "cli_model", "system_prompt_file", "cli_extra_args",
+        "resume_session", "pty",
+    }
+)  # fmt: skip
 _API = frozenset({"model", "api_key_env", "max_tokens", "temperature", "system_prompt_file"})
 _USED: dict[str, frozenset[str]] = {
-    "claude_cli": _CLI | {"disable_mcp", "output_format", "allowed_tools"},
+    "claude_cli": _CLI | {"allowed_tools"},
     "codex_cli": _CLI,
-    "gemini_cli": _CLI | {"allowed_tools", "output_format"},
+    "gemini_cli": _CLI,
     "opencode_cli": _CLI,
-    "command": frozenset({"command", "cli_model"}),
+    "command": frozenset({"command", "cli_model", "cli_extra_args", "pty"}),
     "anthropic_api": _API,
     "ollama": frozenset({"ollama", "system_prompt_file"}),
     "recursive_light": frozenset({"recursive_light"}),
@@ -64,7 +77,7 @@ def permissions(loaded: LoadedScore) -> Iterator[Problem]:
 
 def unused_fields(loaded: LoadedScore) -> Iterator[Problem]:
     for path, backend in _backends(loaded):
-        used = _USED.get(backend.type)
+        used = _used(backend)
         if used is None:
             continue
         unused = [
@@ -77,6 +90,32 @@ def unused_fields(loaded: LoadedScore) -> Iterator[Problem]:
         if loaded.is_written(name):
             message = f"{name} is accepted from old scores: the daemon keeps the state"
             yield loaded.found("V209", INFO, (name,), message, "remove it")
+
+
+#: What a profile says about its command → the field of a score that it is for.
+_PROFILED = {
+    "model": "cli_model",
+    "system_prompt": "system_prompt_file",
+    "bypass": "skip_permissions",
+    "no_mcp": "disable_mcp",
+    "resume": "resume_session",
+}
+
+
+def _used(backend: Backend) -> frozenset[str] | None:
+    """None: a shipped profile, whose content is not known here."""
+    if backend.type in _USED or backend.profile is None:
+        return _USED.get(backend.type)
+    given = _invocation(backend)
+    return frozenset(
+        {"cli_extra_args", "pty", "profile", *(field for key, field in _PROFILED.items() if given.get(key))}
+    )
+
+
+def _invocation(backend: Backend) -> dict[str, Any]:
+    """The profile's `command` section; empty where there is none. What is wrong with it is told by `backends.profile`."""
+    command = (backend.profile or {}).get("command")
+    return command if isinstance(command, dict) else {}
 
 
 def programs(loaded: LoadedScore) -> Iterator[Problem]:
@@ -111,6 +150,9 @@ def bridge(loaded: LoadedScore) -> Iterator[Problem]:
 def _program(backend: Backend) -> str:
     if backend.type == "command":
         return backend.command[0] if isinstance(backend.command, list) and "{" not in backend.command[0] else ""
+    if backend.type not in _USED and backend.profile is not None:
+        argv = _invocation(backend).get("argv")
+        return str(argv[0]) if isinstance(argv, list) and argv and "{" not in str(argv[0]) else ""
     return PROGRAMS.get(backend.type, "")
 
 
@@ -122,7 +164,11 @@ def _is_found(program: str, backend: Backend, loaded: LoadedScore) -> bool:
 
 
 def _backends(loaded: LoadedScore) -> Iterator[tuple[Field, Backend]]:
-    """The score's backend and each sheet's, as they run, with the section that writes them."""
-    yield ("backend",), loaded.score.backend
-    for n in loaded.score.sheet.backends:
-        yield ("sheet", "backends", n), loaded.score.backend_for(n)
+    """The score's backend, each sheet's, and what they fall back to, as they run, with the section that writes them."""
+    score = loaded.score
+    first: list[tuple[Field, int]] = [(("backend",), 0), *((("sheet", "backends", n), n) for n in score.sheet.backends)]
+    for path, n in first:
+        backend, *fallbacks = score.choices_for(n)
+        yield path, backend
+        written = score.sheet.backends[n].fallbacks if n else score.backend.fallbacks
+        yield from (((*path, "fallbacks", i), each) for i, each in enumerate(fallbacks) if written)

@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 from ipc.cri import MAX_RECORD
 from ipc.errors import MozartError
+from ipc.score.schema import BACKENDS
 from mozartd.coordinator.clients import Session
 from mozartd.coordinator.followers import Cursor, Filter, Follower
+from mozartd.coordinator.model import Job
 from mozartd.coordinator.params import InvalidParamsError, Params, is_whole
 from mozartd.coordinator.parts import Parts
 
@@ -57,7 +59,7 @@ async def _join(parts: Parts, follower: Follower, tail: int | None, cursors: dic
 async def _open_logs(parts: Parts, follower: Follower, tail: int | None, cursors: dict[tuple[int, int], int]) -> None:
     job, filter = follower.job, follower.filter
     await parts.turn.shown()
-    backends = {n: sheet.scope.split("/")[0] for n, sheet in job.sheets.items()}
+    sections = await _sections(parts, job)
     for row in await parts.store.read("attempts_in_order", seq=job.seq):
         n, k = row["n"], row["k"]
         if filter.takes(n, k):
@@ -65,8 +67,20 @@ async def _open_logs(parts: Parts, follower: Follower, tail: int | None, cursors
             offset = cursors.get((n, k), 0)
             if tail is not None and (n, k) not in cursors:
                 offset = await asyncio.to_thread(tail_offset, path, tail)
-            follower.add(Cursor(n, k, path, backends[n], offset, row["state"] == "ended"))
+            section = sections(n, k)
+            follower.add(Cursor(n, k, path, section["type"], section.get("profile"), offset, row["state"] == "ended"))
     _close_ended(parts, follower)
+
+
+async def _sections(parts: Parts, job: Job) -> Callable[[int, int], dict[str, Any]]:
+    """What an attempt of a sheet ran on. The score is only looked at when a profile or a fallback may be in it."""
+    names = {n: sheet.scope.partition("/")[0] for n, sheet in job.sheets.items()}
+    if not job.policy.choices and set(BACKENDS).issuperset(names.values()):
+        return lambda n, k: {"type": names[n]}
+    score = await parts.scores.load(job.seq)
+    rows = await parts.store.read("attempt_choices", seq=job.seq) if job.policy.choices else []
+    chosen = {(row["n"], row["k"]): row["choice"] or 0 for row in rows}
+    return lambda n, k: score.backend_of(n, chosen.get((n, k), 0))
 
 
 def _close_ended(parts: Parts, follower: Follower) -> None:

@@ -42,6 +42,8 @@ def revive(book: Book, job: Job, chosen: list[Sheet], now: float) -> None:
     job.not_before = 0.0
     for sheet in chosen:
         sheet.history = History()
+        if choices := job.policy.choices_of(sheet.n):
+            sheet.scope = choices[0][0]
         book.change_sheet(job, sheet, "retry", now, "retried")
 
 

@@ -14,6 +14,7 @@ import re
 import shutil
 import time
 import unicodedata
+import uuid
 from functools import partial
 from typing import Any
 
@@ -28,10 +29,10 @@ from ipc.states import Job as JobState
 from ipc.states import Sheet as SheetState
 from mozartd.coordinator import assign
 from mozartd.coordinator.clients import Session
-from mozartd.coordinator.model import Job, Policy, Sheet
+from mozartd.coordinator.model import Choice, Job, Policy, Sheet
 from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
-from mozartd.coordinator.scopes import scope_of
+from mozartd.coordinator.scopes import choices_by_sheet
 from mozartd.store.store import Write
 
 
@@ -105,18 +106,28 @@ def make_job(score: Score, path: str, now: float, start_sheet: int | None = None
     if start_sheet is not None and not 1 <= start_sheet <= len(planned):
         message = f"cannot start at sheet {start_sheet}: {path} has {len(planned)}"
         raise MozartError("E301", message, "sheets are numbered from 1", EXIT_USAGE)
+    choices = choices_by_sheet(score, _private_suffix(score))
     sheets = [
         Sheet(
             one.n, one.stage, one.instance, one.fan_count, one.start_item, one.end_item, one.dependencies,
-            scope_of(score, one.n),
+            choices.get(one.n, choices[0])[0][0],
         )
         for one in planned
     ]  # fmt: skip
     for sheet in sheets[: (start_sheet or 1) - 1]:
         sheet.state, sheet.reason = SheetState.SKIPPED, f"before --start-sheet {start_sheet}"
-    job = Job(0, slug(score.name), score.name, path, str(score.workspace), score.priority, "", now, policy_of(score))
+    policy = policy_of(score, choices)
+    job = Job(0, slug(score.name), score.name, path, str(score.workspace), score.priority, "", now, policy)
     job.take(sheets)
     return job
+
+
+def _private_suffix(score: Score) -> str:
+    """Of the scopes of a job that neither sets nor obeys the holds of others: nobody else has them."""
+    breaker = score.circuit_breaker
+    if breaker is None or (breaker.cross_workspace_coordination and breaker.honor_other_jobs_rate_limits):
+        return ""
+    return f"#{uuid.uuid4().hex[:8]}"
 
 
 def slug(name: str) -> str:
@@ -125,7 +136,8 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:60].strip("-") or "job"
 
 
-def policy_of(score: Score) -> Policy:
+def policy_of(score: Score, choices: dict[int, list[Choice]]) -> Policy:
+    simple = all(len(each) == 1 and each[0][2] for each in choices.values())
     retry, parallel, limit = score.retry, score.parallel, score.rate_limit
     return Policy(
         max_concurrent=parallel.max_concurrent if parallel.enabled else 1,
@@ -145,6 +157,7 @@ def policy_of(score: Score) -> Policy:
         **_breaker(score),
         **_costs(score),
         skip_when=dict(score.sheet.skip_when),
+        choices={} if simple else choices,
     )
 
 

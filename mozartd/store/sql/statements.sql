@@ -138,6 +138,10 @@ SELECT * FROM attempts WHERE seq = :seq AND n > :after AND n <= :upto ORDER BY n
 -- A job's attempts in the order they were started, without their reports.
 SELECT n, k, state, assigned_at FROM attempts WHERE seq = :seq ORDER BY assigned_at, n, k;
 
+-- name: attempt_choices
+-- On which of its sheet's choices each attempt of a job ran.
+SELECT n, k, json_extract(facts, '$.choice') AS choice FROM attempts WHERE seq = :seq;
+
 -- name: last_attempts
 -- The newest attempt of some sheets (:sheets is JSON).
 SELECT n, k, facts FROM attempts WHERE seq = :seq AND n IN (SELECT value FROM json_each(:sheets)) ORDER BY n, k;

@@ -53,7 +53,7 @@ def chunked(writes: list[Write], sizes: list[int]) -> Iterator[Chunk]:
 
 
 def shown(chunks: Iterator[Chunk], sink: lines.Sink, selection: Selection = ALL, timestamps: bool = False) -> bytes:
-    text = Text(lambda _backend: None, selection, timestamps)
+    text = Text(lambda _backend, _profile: None, selection, timestamps)
     parts = [sink.put(fragment) for chunk in chunks for fragment in text.feed(chunk)]
     return b"".join([*parts, *map(sink.put, text.finish()), sink.finish()])
 
@@ -184,7 +184,7 @@ class Shouting:
 
 
 def test_a_renderer_gets_whole_lines_of_its_own_attempt() -> None:
-    text = Text(lambda backend: Shouting() if backend == "loud" else None, ALL)
+    text = Text(lambda backend, _profile: Shouting() if backend == "loud" else None, ALL)
     first = record(1, "stdout", b"be") + record(2, "stderr", b"warn\n") + record(3, "stdout", b"gin\n")
     second = record(4, "stdout", b"skip\n") + record(5, "stdout", b"end\n")
     sink = Plain()
@@ -195,7 +195,7 @@ def test_a_renderer_gets_whole_lines_of_its_own_attempt() -> None:
 
 
 def test_rendered_lines_have_the_time_of_their_record() -> None:
-    text = Text(lambda _backend: Shouting(), ALL, timestamps=True)
+    text = Text(lambda _backend, _profile: Shouting(), ALL, timestamps=True)
     data = record(1_000_000_000, "stdout", b"a\n") + record(2_000_000_000, "stdout", b"b\n")
     (fragment,) = text.feed(chunk_of(data))
     assert fragment.data == b"1970-01-01T00:00:01.000000000Z 1:A\n1970-01-01T00:00:02.000000000Z 2:B\n"
@@ -210,7 +210,7 @@ def test_a_renderer_gets_no_more_than_the_cap(size: int) -> None:
             seen.append(len(line))
             return ""
 
-    text = Text(lambda _backend: Measure(), ALL)
+    text = Text(lambda _backend, _profile: Measure(), ALL)
     part = cri.MAX_CONTENT
     data = b"y" * size + b"\n"
     for number, start in enumerate(range(0, len(data), part)):

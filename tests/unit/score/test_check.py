@@ -89,10 +89,19 @@ FIRES: list[tuple[str, str, str, dict[str, Any], str]] = [
     ("V209", "warning", "backend.allowed_tools",
      {"backend": {"type": "command", "command": ["true"], "allowed_tools": ["Read"]}}, "does not use allowed_tools"),
     ("V209", "warning", "backend.command", {"backend": {**AGENT, "command": "a", "temperature": 0.5}}, "command, temp"),
+    ("V209", "warning", "backend.cli_model",
+     {"backend": {"type": "own", "cli_model": "m", "profile": {"command": {"argv": ["true"]}}}}, "not use cli_model"),
+    ("V209", "warning", "backend.profile", {"backend": {**AGENT, "profile": {}}}, "does not use profile"),
+    ("V209", "warning", "sheet.backends[2].fallbacks[0].allowed_tools",
+     {"sheet": {**SHEET, "backends": {2: {"fallbacks": [{"type": "codex_cli", "allowed_tools": []}]}}}}, "allowed_tools"),
     ("V209", "info", "state_backend", {"state_backend": "json"}, "the daemon keeps the state"),
     ("V210", "warning", "backend.command", {"backend": {"type": "command", "command": ["no-such-program"]}}, "no-such-program"),
     ("V210", "warning", "backend.type", {"backend": {**AGENT, "env": {"PATH": "/nowhere"}}}, "'claude'"),
     ("V210", "warning", "backend.command", {"backend": {"type": "command", "command": ["./no.sh"]}}, "./no.sh"),
+    ("V210", "warning", "backend.fallbacks[0].type",
+     {"backend": {**AGENT, "fallbacks": [{"type": "codex_cli", "env": {"PATH": "/nowhere"}}]}}, "'codex'"),
+    ("V210", "warning", "backend.type",
+     {"backend": {"type": "own", "profile": {"command": {"argv": ["no-such-agent"]}}}}, "no-such-agent"),
     ("V212", "warning", "sheet.skip_when[4]", {"sheet": {**SHEET, "skip_when": {4: "job.cost > 1"}}}, "no sheet 4"),
     ("V212", "warning", "sheet.skip_when_command[9]",
      {"sheet": {**SHEET, "skip_when_command": {9: {"command": "a"}}}}, "sheet 9"),
@@ -109,7 +118,7 @@ FIRES: list[tuple[str, str, str, dict[str, Any], str]] = [
      {"notifications": notify("webhook", headers={"A": "b ${NO_SUCH}"})}, "NO_SUCH"),
     ("V216", "warning", "notifications[0]", {"notifications": notify("email", password_env="NO_SUCH")}, "NO_SUCH"),
     ("unavailable", "warning", "isolation", {"isolation": {"enabled": True}}, "not available yet: isolation"),
-    ("unavailable", "warning", "backend.type", {"backend": {"type": "codex_cli"}}, "backend.type codex_cli"),
+    ("unavailable", "warning", "backend.type", {"backend": {"type": "ollama"}}, "backend.type ollama"),
 ]  # fmt: skip
 
 

@@ -111,8 +111,11 @@ This is the task as it was given, whole.
 
 def test_a_resumed_session_goes_on() -> None:
     last: LastAttempt = {"verdict": "interrupted", "code": "", "message": "the daemon stopped", "validations": []}
-    head = "You were interrupted (the daemon stopped). Go on where you stopped. The task, as it was given:\n\n"
-    assert assemble(PROMPT, BUILT_IN, RULES, "resume", last) == head + FIRST
+    begin = "You were interrupted while you worked on this task. Go on where you stopped; do not begin again.\n\n"
+    end = "## The task\n\nThis is the task as it was given, whole.\n\n"
+    assert assemble(PROMPT, BUILT_IN, RULES, "resume", last) == begin + end + FIRST
+    known = assemble(PROMPT, BUILT_IN, RULES, "resume", LAST)
+    assert known.startswith(f"{begin}## Still missing when it was last checked\n\n- ")
 
 
 def test_what_the_template_uses_is_not_said_twice() -> None:

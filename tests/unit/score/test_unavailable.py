@@ -9,36 +9,36 @@ import orjson
 import pytest
 
 from ipc.score.load import LoadedScore
-from ipc.score.schema import Score
+from ipc.score.schema import BACKENDS, SHIPPED_PROFILES, Score
 from ipc.score.unavailable import unavailable
 
 Load = Callable[..., LoadedScore]
 SHEET = {"size": 1, "total_items": 3}
 
 USED: list[tuple[str, dict[str, Any]]] = [
-    ("backend.type codex_cli", {"backend": {"type": "codex_cli"}}),
-    ("backend.type my-profile", {"backend": {"type": "my-profile"}}),
-    ("sheet.backends.2.type ollama", {"sheet": {**SHEET, "backends": {2: {"type": "ollama"}}}}),
     ("feedback", {"feedback": {"enabled": True}}),
     ("learning", {"learning": {"exploration_rate": 0.2}}),
     ("grounding", {"grounding": {"enabled": True}}),
     ("checkpoints", {"checkpoints": {"enabled": True}}),
     ("concert", {"concert": {"enabled": True}}),
     ("ai_review", {"ai_review": {"enabled": True}}),
-    ("bridge", {"bridge": {"enabled": True}}),
+    ("bridge.hybrid_routing_enabled", {"bridge": {"enabled": True, "hybrid_routing_enabled": True}}),
     ("isolation", {"isolation": {"enabled": True}}),
     ("notifications", {"notifications": [{"type": "desktop"}]}),
     ("on_success", {"on_success": [{"type": "run_command", "command": "true"}]}),
     ("on_failure_hooks", {"on_failure_hooks": [{"type": "run_command", "command": "true"}]}),
     ("conductor", {"conductor": {"role": "ai"}}),
     ("logging", {"logging": {"level": "DEBUG"}}),
-    ("rate_limit.detection_patterns", {"rate_limit": {"detection_patterns": ["busy"]}}),
-    ("rate_limit.max_quota_waits", {"rate_limit": {"max_quota_waits": 1}}),
 ]
 
 IDLE: list[dict[str, Any]] = [
     {},
     {"backend": {"type": "claude_cli"}, "sheet": {**SHEET, "backends": {2: {"cli_model": "m"}}}},
+    *({"backend": {"type": kind}} for kind in (*BACKENDS, *SHIPPED_PROFILES) if kind != "command"),
+    {"bridge": {"enabled": True}},
+    {"backend": {"type": "own", "profile": {"command": {"argv": ["own"]}}, "pty": True, "resume_session": "never"}},
+    {"circuit_breaker": {"failure_threshold": 2, "cross_workspace_coordination": False}},
+    {"rate_limit": {"detection_patterns": ["busy"], "max_quota_waits": 1}},
     {
         "circuit_breaker": {"enabled": False},
         "learning": {"enabled": False},
