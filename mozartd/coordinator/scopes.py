@@ -1,11 +1,13 @@
 """Whose limits a sheet shares: `backend/account/model`; and on what it may run: its backend, then its fallbacks.
 
-The account is told apart by the key or configuration that the score's `backend.env` names; without one it is `default`.
+The account is told apart by the key or configuration that the score's `backend.env` names, and by the address of a service of
+the user's own; without any it is `default`.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 from ipc.score.schema import FALLBACK_WAIT, Score, overlay
@@ -36,10 +38,25 @@ def _choices(section: dict[str, Any], private: str) -> list[Choice]:
 
 
 def _scope(backend: dict[str, Any]) -> str:
-    return f"{backend['type']}/{_account(backend.get('env') or {})}/{backend.get('cli_model') or 'default'}"
+    account = _ACCOUNTS.get(backend["type"], lambda _: [])(backend)
+    model = _MODELS.get(backend["type"], lambda each: each.get("cli_model"))(backend)
+    return f"{backend['type']}/{_account(backend.get('env') or {}, account)}/{model or 'default'}"
 
 
-def _account(env: dict[str, str]) -> str:
-    chosen = [f"{name}={env[name]}" for name in _ACCOUNT_NAMES if name in env]
+#: APIs name their model, and what tells one account from another, in places of their own.
+_MODELS: dict[str, Callable[[dict[str, Any]], str | None]] = {
+    "anthropic_api": lambda each: each["model"],
+    "ollama": lambda each: each["ollama"]["model"],
+    "recursive_light": lambda each: None,
+}
+_ACCOUNTS: dict[str, Callable[[dict[str, Any]], list[str]]] = {
+    "anthropic_api": lambda each: [] if each["api_key_env"] == "ANTHROPIC_API_KEY" else [each["api_key_env"]],
+    "ollama": lambda each: [each["ollama"]["base_url"]],
+    "recursive_light": lambda each: [each["recursive_light"]["endpoint"]],
+}
+
+
+def _account(env: dict[str, str], more: list[str]) -> str:
+    chosen = [*(f"{name}={env[name]}" for name in _ACCOUNT_NAMES if name in env), *more]
     # A digest, because the value may be a secret and a scope is shown to everybody.
     return hashlib.sha256("\n".join(chosen).encode()).hexdigest()[:8] if chosen else "default"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,9 @@ FIRES: list[tuple[str, str, str, dict[str, Any], str]] = [
      {"notifications": notify("webhook", headers={"A": "b ${NO_SUCH}"})}, "NO_SUCH"),
     ("V216", "warning", "notifications[0]", {"notifications": notify("email", password_env="NO_SUCH")}, "NO_SUCH"),
     ("unavailable", "warning", "isolation", {"isolation": {"enabled": True}}, "not available yet: isolation"),
-    ("unavailable", "warning", "backend.type", {"backend": {"type": "ollama"}}, "backend.type ollama"),
+    ("unavailable", "warning", "bridge.hybrid_routing_enabled",
+     {"backend": {"type": "ollama"}, "bridge": {"enabled": True, "hybrid_routing_enabled": True}}, "hybrid_routing"),
+    ("V209", "warning", "bridge", {"bridge": {"enabled": True}}, "which this score does not use"),
 ]  # fmt: skip
 
 
@@ -264,3 +267,13 @@ def test_problems_as_json(load: Load) -> None:
         "code": "V203", "severity": "warning", "message": problem.message, "hint": problem.hint,
         "file": problem.file, "line": 11, "column": 1, "field": "validations",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("package", ["anthropic", "ollama"])
+def test_a_missing_package_is_told_with_the_command_that_installs_it(load: Load, package: str) -> None:
+    kind = {"anthropic": "anthropic_api"}.get(package, package)
+    found = [problem for problem in check(load(backend={"type": kind})) if problem.code == "V210"]
+    if find_spec(package):
+        assert not found
+    else:
+        assert f"pip install 'mozartd[{package}]'" in found[0].hint
