@@ -7,7 +7,6 @@ the user's own; without any it is `default`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from typing import Any
 
 from ipc.score.schema import FALLBACK_WAIT, Score, overlay
@@ -38,22 +37,21 @@ def _choices(section: dict[str, Any], private: str) -> list[Choice]:
 
 
 def _scope(backend: dict[str, Any]) -> str:
-    account = _ACCOUNTS.get(backend["type"], lambda _: [])(backend)
-    model = _MODELS.get(backend["type"], lambda each: each.get("cli_model"))(backend)
+    account, model = _told_apart_by(backend)
     return f"{backend['type']}/{_account(backend.get('env') or {}, account)}/{model or 'default'}"
 
 
-#: APIs name their model, and what tells one account from another, in places of their own.
-_MODELS: dict[str, Callable[[dict[str, Any]], str | None]] = {
-    "anthropic_api": lambda each: each["model"],
-    "ollama": lambda each: each["ollama"]["model"],
-    "recursive_light": lambda each: None,
-}
-_ACCOUNTS: dict[str, Callable[[dict[str, Any]], list[str]]] = {
-    "anthropic_api": lambda each: [] if each["api_key_env"] == "ANTHROPIC_API_KEY" else [each["api_key_env"]],
-    "ollama": lambda each: [each["ollama"]["base_url"]],
-    "recursive_light": lambda each: [each["recursive_light"]["endpoint"]],
-}
+def _told_apart_by(backend: dict[str, Any]) -> tuple[list[str], str | None]:
+    """What tells an account from another, and the model: APIs have both in places of their own."""
+    match backend["type"]:
+        case "anthropic_api":
+            name = backend["api_key_env"]
+            return [] if name == "ANTHROPIC_API_KEY" else [name], backend["model"]
+        case "ollama":
+            return [backend["ollama"]["base_url"]], backend["ollama"]["model"]
+        case "recursive_light":
+            return [backend["recursive_light"]["endpoint"]], None
+    return [], backend.get("cli_model")
 
 
 def _account(env: dict[str, str], more: list[str]) -> str:
