@@ -25,6 +25,8 @@ _KEPT = (
     "verdict", "code", "message", "hint", "evidence", "exit_code", "signal", "started_at", "ended_at", "bytes", "lines", "tail",
     "cost_usd", "tokens", "session_id", "model", "validations", "captured", "survivors",
 )  # fmt: skip
+#: More than anybody ever used.
+MOST_TOKENS = 10**15
 #: What of it an event tells.
 _TOLD = ("verdict", "code", "message", "hint", "evidence", "exit_code", "signal", "cost_usd", "survivors")
 
@@ -101,7 +103,8 @@ def _add_up(job: Job, sheet: Sheet, report: Finished) -> None:
         job.cost_usd = (job.cost_usd or 0.0) + report["cost_usd"]
         sheet.cost_usd = (sheet.cost_usd or 0.0) + report["cost_usd"]
     for kind, count in (report["tokens"] or {}).items():
-        job.tokens[kind] = job.tokens.get(kind, 0) + int(count)  # type: ignore[call-overload]
+        # An agent may claim anything; a sum that JSON cannot say would keep every other row from being written.
+        job.tokens[kind] = min(job.tokens.get(kind, 0) + int(count), MOST_TOKENS)  # type: ignore[call-overload]
 
 
 def _carry_out(

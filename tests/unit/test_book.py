@@ -302,6 +302,18 @@ def test_costs_and_tokens_add_up_and_unknown_stays_unknown() -> None:
     assert job.tokens == {"input": 2, "output": 4, "cache_read": 6, "cache_write": 8}
 
 
+def test_an_agent_that_claims_absurd_usage_spoils_no_row() -> None:
+    """What JSON or the database cannot hold would be tried again for ever, with everybody else's rows."""
+    job = make_job(3, max_concurrent=3)
+    book = make_book(job)
+    for attempt in [start(book, job, n) for n in (1, 2, 3)]:
+        claimed = dict.fromkeys(("input", "output", "cache_read", "cache_write"), 2**64 - 1)
+        end(book, attempt, tokens=claimed, cost_usd=1e308)
+    assert job.state is JobState.COMPLETED
+    row = rows(book, "put_job")[0]
+    assert Job.of(row).tokens["input"] < 2**53
+
+
 def test_a_completion_attempt_goes_on_with_the_session_and_a_full_one_does_not() -> None:
     job = make_job(1, full_attempts=3, max_completions=1)
     book = make_book(job)
