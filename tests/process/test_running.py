@@ -422,6 +422,18 @@ def test_a_limit_holds_the_scope_and_spends_no_retry(start_daemon: Callable[...,
     wait_until(lambda: daemon.status()["holds"] == 0)
 
 
+def test_a_hold_that_is_cleared_keeps_nobody_waiting(start_daemon: Callable[..., Daemon], score: Score) -> None:
+    """Neither those who were kept from starting nor the one that met the limit."""
+    daemon = start_daemon(workers=1)
+    limited = "attempt 1: err 429 Too Many Requests, please try again in 2 hours\nattempt 1: exit 1\nsay done"
+    job = submit(daemon, score(limited, "say 2", retry=ONCE))
+    daemon.wait_for(job, "sheet.waiting", 1)
+    assert daemon.status()["holds"] == 1
+    cleared = daemon.request("limits.clear", scope="command")["holds"]
+    assert [hold["waiting"] for hold in cleared] == [2]
+    assert ended(daemon, job)["state"] == "completed"
+
+
 def test_a_limit_holds_no_other_scope(start_daemon: Callable[..., Daemon], score: Score) -> None:
     daemon = start_daemon(workers=1)
     backends = {2: {"type": "command", "command": ["true"], "cli_model": "other"}}

@@ -10,8 +10,9 @@ import time
 from collections import Counter
 from typing import Any
 
-from ipc.errors import MozartError
+from ipc.errors import LIMIT_CODES, MozartError
 from ipc.states import Sheet as SheetState
+from mozartd.coordinator.book import Book
 from mozartd.coordinator.clients import Session
 from mozartd.coordinator.describe import rfc3339
 from mozartd.coordinator.params import Params
@@ -35,8 +36,20 @@ async def handle_clear(parts: Parts, session: Session, params: Params) -> dict[s
     answer = answer_of(parts, chosen)
     for throttle in chosen:
         parts.limits.clear(throttle.scope, now)
+        _wake(parts.book, throttle.scope, now)
     await parts.turn.committed()
     return answer
+
+
+def _wake(book: Book, scope: str, now: float) -> None:
+    """Those that met the limit wait for the end it had; other waits are their own."""
+    for job in book.jobs.values():
+        if not job.counts[SheetState.WAITING.value]:
+            continue
+        for sheet in job.sheets.values():
+            met = sheet.last is not None and sheet.last["code"] in LIMIT_CODES
+            if sheet.state is SheetState.WAITING and sheet.scope == scope and met:
+                book.change_sheet(job, sheet, "ready", now, "the hold was cleared")
 
 
 def matches(scope: str, typed: str) -> bool:
