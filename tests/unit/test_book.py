@@ -205,6 +205,16 @@ def test_a_forgotten_jobs_waiting_is_forgotten() -> None:
     assert not book.jobs
 
 
+def test_a_sheet_that_a_new_score_has_not_leaves_no_row_behind() -> None:
+    job = make_job(3)
+    book = make_book(job)
+    book.change_sheet(job, job.sheets[3], "cancel", NOW)
+    planned = make_job(2)
+    book.replan(job, list(planned.sheets.values()), planned, NOW)
+    check_book(book)
+    assert [row["n"] for row in rows(book, "put_sheet")] == [1, 2]
+
+
 # ---- what is settled is on disk -----------------------------------------------------------------------------------
 
 
