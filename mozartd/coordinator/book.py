@@ -93,6 +93,9 @@ class Book:
     def replan(self, job: Job, sheets: list[Sheet], planned: Job, now: float) -> None:
         """The job goes on with other sheets and another policy; its identity and what it spent stay."""
         job.policy, job.score_path, job.workspace = planned.policy, planned.score_path, planned.workspace
+        for n in job.sheets:
+            # Of a sheet that is no more nothing is to be written.
+            self._dirty_sheets.pop((job.id, n), None)
         job.take(sheets)
         self._note_choices(job)
         for sheet in sheets:

@@ -14,6 +14,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import uvloop
 import yaml
@@ -155,9 +156,11 @@ async def _listen(
         sessions.add(session)
         return session.connection
 
+    # The sockets' files are the supervisor's: uvloop would look for them, and remove them, from Python 3.13 on.
+    options: dict[str, Any] = {"backlog": BACKLOG, "cleanup_socket": False}
     servers: list[asyncio.AbstractServer] = [
-        await loop.create_unix_server(parts.crew.connect, sock=_keep_open(setup.worker_listener), backlog=BACKLOG),
-        await loop.create_unix_server(session, sock=_keep_open(setup.client_listener), backlog=BACKLOG),
+        await loop.create_unix_server(parts.crew.connect, sock=_keep_open(setup.worker_listener), **options),
+        await loop.create_unix_server(session, sock=_keep_open(setup.client_listener), **options),
     ]
     if setup.settings.metrics_address:
         servers.append(await _serve_metrics(parts, setup.settings.metrics_address))
