@@ -77,7 +77,7 @@ EXPECTED = {
     # A resumed thread's counts include what came before.
     "resume-by-id": OK_TWO,
     "resume-last": ("ok", "", f"{BEGUN} > usage 360/75/3000/0 > result ok"),
-    "resume-missing-err": ("failed", "E009", ""),
+    "resume-missing-err": ("no_session", "E009", ""),
     "resume-stdin-dash": ("ok", "", f"{BEGUN} > usage 480/100/4000/0 > result ok"),
     "session-first": OK_ONE,
     "signal-SIGHUP-midstream": KILLED,

@@ -57,7 +57,7 @@ EXPECTED = {
     "prompt-leading-slash": OK_ONE,
     "resume-by-id": OK_ONE,
     "resume-continue": OK_ONE,
-    "resume-missing-err": ("failed", "E009", ""),
+    "resume-missing-err": ("no_session", "E009", ""),
     "session-first": OK_ONE,
     "signal-SIGINT-in-tool": INTERRUPTED,
     "signal-SIGINT-midstream": INTERRUPTED,
