@@ -44,7 +44,6 @@ class MozartError(Exception):
 
 
 #: JSON-RPC 2.0 error codes.
-RPC_PARSE = -32700
 RPC_INVALID_REQUEST = -32600
 RPC_UNKNOWN_METHOD = -32601
 RPC_INVALID_PARAMS = -32602

@@ -290,8 +290,3 @@ class Chunk(TypedDict):
 
 def attempt_id(job: str, sheet: int, k: int) -> str:
     return f"{job}:{sheet}:{k}"
-
-
-def split_attempt_id(attempt: str) -> tuple[str, int, int]:
-    job, sheet, k = attempt.rsplit(":", 2)
-    return job, int(sheet), int(k)

@@ -114,10 +114,6 @@ class Budgets:
         self._dirty.clear()
         return writes
 
-    def spent(self, now: float) -> list[dict[str, Any]]:
-        day, _ = local_day(now)
-        return [row for row in self._spent.values() if row["day"] == day]
-
     def _today(self, scope: str, now: float) -> dict[str, Any]:
         day, _ = local_day(now)
         row = self._spent.get(scope)
