@@ -14,6 +14,7 @@ status, and the request's body.
   slow COUNT SECONDS    answer with COUNT pieces `piece N`, one every SECONDS
   shell COMMAND         ask the agent to run COMMAND with whatever tool it offers for that
   status CODE [NAME:VALUE ...]   refuse, in the API's own form, with these headers
+  invalid TEXT          refuse with 400 and this message
   quota SECONDS         refuse: a usage limit that resets in SECONDS
   cut TEXT              half of TEXT, then a reset connection
   hang TEXT             half of TEXT, then silence
@@ -105,6 +106,10 @@ class Call(http.server.BaseHTTPRequestHandler):
             self.refuse(int(code), *self.api.error(int(code)), headers)
         elif name == "quota":
             self.refuse(429, *self.api.quota(float(rest)))
+        elif name == "invalid":
+            body, headers = self.api.error(400)
+            body["error"]["message"] = rest
+            self.refuse(400, body, headers)
         else:
             self.stream(line, name, rest)
 
