@@ -80,6 +80,8 @@ class History:
     """Which of the policy's choices it runs on."""
     first: int = 0
     """The first of them whose program is there."""
+    stopping: str = ""
+    """`cancel` or `pause`: its running attempt is to be stopped. Told again when its worker says hello."""
 
 
 @dataclass(slots=True)
@@ -104,8 +106,6 @@ class Sheet:
     """Prerequisites that are not satisfied yet. Derived."""
     output: str = ""
     """The tail of what its last attempt printed; kept only where the job's skip_when may ask for it. Derived."""
-    stopping: str = ""
-    """`cancel` or `pause`: its running attempt was told to stop. Derived: told again when its worker says hello."""
 
     def row(self, seq: int) -> dict[str, Any]:
         return {
@@ -138,6 +138,7 @@ class Job:
     state: JobState = JobState.QUEUED
     reason: str = ""
     wanted: str = ""
+    """How it is to end when nothing of it runs any more: `cancel`, or `fail` (fail_fast). Nothing of it starts."""
     started_at: float | None = None
     ended_at: float | None = None
     not_before: float = 0.0

@@ -86,12 +86,15 @@ def repair(book: Book, limits: Limits, workers: Collection[str], now: float) -> 
         for n in [n for n in job.running if (job.id, n) not in running]:
             log.error("sheet %d of %s runs although no attempt does: it is ready again", n, job.id)
             book.change_sheet(job, job.sheets[n], "interrupt", now, "repaired: no attempt was running")
-        if job.wanted == "cancel":
-            _finish_cancel(book, job, now)
+        _stop_what_is_left(book, job, now)
         book.end_if_over(job, now)
 
 
-def _finish_cancel(book: Book, job: Job, now: float) -> None:
-    for sheet in job.sheets.values():
+def _stop_what_is_left(book: Book, job: Job, now: float) -> None:
+    """Of a job that is to end nothing waits for a start."""
+    for sheet in job.sheets.values() if job.wanted else ():
         if sheet.state in (SheetState.PENDING, SheetState.WAITING, SheetState.AWAITING):
-            book.cancel_sheet(job, sheet, now, "cancelled")
+            if job.wanted == "cancel":
+                book.cancel_sheet(job, sheet, now, "cancelled")
+            else:
+                book.block(job, sheet, now, "not started: another sheet failed and fail_fast is on")

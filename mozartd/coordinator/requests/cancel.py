@@ -56,7 +56,7 @@ def cancel(book: Book, job: Job, numbers: list[int], now: float) -> list[Sheet]:
         if sheet.state in SHEET_ENDED:
             continue
         if sheet.state is SheetState.RUNNING:
-            sheet.stopping = "cancel"
+            book.stop(job, sheet, "cancel")
         else:
             book.cancel_sheet(job, sheet, now, "cancelled")
         stopped.append(sheet)
