@@ -106,6 +106,10 @@ SELECT attempts.*, jobs.id AS job FROM attempts JOIN jobs USING (seq) WHERE atte
 -- One job.
 SELECT * FROM jobs WHERE id = :job;
 
+-- name: job_by_seq
+-- One job.
+SELECT * FROM jobs WHERE seq = :seq;
+
 -- name: newest_job_named
 -- A name's newest job.
 SELECT * FROM jobs WHERE name = :name ORDER BY seq DESC LIMIT 1;
