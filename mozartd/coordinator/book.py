@@ -58,7 +58,7 @@ class Book:
             if sheet.state is SheetState.WAITING and sheet.until is not None:
                 heapq.heappush(self._waiting, (sheet.until, job.id, sheet.n))
 
-    def change_job(self, job: Job, event: str, now: float, reason: str = "") -> None:
+    def change_job(self, job: Job, event: str, now: float, reason: str = "", **data: Any) -> None:
         self.begun -= job.state is JobState.RUNNING
         job.state = next_job_state(job.state, event)
         self.begun += job.state is JobState.RUNNING
@@ -69,7 +69,7 @@ class Book:
         if job.state in JOB_ENDED:
             job.wanted = ""
         self.touch(job)
-        self.journal.append(now, f"job.{job.state}", job.id, reason=reason)
+        self.journal.append(now, f"job.{job.state}", job.id, reason=reason, **data)
 
     def touch(self, job: Job) -> None:
         """Write the job's row with the next commit."""
@@ -114,9 +114,9 @@ class Book:
 
     # -- sheets
 
-    def move(self, job: Job, sheet: Sheet, choice: int) -> None:
+    def move(self, job: Job, sheet: Sheet, choice: int, now: float, reason: str) -> None:
         """A ready sheet is to run on another of its choices. A session stays with the agent that had it."""
-        history = sheet.history
+        history, before = sheet.history, sheet.scope
         job.drop_ready(sheet)
         sheet.scope, history.choice = job.policy.choices_of(sheet.n)[choice][0], choice
         history.session_id, history.used = None, {}
@@ -124,6 +124,8 @@ class Book:
         job.add_ready(sheet)
         self._dirty_sheets[job.id, sheet.n] = (job.seq, sheet)
         self.touch(job)
+        told = {"before": before, "scope": sheet.scope, "reason": reason}
+        self.journal.append(now, "sheet.moved", job.id, sheet.n, sheet.k or None, **told)
 
     def change_sheet(
         self, job: Job, sheet: Sheet, event: str, now: float, reason: str = "", until: float | None = None, **data: Any

@@ -5,9 +5,10 @@ Pure. `turn` asks before it starts something, `settle` when an attempt has ended
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
-from mozartd.coordinator.model import Choice
+from mozartd.coordinator.model import Choice, History
 
 #: Until when a scope is held; 0 when it is not.
 HeldUntil = Callable[[str], float]
@@ -22,3 +23,14 @@ def choose(choices: Sequence[Choice], first: int, held_until: HeldUntil, now: fl
         if waits[i] <= patience:
             return i
     return min(range(first, len(choices)), key=waits.__getitem__, default=0)
+
+
+def why_moved(choices: Sequence[Choice], history: History, choice: int, held_until: HeldUntil, now: float) -> str:
+    """Why a sheet leaves the choice that its history names for another one."""
+    scope = choices[history.choice][0]
+    if history.choice < history.first:
+        return f"the program of {scope.partition('/')[0]} is missing"
+    if choice < history.choice:
+        return f"{choices[choice][0]} is free again"
+    wait = held_until(scope) - now
+    return f"{scope} is held for " + (f"{wait:.0f} s" if wait < math.inf else "as long as nobody acts")

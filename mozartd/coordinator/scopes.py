@@ -28,6 +28,11 @@ def choices_by_sheet(score: Score, private: str = "") -> dict[int, list[Choice]]
     return found
 
 
+def is_private(scope: str) -> bool:
+    """Of one job alone."""
+    return "#" in scope
+
+
 def _choices(section: dict[str, Any], private: str) -> list[Choice]:
     fallbacks = [(overlay(section, each), each.get("max_wait", FALLBACK_WAIT)) for each in section["fallbacks"]]
     return [

@@ -218,7 +218,8 @@ def _account(limits: Limits, job: Job, sheet: Sheet, attempt: Attempt, report: F
     code = report["code"]
     served = report["verdict"] not in ("interrupted", "cancelled", "skipped", "missing") and code not in LIMIT_CODES
     troubled = code in SERVICE_CODES
-    limits.of(sheet.scope).end(attempt.ordinal, served and not troubled, now - attempt.assigned_at)
+    tokens = sum((report["tokens"] or {}).values())  # type: ignore[arg-type]
+    limits.end(sheet.scope, attempt.ordinal, served and not troubled, now - attempt.assigned_at, int(tokens), now)
     if troubled and job.policy.breaker:
         limits.fail(sheet.scope, job.policy.breaker_threshold, job.policy.breaker_recovery, now)
 

@@ -81,10 +81,7 @@ class Turn:
     @property
     def credit(self) -> int:
         """Attempts that workers and `max_concurrent_sheets` still allow."""
-        most = (
-            self._admission.cap(self._max_concurrent, time.time()) if self._book.board.lanes else self._max_concurrent
-        )
-        return min(self._crew.credit, most - len(self._book.running))
+        return min(self._crew.credit, self._admission.cap(self._max_concurrent) - len(self._book.running))
 
     def why_full(self) -> str:
         """Why nothing at all can start now, or ''."""
@@ -140,12 +137,21 @@ class Turn:
         while not self.draining:
             self._choose_backends(now)
             self._book.board.settle(now)
+            if self._book.board.lanes and self._admission.look(now):
+                self._tell_admission(now)
             credit = self.credit
             starts = schedule.plan(self._book.board, self.caps(now), credit, now) if credit > 0 else []
             for job, n in starts:
                 self._start_or_skip(job, job.sheets[n], now)
             if not starts:
                 return
+
+    def _tell_admission(self, now: float) -> None:
+        admission = self._admission
+        self._book.journal.append(
+            now, "admission.changed", level=admission.level, sheets=admission.cap(self._max_concurrent),
+            reason=admission.reason or "the machine has room again",
+        )  # fmt: skip
 
     def _choose_backends(self, now: float) -> None:
         """Put the sheets that could start next where they are to run: a fallback, or back."""
@@ -156,7 +162,8 @@ class Turn:
                 choices = job.policy.choices_of(n)
                 choice = fallback.choose(choices, sheet.history.first, self._limits.held_until, now) if choices else 0
                 if choice != sheet.history.choice:
-                    self._book.move(job, sheet, choice)
+                    reason = fallback.why_moved(choices, sheet.history, choice, self._limits.held_until, now)
+                    self._book.move(job, sheet, choice, now, reason)
 
     def _start_or_skip(self, job: Job, sheet: Sheet, now: float) -> None:
         reason = self._skips(job, sheet)
@@ -167,7 +174,7 @@ class Turn:
         worker = self._crew.pick()
         attempt = self._book.start(job, sheet, worker.name, now)
         worker.running.add(attempt.id)
-        attempt.ordinal = self._limits.of(sheet.scope).start()
+        attempt.ordinal = self._limits.start(sheet.scope)
         self._effects.append(lambda: self.assign(attempt))
 
     def _wake(self, now: float) -> None:

@@ -106,7 +106,7 @@ class World:
             self.book.end_if_over(job, self.now)
             return
         attempt = self.book.start(job, sheet, "worker", self.now)
-        attempt.ordinal = self.limits.of(sheet.scope).start()
+        attempt.ordinal = self.limits.start(sheet.scope)
 
     def _commit(self) -> None:
         for write in self.book.take_changes() + self.limits.take_changes():
@@ -195,7 +195,7 @@ class World:
             if row["state"] == "running":
                 attempt = Attempt.of({**row, "job": f"job-{row['seq']}"})
                 self.book.run(attempt)
-                attempt.ordinal = self.limits.of(self.book.find(attempt)[1].scope).start()
+                attempt.ordinal = self.limits.start(self.book.find(attempt)[1].scope)
         recovery.repair(self.book, self.limits, ["worker"] if alive else [], self.now)
         self.turn()
 

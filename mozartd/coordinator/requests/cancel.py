@@ -27,7 +27,9 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
         raise MozartError("job_ended", f"cannot cancel {job.id}: it is {job.state} already", "")
     for n in numbers:
         _check(job, n)
-    stopped = cancel(parts.book, job, numbers, time.time())
+    now = time.time()
+    parts.journal.append(now, "asked.cancel", job.id, by=session.who, sheets=numbers)
+    stopped = cancel(parts.book, job, numbers, now)
     for sheet in stopped:
         if sheet.state is SheetState.RUNNING:
             parts.crew.stop(job, sheet, "cancel")

@@ -41,6 +41,7 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     now = time.time()
     sheets = [_kept(job, sheet) or sheet for sheet in planned.sheets.values()]
     dropped = [n for n in job.sheets if n not in planned.sheets]
+    parts.journal.append(now, "asked.modify", job.id, by=session.who, score=path)
     parts.book.replan(job, sheets, planned, now)
     parts.scores.keep(job.seq, assign.Parts.of(score, environment))
     # With the rows of the book's changes, in one transaction: a job is never half of one score and half of another.
