@@ -105,6 +105,8 @@ def _describe_sheet(event: Event, state: str, board: Board, now: float) -> str:
         return f"{who} is running{_again(event)}"
     if state == "pending":
         return f"{who} will run again{_because(data)}" if data.get("reason") else ""
+    if state == "moved":
+        return f"{who} will run on {data['scope'].partition('/')[0]}{_because(data)}"
     if state in ("waiting", "awaiting"):
         return " ".join(filter(None, [f"{who} waits", text.until(data.get("until"), now)])) + _because(data)
     took = f" in {text.duration(now - running.since)}" if running and state in ("completed", "failed") else ""

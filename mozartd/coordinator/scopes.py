@@ -7,9 +7,9 @@ the user's own; without any it is `default`.
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from collections.abc import Mapping
 
-from ipc.score.schema import FALLBACK_WAIT, Score, overlay
+from ipc.score.schema import Backend, Score
 from mozartd.coordinator.model import Choice
 
 #: Variables that choose an account, by what they are for.
@@ -21,11 +21,7 @@ _ACCOUNT_NAMES = (
 
 def choices_by_sheet(score: Score, private: str = "") -> dict[int, list[Choice]]:
     """By number for the sheets with a backend of their own; 0 stands for all others."""
-    base = score.backend.model_dump(mode="json")
-    found = {0: _choices(base, private)}
-    for n, override in score.sheet.backends.items():
-        found[n] = _choices(overlay(base, override.model_dump(mode="json")), private)
-    return found
+    return {n: _choices(score, n, private) for n in (0, *score.sheet.backends)}
 
 
 def is_private(scope: str) -> bool:
@@ -33,33 +29,34 @@ def is_private(scope: str) -> bool:
     return "#" in scope
 
 
-def _choices(section: dict[str, Any], private: str) -> list[Choice]:
-    fallbacks = [(overlay(section, each), each.get("max_wait", FALLBACK_WAIT)) for each in section["fallbacks"]]
+def _choices(score: Score, n: int, private: str) -> list[Choice]:
+    backends = score.choices_for(n)
+    waits = [0.0, *(fallback.max_wait for fallback in backends[0].fallbacks)]
     return [
-        (_scope(each) + private, float(wait), each["resume_session"] == "auto")
-        for each, wait in [(section, 0.0), *fallbacks]
+        (_scope(backend) + private, wait, backend.resume_session == "auto")
+        for backend, wait in zip(backends, waits, strict=True)
     ]
 
 
-def _scope(backend: dict[str, Any]) -> str:
+def _scope(backend: Backend) -> str:
     account, model = _told_apart_by(backend)
-    return f"{backend['type']}/{_account(backend.get('env') or {}, account)}/{model or 'default'}"
+    return f"{backend.type}/{_account(backend.env, account)}/{model or 'default'}"
 
 
-def _told_apart_by(backend: dict[str, Any]) -> tuple[list[str], str | None]:
+def _told_apart_by(backend: Backend) -> tuple[list[str], str | None]:
     """What tells an account from another, and the model: APIs have both in places of their own."""
-    match backend["type"]:
+    match backend.type:
         case "anthropic_api":
-            name = backend["api_key_env"]
-            return [] if name == "ANTHROPIC_API_KEY" else [name], backend["model"]
+            name = backend.api_key_env
+            return [] if name == "ANTHROPIC_API_KEY" else [name], backend.model
         case "ollama":
-            return [backend["ollama"]["base_url"]], backend["ollama"]["model"]
+            return [backend.ollama.base_url], backend.ollama.model
         case "recursive_light":
-            return [backend["recursive_light"]["endpoint"]], None
-    return [], backend.get("cli_model")
+            return [backend.recursive_light.endpoint], None
+    return [], backend.cli_model
 
 
-def _account(env: dict[str, str], more: list[str]) -> str:
+def _account(env: Mapping[str, str], more: list[str]) -> str:
     chosen = [*(f"{name}={env[name]}" for name in _ACCOUNT_NAMES if name in env), *more]
     # A digest, because the value may be a secret and a scope is shown to everybody.
     return hashlib.sha256("\n".join(chosen).encode()).hexdigest()[:8] if chosen else "default"
