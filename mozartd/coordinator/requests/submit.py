@@ -15,6 +15,8 @@ import shutil
 import time
 import unicodedata
 import uuid
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import orjson
@@ -58,7 +60,7 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     # Numbered here, on the loop: two submissions never share a number.
     parts.book.last_seq += 1
     job.seq, job.id = parts.book.last_seq, f"{job.id}-{parts.book.last_seq}"
-    rows = _rows(job, score, source, environment)
+    rows = partial(_rows, job, score, source, environment)
     entering = asyncio.create_task(_enter(parts, job, assign.Parts.of(score, environment), rows, session.who))
     # The client that goes away is not here to be told of a failure.
     entering.add_done_callback(lambda task: task.cancelled() or task.exception())
@@ -67,9 +69,10 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     return {"job": job.id}
 
 
-async def _enter(parts: Parts, job: Job, cut: assign.Parts, rows: list[Write], who: str) -> None:
+async def _enter(parts: Parts, job: Job, cut: assign.Parts, rows: Callable[[], list[Write]], who: str) -> None:
     """When the job's rows are on disk, it is a job."""
-    await parts.store.write(rows)
+    # In a thread: 100,000 sheets take a second or two, and others are asking.
+    await parts.store.write(await asyncio.to_thread(rows))
     now = time.time()
     parts.scores.keep(job.seq, cut)
     parts.book.add(job)
