@@ -23,7 +23,7 @@ from tests.conventions.tree import PACKAGES
 from tests.process.asking import following, open_gate, submit
 from tests.process.conftest import check_end
 from tests.process.daemon import Daemon, is_alive, processes_of, wait_until
-from tests.process.test_following import Taken, read
+from tests.process.test_following import read
 
 Score = Callable[..., Path]
 
