@@ -17,6 +17,7 @@ import orjson
 
 from ipc.messages import Assign
 from ipc.paths import Paths
+from ipc.score import routing
 from ipc.score.expand import PlannedSheet
 from ipc.score.schema import Backend, Score
 from ipc.score.variables import built_in
@@ -69,10 +70,9 @@ def _choices(score: Score, n: int) -> list[tuple[Backend, dict[str, Any]]]:
     if score.bridge and score.bridge.enabled:
         # The backend of Ollama's models needs it beside its own section.
         more["bridge"] = score.bridge.model_dump(mode="json")
-    return [
-        (backend, {**backend.model_dump(mode="json", exclude={"fallbacks"}), **more})
-        for backend in score.choices_for(n)
-    ]
+    sections = [section for section, _ in routing.sections(score, n)]
+    told = [{name: value for name, value in section.items() if name != "fallbacks"} | more for section in sections]
+    return list(zip(map(Backend.model_validate, sections), told, strict=True))
 
 
 class Scores:

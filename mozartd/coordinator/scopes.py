@@ -7,9 +7,11 @@ the user's own; without any it is `default`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
-from ipc.score.schema import Backend, Score
+from ipc.score import routing
+from ipc.score.schema import Score
 from mozartd.coordinator.model import Choice
 
 #: Variables that choose an account, by what they are for.
@@ -30,33 +32,33 @@ def is_private(scope: str) -> bool:
 
 
 def _choices(score: Score, n: int, private: str) -> list[Choice]:
-    backends = score.choices_for(n)
-    waits = [0.0, *(fallback.max_wait for fallback in backends[0].fallbacks)]
-    return [
-        (_scope(backend) + private, wait, backend.resume_session == "auto")
-        for backend, wait in zip(backends, waits, strict=True)
-    ]
+    sections = routing.sections(score, n)
+    choices = [Choice(_scope(each) + private, wait, each["resume_session"] == "auto") for each, wait in sections]
+    first, *others = [section for section, _ in sections]
+    if routing.leaves_when_it_fails(first, routing.bridge_of(score)):
+        choices[0] = replace(choices[0], on_failure=routing.claude_among(others))
+    return choices
 
 
-def _scope(backend: Backend) -> str:
+def _scope(backend: dict[str, Any]) -> str:
     account, model = _told_apart_by(backend)
-    return f"{backend.type}/{_account(backend.env, account)}/{model or 'default'}"
+    return f"{backend['type']}/{_account(backend.get('env') or {}, account)}/{model or 'default'}"
 
 
-def _told_apart_by(backend: Backend) -> tuple[list[str], str | None]:
+def _told_apart_by(backend: dict[str, Any]) -> tuple[list[str], str | None]:
     """What tells an account from another, and the model: APIs have both in places of their own."""
-    match backend.type:
+    match backend["type"]:
         case "anthropic_api":
-            name = backend.api_key_env
-            return [] if name == "ANTHROPIC_API_KEY" else [name], backend.model
+            name = backend["api_key_env"]
+            return [] if name == "ANTHROPIC_API_KEY" else [name], backend["model"]
         case "ollama":
-            return [backend.ollama.base_url], backend.ollama.model
+            return [backend["ollama"]["base_url"]], backend["ollama"]["model"]
         case "recursive_light":
-            return [backend.recursive_light.endpoint], None
-    return [], backend.cli_model
+            return [backend["recursive_light"]["endpoint"]], None
+    return [], backend.get("cli_model")
 
 
-def _account(env: Mapping[str, str], more: list[str]) -> str:
+def _account(env: dict[str, str], more: list[str]) -> str:
     chosen = [*(f"{name}={env[name]}" for name in _ACCOUNT_NAMES if name in env), *more]
     # A digest, because the value may be a secret and a scope is shown to everybody.
     return hashlib.sha256("\n".join(chosen).encode()).hexdigest()[:8] if chosen else "default"
