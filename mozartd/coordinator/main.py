@@ -20,8 +20,9 @@ import uvloop
 import yaml
 
 from ipc.connection import hello
-from ipc.errors import MozartError
+from ipc.errors import CODES, EXIT_FAILED, MozartError
 from ipc.setup import EXIT_CANNOT_BOOT, EXIT_OK, EXIT_ORPHANED, EXIT_STOP_ALL, CoordinatorSetup, Inherited
+from ipc.states import JOB_ENDED
 from mozartd.coordinator import history, metrics, recovery, requests
 from mozartd.coordinator.admission import Admission, Bounds
 from mozartd.coordinator.assign import Assigner, Scores
@@ -34,6 +35,7 @@ from mozartd.coordinator.followers import Followers
 from mozartd.coordinator.model import Job
 from mozartd.coordinator.parts import Parts
 from mozartd.coordinator.registry import Registry
+from mozartd.coordinator.scopes import is_private
 from mozartd.coordinator.settle import release_successors
 from mozartd.coordinator.skips import why_skip
 from mozartd.coordinator.turn import Turn
@@ -52,8 +54,10 @@ def run(setup: CoordinatorSetup) -> int:
     try:
         return uvloop.run(_run(setup))
     except MozartError as error:
-        log.error("%s", error)
-        return EXIT_CANNOT_BOOT
+        log.error("%s", str(error).replace("\n", "; "))
+        # A disk that is full may have room later: then the supervisor goes on trying.
+        _, may_pass = CODES.get(error.code, ("", False))
+        return EXIT_FAILED if may_pass else EXIT_CANNOT_BOOT
 
 
 async def _run(setup: CoordinatorSetup) -> int:
@@ -134,6 +138,9 @@ def _settled(parts: Parts, job: Job) -> None:
     """A job ended or paused, and that is on disk."""
     parts.endings.tell(job)
     release_successors(parts.book, job, time.time())
+    if job.state in JOB_ENDED:
+        for scope in {sheet.scope for sheet in job.sheets.values() if is_private(sheet.scope)}:
+            parts.limits.forget(scope)
     parts.turn.due()
     parts.followers.job_changed(job)
     asyncio.get_running_loop().create_task(history.prune(parts), name="prune")
