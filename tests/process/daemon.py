@@ -39,19 +39,6 @@ def wait_until(condition: Callable[[], T], patience: float = PATIENCE) -> T:
     return found
 
 
-def open_gate(path: Path) -> None:
-    """Returns when the agent behind it goes on. O_NONBLOCK fails as long as it does not stand there."""
-
-    def try_it() -> bool:
-        try:
-            os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
-        except OSError:
-            return False
-        return True
-
-    wait_until(try_it)
-
-
 # ---- processes ------------------------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.process.daemon import PATIENCE, Daemon, open_gate, wait_until
+from tests.process.asking import open_gate
+from tests.process.daemon import PATIENCE, Daemon, wait_until
 
 Score = Callable[..., Path]
 

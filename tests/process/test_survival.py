@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from tests.bench.flood import check_all, flood
-from tests.process.daemon import Daemon, is_alive, open_gate, processes_of, wait_until
+from tests.process.asking import open_gate
+from tests.process.daemon import Daemon, is_alive, processes_of, wait_until
 
 Score = Callable[..., Path]
 
