@@ -90,7 +90,14 @@ class Scores:
 
 class Assigner:
     def __init__(
-        self, book: Book, crew: Crew, scores: Scores, followers: Followers, store: Store, paths: Paths
+        self,
+        book: Book,
+        crew: Crew,
+        scores: Scores,
+        followers: Followers,
+        store: Store,
+        paths: Paths,
+        segment_bytes: int,
     ) -> None:
         self._book = book
         self._crew = crew
@@ -98,6 +105,7 @@ class Assigner:
         self._followers = followers
         self._store = store
         self._paths = paths
+        self._segment_bytes = segment_bytes
         self._tasks: set[asyncio.Task[None]] = set()
 
     def assign(self, attempt: Attempt) -> None:
@@ -149,7 +157,7 @@ class Assigner:
         return {
             "type": "assign", "attempt": attempt.id, "job": job.id, "sheet": sheet.n, "k": attempt.k,
             "mode": attempt.mode,  # type: ignore[typeddict-item]
-            "log": self._paths.attempt_log(job.id, sheet.n, attempt.k),
+            "log": self._paths.attempt_log(job.id, sheet.n, attempt.k), "log_segment_bytes": self._segment_bytes,
             "prompt_file": self._paths.attempt_prompt(job.id, sheet.n, attempt.k),
             "score_dir": os.path.dirname(job.score_path), "workspace": job.workspace, "environment": parts.environment,
             "backend": backend, "timeout_seconds": _timeout(backend, sheet.n),
