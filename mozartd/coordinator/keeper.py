@@ -37,7 +37,8 @@ class Keeper:
         self._stop = threading.Event()
         self._task: asyncio.Task[None] | None = None
         self._again = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._wakes_at = 0.0
         self._rests_until = 0.0
         self.bytes = 0
         """All logs', when it last looked."""
@@ -53,9 +54,10 @@ class Keeper:
             return
         when = max(self._rests_until, self._loop.time() + max(0.0, at - time.time()))
         if self._timer is not None:
-            if self._timer.when() <= when:
+            if self._wakes_at <= when:
                 return
             self._timer.cancel()
+        self._wakes_at = when
         self._timer = self._loop.call_at(when, self._begin)
 
     def _begin(self) -> None:

@@ -166,12 +166,15 @@ class LogReader:
         """Whether there is a next segment, which is open then."""
         end = segment.end()
         if offset < end:
-            # A record that is being written now; unless there is a next segment already.
-            return Link(offset, end, TORN) if look(self._log, end) is not None else False
+            if look(self._log, end) is None:
+                return False  # A record that is being written now.
+            # Complete, for there is a next segment. What was written since we read is read now.
+            return b"\n" in segment.read(offset) or Link(offset, end, TORN)
         if offset <= segment.start:
             return False  # Its writer has only just begun it.
-        if segment.is_in_place():
-            return self._open(offset)
+        if offset == end and segment.is_in_place():
+            return self._open(offset) or _read_gone(self._log, offset) or False
+        # Its twin or its place is found by walking, and so is where a reader is that got what others had read.
         found = self._find(offset)
         return found or self._segment is not segment
 
