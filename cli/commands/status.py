@@ -57,20 +57,17 @@ def _show(answer: dict[str, Any], json: bool) -> None:
 
 def _watch(job: str | None, json: bool) -> int:
     """Repaint at every event, not by the clock. Ends with the job."""
-    with connect() as client:
-        answer = fetch(client, job)
-    if job:
-        job = answer["job"]["id"]
-    with Feed(connect(), {"events.follow": {"since": 0, "follow": True, **({"job": job} if job else {})}}) as feed:
+    # What happens from now on, and then what is: nothing falls between the two.
+    with Feed(connect(), {"events.follow": {"follow": True, **({"job": job} if job else {})}}) as feed:
         while True:
+            with connect() as client:
+                answer = fetch(client, feed.job or None)
             if output.is_terminal() and not json:
                 output.write(CLEAR)
             _show(answer, json)
             if feed.ended:
                 return 0
             _wait_for_change(feed)
-            with connect() as client:
-                answer = fetch(client, job)
 
 
 def _wait_for_change(feed: Feed) -> None:
@@ -153,11 +150,14 @@ def sheet_row(sheet: dict[str, Any], now: float) -> list[str]:
 
 
 def why(sheet: dict[str, Any], now: float) -> str:
-    """Why it waits or what went wrong: the reason, until when, the last attempt's code, the rules that failed."""
+    """Why it waits or what went wrong: the reason, until when, the last attempt's code, the rules that failed; and why it
+    runs elsewhere than others."""
     said = [text.first_line(sheet["reason"] or ""), text.until(sheet["until"], now)]
     last = sheet["attempts"][-1] if sheet["attempts"] else None
     if last and last["code"] and sheet["state"] != "completed":
         if last["code"] not in said[0]:
             said.append(f"{last['code']} {text.first_line(last['message'] or '', 100)}".strip())
         said += [f"not met: {rule}" for rule in text.failed_rules(sheet)[:3]]
+    if last and last.get("backend_reason"):
+        said.append(f"on {last['backend']}: {text.first_line(last['backend_reason'])}")
     return "; ".join(filter(None, said))

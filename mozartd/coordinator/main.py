@@ -23,6 +23,7 @@ import yaml
 from ipc.connection import hello
 from ipc.errors import MozartError
 from ipc.setup import EXIT_CANNOT_BOOT, EXIT_OK, EXIT_ORPHANED, EXIT_STOP_ALL, CoordinatorSetup, Inherited
+from ipc.states import JOB_ENDED
 from mozartd.coordinator import history, metrics, recovery, requests
 from mozartd.coordinator.admission import Admission, Bounds
 from mozartd.coordinator.assign import Assigner, Scores
@@ -37,6 +38,7 @@ from mozartd.coordinator.model import Attempt, Job
 from mozartd.coordinator.parts import Parts
 from mozartd.coordinator.registry import Registry
 from mozartd.coordinator.retention import Bounds as LogBounds
+from mozartd.coordinator.scopes import is_private
 from mozartd.coordinator.settle import release_successors
 from mozartd.coordinator.skips import why_skip
 from mozartd.coordinator.turn import Turn
@@ -102,7 +104,7 @@ async def _compose(setup: CoordinatorSetup, store: Store, stop: Callable[[int], 
     caps = partial(Caps, book, limits, _backend_caps(settings.backends), groups, settings.max_concurrent_jobs)
     admission = Admission(Bounds(**settings.admission.model_dump()))
     turn = Turn(store, book, limits, crew, settings.max_concurrent_sheets, caps, why_skip, admission)
-    prices = _prices(settings.prices)
+    prices = read_prices(settings.prices)
     crew.price = lambda job, report: cost_of(report, job.policy, prices)  # type: ignore[arg-type]
     followers = Followers(crew.watch)
     scores = Scores(store)
@@ -132,7 +134,8 @@ def _log_bounds(settings: Settings) -> LogBounds:
     return LogBounds(settings.log_attempt_bytes, settings.log_total_bytes, None if hours is None else hours * 3600)
 
 
-def _prices(path: str | None) -> dict[str, Price]:
+def read_prices(path: str | None) -> dict[str, Price]:
+    """Raises MozartError E301 when the file cannot be used."""
     try:
         if path is None:
             return load_prices()
@@ -155,6 +158,9 @@ def _settled(parts: Parts, job: Job) -> None:
     """A job ended or paused, and that is on disk."""
     parts.endings.tell(job)
     release_successors(parts.book, job, time.time())
+    if job.state in JOB_ENDED:
+        for scope in {sheet.scope for sheet in job.sheets.values() if is_private(sheet.scope)}:
+            parts.limits.forget(scope)
     parts.turn.due()
     parts.followers.job_changed(job)
     asyncio.get_running_loop().create_task(history.prune(parts), name="prune")

@@ -15,7 +15,7 @@ from ipc.states import Job as JobState
 from ipc.states import Sheet as SheetState
 from mozartd.coordinator import budget, retry
 from mozartd.coordinator.book import Book
-from mozartd.coordinator.fallback import choose
+from mozartd.coordinator.fallback import after_failure, choose
 from mozartd.coordinator.limits import Limits
 from mozartd.coordinator.model import Attempt, History, Job, Sheet
 from mozartd.coordinator.retry import mode_after
@@ -25,6 +25,7 @@ _KEPT = (
     "verdict", "code", "message", "hint", "evidence", "exit_code", "signal", "started_at", "ended_at", "bytes", "lines", "tail",
     "cost_usd", "tokens", "session_id", "model", "validations", "captured", "survivors",
 )  # fmt: skip
+_FAIL_FAST = "another sheet failed and fail_fast is on"
 #: More than anybody ever used.
 MOST_TOKENS = 10**15
 #: What of it an event tells.
@@ -39,15 +40,27 @@ def settle(book: Book, limits: Limits, attempt: Attempt, report: Finished, now: 
     _account(limits, job, sheet, attempt, report, now)
     _note_session(job, sheet, attempt, report)
     _keep(book, job, sheet, attempt, report, now)
-    if (job.wanted == "cancel" or sheet.stopping == "cancel") and not isinstance(decision, retry.Done):
-        decision = retry.Cancelled()
-    elif sheet.stopping == "pause" and isinstance(decision, retry.Cancelled):
-        decision = retry.Interrupted(counts=False)
-    sheet.stopping = ""
+    decision = _as_wished(decision, job, sheet.history.stopping)
+    sheet.history.stopping = ""
     _carry_out(book, limits, job, sheet, attempt, report, decision, now)
+    if job.wanted == "fail":
+        book.block(job, sheet, now, f"not started again: {_FAIL_FAST}")
     _watch_money(book, limits, job, sheet, report, before, now)
     job.not_before = now + job.policy.pause_seconds if sheet.state is not SheetState.PENDING else job.not_before
     book.end_if_over(job, now)
+
+
+def _as_wished(decision: retry.Decision, job: Job, stopping: str) -> retry.Decision:
+    """The decision, when the job or this sheet is to be stopped. What is done is done."""
+    if isinstance(decision, retry.Done):
+        return decision
+    if "cancel" in (job.wanted, stopping):
+        return retry.Cancelled()
+    if stopping == "pause" and isinstance(decision, retry.Cancelled):
+        return retry.Interrupted(counts=False)
+    if job.wanted == "fail" and isinstance(decision, retry.Again):
+        return retry.GiveUp(f"{decision.reason}; not tried again: {_FAIL_FAST}")
+    return decision
 
 
 def interrupt(book: Book, limits: Limits, attempt: Attempt, reason: str, now: float) -> None:
@@ -121,6 +134,8 @@ def _carry_out(
     match decision:
         case retry.Done(skipped, reason):
             book.change_sheet(job, sheet, "skip" if skipped else "complete", now, reason)
+        case retry.Again(reason=reason) | retry.GiveUp(reason) if _goes_elsewhere(job, sheet, report):
+            book.change_sheet(job, sheet, "interrupt", now, f"{reason}: tried elsewhere")
         case retry.Again(at, mode, reason):
             _spend(history, attempt.mode)
             history.mode = mode_after(mode, history) if report["verdict"] == "truncated" else mode
@@ -135,8 +150,6 @@ def _carry_out(
                 book.change_sheet(job, sheet, "interrupt", now, reason)
             else:
                 book.change_sheet(job, sheet, "wait", now, reason, until)
-        case retry.GiveUp(reason) if report["code"] == "E505" and _skip_choice(job, sheet):
-            book.change_sheet(job, sheet, "interrupt", now, f"{reason}: tried elsewhere")
         case retry.GiveUp(reason):
             _spend(history, attempt.mode)
             book.fail_sheet(job, sheet, now, reason, code=report["code"], hint=report["hint"])
@@ -174,13 +187,17 @@ def _can_go_elsewhere(limits: Limits, job: Job, sheet: Sheet, now: float) -> boo
     return bool(choices) and choose(choices, history.first, limits.held_until, now) != history.choice
 
 
-def _skip_choice(job: Job, sheet: Sheet) -> bool:
-    """This one's program is missing: go on behind it. False when it was the last."""
-    history = sheet.history
-    if history.choice + 1 >= len(job.policy.choices_of(sheet.n)):
+def _goes_elsewhere(job: Job, sheet: Sheet, report: Finished) -> bool:
+    """The program is missing, or another one is to do what this one fails at: from now on the sheet runs there. Rules that
+    are not met are no such failure."""
+    history, code = sheet.history, report["code"]
+    if not code or code.startswith("E2"):
         return False
-    history.first = history.choice + 1
-    return True
+    behind = after_failure(job.policy.choices_of(sheet.n), history.choice, code == "E505")
+    if behind:
+        history.first = behind
+        history.passed_over = f"{sheet.scope.partition('/')[0]} failed: {retry.describe(report)}"
+    return bool(behind)
 
 
 def release_successors(book: Book, ended: Job, now: float) -> None:
@@ -205,7 +222,8 @@ def _account(limits: Limits, job: Job, sheet: Sheet, attempt: Attempt, report: F
     code = report["code"]
     served = report["verdict"] not in ("interrupted", "cancelled", "skipped", "missing") and code not in LIMIT_CODES
     troubled = code in SERVICE_CODES
-    limits.of(sheet.scope).end(attempt.ordinal, served and not troubled, now - attempt.assigned_at)
+    tokens = sum((report["tokens"] or {}).values())  # type: ignore[arg-type]
+    limits.end(sheet.scope, attempt.ordinal, served and not troubled, now - attempt.assigned_at, int(tokens), now)
     if troubled and job.policy.breaker:
         limits.fail(sheet.scope, job.policy.breaker_threshold, job.policy.breaker_recovery, now)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields
 from typing import Any
 
@@ -13,7 +14,7 @@ from ipc.states import Sheet as SheetState
 from mozartd.coordinator.book import Book
 from mozartd.coordinator.journal import Event
 from mozartd.coordinator.limits import Limits
-from mozartd.coordinator.model import Attempt, History, Job, Policy, Sheet
+from mozartd.coordinator.model import Attempt, Choice, History, Job, Policy, Sheet
 from mozartd.coordinator.settle import interrupt, settle
 from mozartd.coordinator.throttle import SAME_SECONDS
 from tests.unit.scenes import chain, check_book, make_book, make_job, report, rule
@@ -50,7 +51,7 @@ def test_a_change_is_a_state_a_row_and_an_event() -> None:
     assert event[1:] == (NOW, "sheet.failed", job.id, 2, None, {"reason": "because", "until": None, "code": "E505"})
     (row,) = rows(book, "put_sheet")
     assert (row["n"], row["state"], row["reason"]) == (2, "failed", "because")
-    assert not book.is_dirty()
+    assert not book.take_changes()
 
 
 def check_book_but_for_the_end(book: Book, job: Job) -> None:
@@ -67,7 +68,7 @@ def test_an_unlisted_change_changes_nothing() -> None:
         book.change_job(job, "resume", NOW)
     check_book(book)
     assert not events(book)
-    assert not book.is_dirty()
+    assert not book.take_changes()
 
 
 def test_many_changes_of_a_sheet_are_one_row() -> None:
@@ -151,7 +152,7 @@ def test_what_was_done_before_the_cancel_arrived_is_done() -> None:
     job = make_job(2)
     book = make_book(job)
     attempt = start(book, job, 1)
-    job.sheets[1].stopping = "cancel"
+    job.sheets[1].history.stopping = "cancel"
     end(book, attempt)
     assert job.sheets[1].state is SheetState.COMPLETED
 
@@ -162,10 +163,10 @@ def test_any_other_end_of_what_was_to_be_cancelled_is_a_cancellation(fields: dic
     job = make_job(2)
     book = make_book(job)
     attempt = start(book, job, 1)
-    job.sheets[1].stopping = "cancel"
+    job.sheets[1].history.stopping = "cancel"
     end(book, attempt, **fields)
     assert job.sheets[1].state is SheetState.CANCELLED
-    assert not job.sheets[1].stopping
+    assert not job.sheets[1].history.stopping
 
 
 # ---- waiting ------------------------------------------------------------------------------------------------------
@@ -280,7 +281,7 @@ def test_a_jobs_row_says_all_that_is_not_derived() -> None:
     policy = Policy(
         **{field.name: 1.5 if isinstance(field.default, float) else field.default for field in fields(Policy)}
         | {"max_concurrent": 9, "fail_fast": False, "skip_when": {2: "sheets[1].status == 'failed'", 11: "True"}}
-        | {"choices": {0: [("a/default/default", 0.0, True), ("b/default/default", 900.0, False)]}}
+        | {"choices": {0: [Choice("a/default/default"), Choice("b/default/default", math.inf, False, 1)]}}
     )
     job = Job(
         7, "j-7", "j", "/s.yaml", "/w", -3, "g", 1.0, policy, JobState.PAUSED, "r", "cancel", 2.0, None, 4.0, "j-6", 0.5,

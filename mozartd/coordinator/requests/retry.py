@@ -14,10 +14,12 @@ from ipc.states import JOB_ENDED
 from ipc.states import Sheet as SheetState
 from mozartd.coordinator.book import Book
 from mozartd.coordinator.clients import Session
-from mozartd.coordinator.model import History, Job, Sheet
+from mozartd.coordinator.model import Job, Sheet
 from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
 
+#: Sheets that the event names, at most.
+TOLD = 100
 _UNDONE = (SheetState.FAILED, SheetState.BLOCKED, SheetState.CANCELLED)
 
 
@@ -31,7 +33,9 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     chosen = choose(job, numbers, first)
     if job.id not in parts.book.jobs:
         parts.book.add(job)
-    revive(parts.book, job, chosen, time.time())
+    now = time.time()
+    parts.journal.append(now, "asked.retry", job.id, by=session.who, sheets=[sheet.n for sheet in chosen][:TOLD])
+    revive(parts.book, job, chosen, now)
     await parts.turn.committed()
     return {"job": job.id, "sheets": [sheet.n for sheet in chosen]}
 
@@ -41,9 +45,9 @@ def revive(book: Book, job: Job, chosen: list[Sheet], now: float) -> None:
     book.change_job(job, "retry", now, "retried")
     job.not_before = 0.0
     for sheet in chosen:
-        sheet.history = History()
+        sheet.history = sheet.history.anew()
         if choices := job.policy.choices_of(sheet.n):
-            sheet.scope = choices[0][0]
+            sheet.scope = choices[sheet.history.choice].scope
         book.change_sheet(job, sheet, "retry", now, "retried")
 
 

@@ -15,6 +15,7 @@ import shutil
 import time
 import unicodedata
 import uuid
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -22,16 +23,18 @@ import orjson
 from pydantic import ValidationError
 
 from ipc.errors import EXIT_USAGE, MozartError
-from ipc.score.expand import expand
+from ipc.score import routing
+from ipc.score.expand import PlannedSheet, expand
 from ipc.score.schema import Score
 from ipc.score.unavailable import unavailable
 from ipc.states import Job as JobState
 from ipc.states import Sheet as SheetState
 from mozartd.coordinator import assign
 from mozartd.coordinator.clients import Session
-from mozartd.coordinator.model import Choice, Job, Policy, Sheet
+from mozartd.coordinator.model import Choice, History, Job, Policy, Sheet
 from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
+from mozartd.coordinator.recovery import release_if_over
 from mozartd.coordinator.scopes import choices_by_sheet
 from mozartd.store.store import Write
 
@@ -58,21 +61,27 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     # Numbered here, on the loop: two submissions never share a number.
     parts.book.last_seq += 1
     job.seq, job.id = parts.book.last_seq, f"{job.id}-{parts.book.last_seq}"
-    saved = parts.store.write(_rows(job, score, source, environment))
-    saved.add_done_callback(partial(_enter, parts, job, assign.Parts.of(score, environment)))
+    rows = partial(_rows, job, score, source, environment)
+    entering = asyncio.create_task(_enter(parts, job, assign.Parts.of(score, environment), rows, session.who))
+    # The client that goes away is not here to be told of a failure.
+    entering.add_done_callback(lambda task: task.cancelled() or task.exception())
     # A client that goes away meanwhile cancels its request, not the job that is on disk by then.
-    await asyncio.shield(saved)
+    await asyncio.shield(entering)
     return {"job": job.id}
 
 
-def _enter(parts: Parts, job: Job, cut: assign.Parts, saved: asyncio.Future[None]) -> None:
-    """The job's rows are on disk: it is a job."""
-    if saved.exception() is not None:
-        return
+async def _enter(parts: Parts, job: Job, cut: assign.Parts, rows: Callable[[], list[Write]], who: str) -> None:
+    """When the job's rows are on disk, it is a job."""
+    # In a thread: 100,000 sheets take a second or two, and others are asking.
+    await parts.store.write(await asyncio.to_thread(rows))
+    now = time.time()
     parts.scores.keep(job.seq, cut)
     parts.book.add(job)
-    parts.journal.append(time.time(), "job.queued", job.id, name=job.name, sheets=job.total_sheets)
-    parts.book.end_if_over(job, time.time())
+    parts.journal.append(now, "job.queued", job.id, name=job.name, sheets=job.total_sheets, by=who)
+    parts.book.end_if_over(job, now)
+    parts.turn.due()
+    # The other one may have ended while ours was being written, and looked in the book for who waits for it.
+    await release_if_over(parts.store, parts.book, job)
     parts.turn.due()
 
 
@@ -110,16 +119,29 @@ def make_job(score: Score, path: str, now: float, start_sheet: int | None = None
     sheets = [
         Sheet(
             one.n, one.stage, one.instance, one.fan_count, one.start_item, one.end_item, one.dependencies,
-            choices.get(one.n, choices[0])[0][0],
+            choices.get(one.n, choices[0])[0].scope,
         )
         for one in planned
     ]  # fmt: skip
+    _route(score, planned, sheets, choices, os.path.dirname(path))
     for sheet in sheets[: (start_sheet or 1) - 1]:
         sheet.state, sheet.reason = SheetState.SKIPPED, f"before --start-sheet {start_sheet}"
     policy = policy_of(score, choices)
     job = Job(0, slug(score.name), score.name, path, str(score.workspace), score.priority, "", now, policy)
     job.take(sheets)
     return job
+
+
+def _route(
+    score: Score, planned: list[PlannedSheet], sheets: list[Sheet], choices: dict[int, list[Choice]], directory: str
+) -> None:
+    """Put the sheets that are too complex for their model where `bridge:` wants them."""
+    for n, route in routing.routes(score, planned, directory):
+        sheet = sheets[n - 1]
+        found = choices.get(n, choices[0])
+        claude = next(i for i, each in enumerate(found) if each.scope.partition("/")[0] in routing.CLAUDE)
+        sheet.history = History(complexity=route.reason, route=claude if route.to_claude else 0).anew()
+        sheet.scope = found[sheet.history.choice].scope
 
 
 def _private_suffix(score: Score) -> str:
@@ -137,7 +159,7 @@ def slug(name: str) -> str:
 
 
 def policy_of(score: Score, choices: dict[int, list[Choice]]) -> Policy:
-    simple = all(len(each) == 1 and each[0][2] for each in choices.values())
+    simple = all(len(each) == 1 and each[0].resumes for each in choices.values())
     retry, parallel, limit = score.retry, score.parallel, score.rate_limit
     return Policy(
         max_concurrent=parallel.max_concurrent if parallel.enabled else 1,
