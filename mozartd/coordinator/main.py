@@ -21,7 +21,7 @@ import uvloop
 import yaml
 
 from ipc.connection import hello
-from ipc.errors import MozartError
+from ipc.errors import CODES, EXIT_FAILED, MozartError
 from ipc.setup import EXIT_CANNOT_BOOT, EXIT_OK, EXIT_ORPHANED, EXIT_STOP_ALL, CoordinatorSetup, Inherited
 from ipc.states import JOB_ENDED
 from mozartd.coordinator import history, metrics, recovery, requests
@@ -59,8 +59,10 @@ def run(setup: CoordinatorSetup) -> int:
     try:
         return uvloop.run(_run(setup))
     except MozartError as error:
-        log.error("%s", error)
-        return EXIT_CANNOT_BOOT
+        log.error("%s", str(error).replace("\n", "; "))
+        # A disk that is full may have room later: then the supervisor goes on trying.
+        _, may_pass = CODES.get(error.code, ("", False))
+        return EXIT_FAILED if may_pass else EXIT_CANNOT_BOOT
 
 
 async def _run(setup: CoordinatorSetup) -> int:

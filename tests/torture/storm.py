@@ -112,6 +112,13 @@ class Storm:
                 # A sheet that we interrupted five times looks like the one that kills the daemon.
                 self._ask("resume", job["id"])
 
+    def _cancel_unacknowledged(self) -> None:
+        """Jobs whose submission was on disk when the coordinator died with the answer: some run until they are cancelled."""
+        acknowledged = {one.job for one in self.submitted}
+        for job in self.daemon.request("list", states=["queued", "running", "paused"])["jobs"]:
+            if job["id"] not in acknowledged:
+                self._ask("cancel", job["id"])
+
     # -- the kills
 
     def strike(self, victim: str) -> None:
@@ -172,6 +179,8 @@ class Storm:
         yield from invariants.run_twice(tuple(self.submitted))
 
     def bring_to_an_end(self) -> None:
+        self._cancel_unacknowledged()
+
         def over() -> bool:
             self._forget_ended()
             return all(one.job in self.ended for one in self.submitted)
