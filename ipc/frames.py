@@ -39,15 +39,29 @@ class FrameDecoder:
         return f"<FrameDecoder {len(self._buffer)} bytes waiting>"
 
     def feed(self, data: bytes | bytearray | memoryview) -> Iterator[Frame]:
-        self._buffer += data
-        while len(self._buffer) >= 4:
-            end = 4 + self._body_length()
-            if len(self._buffer) < end:
-                return
-            with memoryview(self._buffer) as view:
-                frame = _decode(view[4:end])
-            del self._buffer[:end]
+        self.take(data)
+        while (frame := self.next()) is not None:
             yield frame
+
+    def take(self, data: bytes | bytearray | memoryview) -> None:
+        self._buffer += data
+
+    def next(self) -> Frame | None:
+        """The next frame of what was taken; None when it is not there in full."""
+        if len(self._buffer) < 4:
+            return None
+        end = 4 + self._body_length()
+        if len(self._buffer) < end:
+            return None
+        with memoryview(self._buffer) as view:
+            frame = _decode(view[4:end])
+        del self._buffer[:end]
+        return frame
+
+    @property
+    def pending(self) -> int:
+        """Bytes taken that no frame was made of yet."""
+        return len(self._buffer)
 
     def _body_length(self) -> int:
         length = int.from_bytes(self._buffer[:4], "big")

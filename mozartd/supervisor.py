@@ -21,7 +21,17 @@ from dataclasses import dataclass, field, replace
 
 from ipc.errors import MozartError
 from ipc.paths import Paths
-from ipc.setup import DRAIN_SIGNAL, EXIT_CANNOT_BOOT, EXIT_STOP_ALL, CoordinatorSetup, Inherited, WorkerSetup
+from ipc.setup import (
+    DRAIN_SIGNAL,
+    EXIT_CANNOT_BOOT,
+    EXIT_STOP_ALL,
+    NOTE_SIGNAL,
+    CoordinatorSetup,
+    Inherited,
+    WorkerSetup,
+    read_note,
+    write_note,
+)
 from mozartd import daemon_log
 from mozartd.backoff import Tally, after_death, is_hopeless
 from mozartd.converge import (
@@ -107,6 +117,8 @@ class Supervisor:
         self._readiness = Readiness(self._fork_probe, self._paths.client_socket)
         self._sweeper = Sweeper(self._paths.state)
         self._exit_code = EXIT_DONE
+        self._troubles: dict[Slot, str] = {}
+        """Why a child that is wanted cannot be started."""
 
     # -- the loop
 
@@ -117,6 +129,7 @@ class Supervisor:
         become_subreaper()
         set_title("mozartd")
         self._lifeline, self._lifeline_write = os.pipe()
+        self._notes = os.memfd_create("mozart-notes", os.MFD_CLOEXEC)
         self._client_listener = listen_unix(self._paths.client_socket)
         self._worker_listener = listen_unix(self._paths.worker_socket)
         self._apply(self._settings)
@@ -174,8 +187,11 @@ class Supervisor:
                 log.info("received SIGTTIN: %d workers now", self._wanted.workers)
             case signal.SIGTTOU:
                 self._wanted.workers = max(1, self._wanted.workers - 1)
+                self._note(Slot("worker", self._wanted.workers + 1), "")
                 log.info("received SIGTTOU: %d workers now", self._wanted.workers)
-            case signal.SIGUSR1 | signal.SIGUSR2:
+            case _ if number == NOTE_SIGNAL:
+                self._notifier.status(self._status())
+            case signal.SIGUSR2:
                 log.warning("received %s, which means nothing here", number.name)
 
     # -- what is wanted
@@ -214,6 +230,8 @@ class Supervisor:
         if set(changed) & set(Settings.WORKER_FIELDS):
             self._wanted.generations["worker"] += 1
         if "workers" in changed:
+            for number in range(settings.workers, self._wanted.workers):
+                self._note(Slot("worker", number + 1), "")
             self._wanted.workers = settings.workers
         self._apply(settings)
         if not changed:
@@ -271,10 +289,20 @@ class Supervisor:
             # Out of processes, descriptors or memory: the same back-off as for a child that dies at once.
             log.error("cannot start %s: %s", slot, error.strerror)
             self._tallies[slot] = after_death(self._tally(slot), 0.0, EXIT_CRASHED, now)
+            self._note(slot, f"cannot start {slot}: {error.strerror}")
             return
         generation = self._wanted.generations[slot.role]
         self._children.append(Child(slot, name, pid, now, generation, liveness, Pulse(read_mtime(liveness), now)))
         log.info("started %s (pid %d)", slot, pid)
+        self._note(slot, "")
+
+    def _note(self, slot: Slot, trouble: str) -> None:
+        """Tell systemd and the coordinator."""
+        if self._troubles.get(slot, "") == trouble:
+            return
+        self._troubles[slot] = trouble
+        write_note(self._notes, "; ".join(filter(None, self._troubles.values())))
+        self._notifier.status(self._status())
 
     def _tally(self, slot: Slot) -> Tally:
         return self._tallies.get(slot, Tally())
@@ -296,6 +324,7 @@ class Supervisor:
             worker_listener=self._worker_listener,
             supervisor_pid=os.getpid(),
             started_at=self._started_at,
+            notes=self._notes,
             boot=self._boot,
             workers={child.name: child.pid for child in self._children if child.slot.role == "worker"},
             restarts=self._tally(COORDINATOR).deaths,
@@ -404,4 +433,6 @@ class Supervisor:
 
     def _status(self) -> str:
         workers = sum(child.slot.role == "worker" for child in self._children)
-        return f"{self._wanted.phase}, {workers} workers"
+        notes = [read_note(child.liveness) for child in self._children if child.slot == COORDINATOR]
+        reasons = "; ".join(filter(None, [*self._troubles.values(), *notes]))
+        return f"{self._wanted.phase}, {workers} workers" + (f", degraded: {reasons}" if reasons else "")

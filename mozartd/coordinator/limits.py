@@ -118,6 +118,12 @@ class Limits:
                 )
             throttle.roll(now)
 
+    def move(self, seconds: float) -> None:
+        """The clock was set by so much."""
+        for throttle in self._scopes.values():
+            if throttle.move(seconds):
+                self._dirty.add(throttle.scope)
+
     def _set(self, throttle: Throttle, now: float) -> None:
         self._dirty.add(throttle.scope)
         until = throttle.until if throttle.until < math.inf else None

@@ -20,6 +20,8 @@ from typing import Any
 WIDE_OPEN = 256.0
 #: Two ends of a hold closer than this are the same: a limit is told when it is seen and again when the attempt has ended.
 SAME_SECONDS = 1.0
+#: How the reason of a hold begins that a breaker set.
+BREAKER = "circuit breaker: "
 
 
 @dataclass(slots=True)
@@ -121,7 +123,7 @@ class Throttle:
         self.failures += 1
         if self.is_held(now) or self.failures < threshold:
             return False
-        self.hold(now + recovery, f"circuit breaker: {self.failures} failures in a row", "", now)
+        self.hold(now + recovery, f"{BREAKER}{self.failures} failures in a row", "", now)
         self.limited = False
         return True
 
@@ -161,6 +163,17 @@ class Throttle:
             self.allowance = max(self.allowance, self.succeeded)
         passed = (now - self.opened_at) // self.period
         self._open(self.opened_at + passed * self.period)
+
+    def move(self, seconds: float) -> bool:
+        """The clock was set by so much. Windows last as long as before, and so does the rest that a breaker gives; a hold
+        ends at the time that the service, or a person, gave. False when nothing changed."""
+        if self.opened_at is not None:
+            self.opened_at += seconds
+        if self.reset_at is not None:
+            self.reset_at += seconds
+        if self.until and self.reason.startswith(BREAKER):
+            self.until += seconds
+        return bool(seconds) and (self.opened_at or self.reset_at or self.until or 0.0) != 0.0
 
     def next_time(self, now: float) -> float | None:
         """When time alone changes `room`."""

@@ -37,6 +37,7 @@ def run_writes(home: Path, options: argparse.Namespace) -> str:
         injected.end()
         daemon.stop()
         daemon.remove()
+        injected.close()
     return f"died at {tried} write points: nothing lost"
 
 

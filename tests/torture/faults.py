@@ -1,16 +1,18 @@
-"""Faults in the writes to the database: made by a library preloaded into the daemon (faulty.c), told by a shared page.
+"""Faults made by a library preloaded into the daemon (faulty.c), told by a shared page.
 
-The product knows nothing of it. `Faults` belongs to one daemon; `kill_at(n)` kills its coordinator at the n-th write point
-from now, `fail(errno)` makes all of them fail.
+The product knows nothing of it. `Faults` belongs to one daemon. Writes to the database: `kill_at(n)` kills its coordinator
+at the n-th write point from now, `fail(errno)` makes all of them fail. The machine: `no_children`, `slow_syncs`, `set_clock`.
 """
 
 from __future__ import annotations
 
 import mmap
+import os
 import random
 import struct
 import subprocess
-from functools import partial
+import tempfile
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -24,11 +26,14 @@ SOURCE = Path(__file__).with_name("faulty.c")
 BEFORE, AFTER = -1, -2
 #: Deaths after which the daemon is started anew, before its restarts become slow.
 LIFE = 4
+#: int32 on the shared page.
+WORDS = 8
 
 
-def compiled(directory: Path) -> Path:
-    """The library; skips where there is no compiler."""
-    library = directory / "faulty.so"
+@cache
+def compiled() -> Path:
+    """The library, made once; skips where there is no compiler."""
+    library = Path(_place().name) / "faulty.so"
     command = ["cc", "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", str(library), str(SOURCE), "-ldl"]
     try:
         done = subprocess.run(command, capture_output=True, text=True)
@@ -38,16 +43,27 @@ def compiled(directory: Path) -> Path:
     return library
 
 
+@cache
+def _place() -> tempfile.TemporaryDirectory[str]:
+    """Held here, and removed when this process ends."""
+    return tempfile.TemporaryDirectory(prefix="mzf")
+
+
 class Faults:
     def __init__(self, daemon: Daemon, file: str = "mozart.db") -> None:
         control = daemon.home / "faulty.control"
-        control.write_bytes(bytes(16))
+        control.write_bytes(bytes(4 * WORDS))
         with open(control, "r+b") as opened:
-            self._page = mmap.mmap(opened.fileno(), 16)
+            self._page = mmap.mmap(opened.fileno(), 4 * WORDS)
+        clock = daemon.home / "faulty.clock"
+        os.mkfifo(clock)
+        # Open for both, so that neither side ever waits for the other or meets its end.
+        self._clock = os.open(clock, os.O_RDWR)
         daemon.environment |= {
-            "LD_PRELOAD": str(compiled(daemon.home)),
+            "LD_PRELOAD": str(compiled()),
             "FAULTY_CONTROL": str(control),
             "FAULTY_FILE": file,
+            "FAULTY_CLOCK": str(clock),
         }
         self._daemon = daemon
 
@@ -64,8 +80,29 @@ class Faults:
     def fail(self, errno: int, passing: int = 0) -> None:
         self._set(errno, passing)
 
+    # -- the machine
+
+    def no_children(self, pid: int, errno: int) -> None:
+        """`pid` can fork and start threads no more; -1: no process can."""
+        struct.pack_into("=2i", self._page, 16, pid, errno)
+
+    def slow_syncs(self, seconds: float) -> None:
+        """Every fsync takes so much longer."""
+        struct.pack_into("=i", self._page, 24, int(seconds * 1000))
+
+    def set_clock(self, ahead: int) -> None:
+        """The wall clock of all processes is so many seconds ahead from now on, and who asked for it is told."""
+        struct.pack_into("=i", self._page, 28, ahead)
+        os.write(self._clock, b"x")
+
     def end(self) -> None:
+        """Everything is well again; only the clock stays as it is."""
         struct.pack_into("=i", self._page, 0, 0)
+        struct.pack_into("=3i", self._page, 16, 0, 0, 0)
+
+    def close(self) -> None:
+        os.close(self._clock)
+        self._page.close()
 
     @property
     def seen(self) -> int:

@@ -25,6 +25,7 @@ def faulty(home: Path) -> Iterator[tuple[Daemon, Faults]]:
     yield daemon.start(), injected
     injected.end()
     check_end(daemon)
+    injected.close()
 
 
 @pytest.mark.timeout(120)
