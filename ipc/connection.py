@@ -53,11 +53,14 @@ def peer_of(connected: socket.socket) -> Peer:
 class Connection(asyncio.Protocol):
     """One peer. `send` never blocks; `drained` waits until the peer has taken most of what was sent.
 
-    `bounds` are those of the process; `on_spent` is told how many seconds each read took until its frames were handed on.
+    `bounds` are those of the process; `on_large` is told how many seconds of this thread each large read took until its frames
+    were handed on.
     """
 
     #: Bytes waiting to be sent above which `drained` waits, and below which it goes on.
     HIGH, LOW = 1024 * 1024, 256 * 1024
+    #: Bytes of a read up to which nobody counts what it costs.
+    SMALL = 16 * 1024
 
     def __init__(
         self,
@@ -65,13 +68,13 @@ class Connection(asyncio.Protocol):
         on_lost: OnLost,
         on_made: Callable[[Connection], None] | None = None,
         bounds: PeerBounds | None = None,
-        on_spent: Callable[[float], None] | None = None,
+        on_large: Callable[[float], None] | None = None,
     ) -> None:
         self._on_frame = on_frame
         self._on_lost = on_lost
         self._on_made = on_made
         self._bounds = bounds
-        self._on_spent = on_spent
+        self._on_large = on_large
         self._decoder = FrameDecoder()
         self._transport: asyncio.Transport | None = None
         self._room: asyncio.Future[None] | None = None
@@ -147,14 +150,22 @@ class Connection(asyncio.Protocol):
             self._on_made(self)
 
     def data_received(self, data: bytes) -> None:
-        begin = time.perf_counter()
+        if self._held and self._transport is not None:
+            # Paused before the transport had begun to read: it did not hear of that.
+            self._transport.pause_reading()
+        if self._on_large is None or len(data) <= self.SMALL:
+            self._take(data)
+            return
+        begin = time.thread_time()
+        self._take(data)
+        self._on_large(time.thread_time() - begin)
+
+    def _take(self, data: bytes) -> None:
         try:
             self._decoder.take(data)
             self._hand_on()
         except MemoryError:
             self.refuse("cannot take what you sent: there is no memory for it")
-        if self._on_spent is not None:
-            self._on_spent(time.perf_counter() - begin)
 
     def _hand_on(self) -> None:
         """What is there in full, until somebody pauses it. What came with the frame for which we hung up is not for us."""

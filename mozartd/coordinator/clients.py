@@ -26,7 +26,7 @@ from ipc.errors import (
     MozartError,
 )
 from ipc.frames import Frame, FrameError
-from mozartd.coordinator.crowd import QUICK, Begin, Crowd, Done, Share
+from mozartd.coordinator.crowd import Begin, Crowd, Done, Share
 from mozartd.coordinator.params import InvalidParamsError, Params
 
 log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class Session:
 
     def _made(self, connection: Connection) -> None:
         self._share = self._crowd.share(connection.peer.pid)
-        self._share.sessions += 1
+        self._share.enter(self)
 
     def _lost(self, connection: Connection) -> None:
         for task in tuple(self._tasks):
@@ -100,7 +100,7 @@ class Session:
         if self._resting is not None:
             self._resting.cancel()
         if self._share is not None:
-            self._share.sessions -= 1
+            self._share.leave(self)
             if self._asked is not None:
                 self._share.forget(self._asked)
         self._queued.clear()
@@ -156,12 +156,13 @@ class Session:
     # -- reading that took too long
 
     def _spent(self, seconds: float) -> None:
-        if seconds < QUICK or self._share is None or self.connection.lost:
-            return
-        self._share.pay(seconds)
-        wait = self._share.wait()
-        if wait and self._resting is None:
-            self._resting = asyncio.get_running_loop().call_later(wait, self._rested)
+        if self._share is not None:
+            self._share.pay(seconds)
+
+    def rest(self, seconds: float) -> None:
+        """Read nothing for so long: the process on the other side has had its due."""
+        if self._resting is None and not self.connection.lost:
+            self._resting = asyncio.get_running_loop().call_later(seconds, self._rested)
             self.connection.pause_reading()
 
     def _rested(self) -> None:

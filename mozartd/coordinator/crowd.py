@@ -11,13 +11,14 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 #: Requests of one process under way at once: while others are there, and while it is alone.
 FEW, MANY = 2, 8
 #: Seconds of the loop's time that a process may use up at once, and what part of each second it gets back.
-ALLOWANCE, REFILL = 0.05, 1 / 30
-#: Seconds of the loop's time that a connection costs; and reading what nobody could find too long.
-CONNECTION, QUICK = 0.0002, 0.001
+ALLOWANCE, REFILL = 0.02, 1 / 30
+#: Seconds of the loop's time that a connection costs.
+CONNECTION = 0.0003
 #: Seconds after its last request that somebody counts as being there.
 PRESENT = 1.0
 #: Shares kept although nobody is connected: they are what stops a process that comes again and again.
@@ -26,6 +27,12 @@ KEPT = 256
 Done = Callable[[], None]
 Begin = Callable[[Done], None]
 """Begins what was asked for; calls `Done` when that is over."""
+
+
+class Guest(Protocol):
+    """A connection of a process."""
+
+    def rest(self, seconds: float) -> None: ...
 
 
 class Share:
@@ -37,12 +44,20 @@ class Share:
         self._timer: asyncio.TimerHandle | None = None
         self._allowance, self._counted_at = ALLOWANCE, time.monotonic()
         self._under_way = 0
-        self.sessions = 0
+        self.sessions: set[Guest] = set()
 
     def __repr__(self) -> str:
         return (
             f"<Share {self._under_way} under way, {len(self._waiting)} waiting, {self._allowance * 1000:.1f} ms left>"
         )
+
+    def enter(self, session: Guest) -> None:
+        self.sessions.add(session)
+        if wait := self.wait():
+            session.rest(wait)
+
+    def leave(self, session: Guest) -> None:
+        self.sessions.discard(session)
 
     # -- requests
 
@@ -95,8 +110,12 @@ class Share:
     # -- the allowance
 
     def pay(self, seconds: float) -> None:
+        """It has used so much of the loop's time. Who is in debt is not even read from until that is paid."""
         self._count()
         self._allowance -= seconds
+        if self._allowance < 0 and (wait := self.wait()):
+            for session in self.sessions:
+                session.rest(wait)
 
     def wait(self) -> float:
         """Seconds until it may use the loop beyond its due again: while others are there."""
