@@ -1,4 +1,4 @@
-"""The commands of `mozartd`: start, stop, status, reload.
+"""The commands of `mozartd`: start, stop, status, reload, upgrade.
 
 They find the supervisor through its lock and speak to it in signals; only `status` and `stop --drain` ask the
 coordinator. With --json one document on stdout, sentences on stderr. Called by `mozartd.main`; never part of the
@@ -22,6 +22,7 @@ from ipc import VERSION
 from ipc.client import Client
 from ipc.errors import EXIT_INTERRUPTED, EXIT_UNREACHABLE, EXIT_USAGE, MozartError
 from ipc.paths import Paths, find_paths
+from mozartd.answers import Hearing
 from mozartd.launch import Request, run_here, start_in_background
 from mozartd.lock import Running, find_supervisor, kill_and_wait, lock_holders, tidy
 from mozartd.orphans import find_strays
@@ -31,6 +32,8 @@ from mozartd.processes import Process, send, wait_ended
 ANSWER_SECONDS = 10.0
 #: How long `mozartd stop` waits; the supervisor itself kills what takes longer than it was promised.
 STOP_SECONDS = 90.0
+#: How long `mozartd reload` and `upgrade` wait: the supervisor gives a trial a minute, and the coordinator needs a second.
+CHANGE_SECONDS = 90.0
 #: How long a supervisor that was told to kill everything gets before it is killed itself.
 FORCE_SECONDS = 5.0
 
@@ -78,14 +81,15 @@ def start(
         paths = replace(paths, config=os.path.abspath(config))
     running = find_supervisor(paths)
     if running is not None and not running.is_stopping:
-        _answer(as_json, {"pid": running.process.pid, "state": "running"}, "mozartd is already running (pid {pid})")
+        pid = running.process.pid
+        _answer(as_json, {"pid": pid, "state": "running"}, f"mozartd is already running (pid {pid})")
         return
     request = Request(paths, config is not None, workers, by_client)
     if foreground:
         run_here(replace(request, report=sys.stdout.fileno() if as_json else None, keep_report=True))
     answer = start_in_background(request)
-    words = "mozartd is running (pid {pid})" if answer["state"] == "ready" else "mozartd is already running (pid {pid})"
-    _answer(as_json, answer, words)
+    already = "" if answer["state"] == "ready" else " already"
+    _answer(as_json, answer, f"mozartd is{already} running (pid {answer['pid']})")
 
 
 @app.command(epilog="Example: mozartd stop --drain")
@@ -129,13 +133,46 @@ def _force(paths: Paths, left: list[Process]) -> None:
 
 @app.command(epilog="Example: mozartd reload")
 def reload(as_json: Json = False) -> None:
-    """Read the settings again. Running agents are not disturbed."""
-    from mozartd.settings import load_settings  # slow to import, and only this command needs it
-
+    """Read the settings again, and say of each that changed since when it is in force. Running agents are not disturbed."""
     running = _running()
-    load_settings(running.config)
-    send(running.process, signal.SIGHUP)
-    _answer(as_json, {"pid": running.process.pid, "state": "reloading"}, "mozartd (pid {pid}) reads its settings again")
+    answer = _signal(running, signal.SIGHUP, "reload")
+    _answer(as_json, answer, _changes(answer, running.config))
+
+
+def _changes(answer: dict[str, Any], config: str) -> str:
+    lines = [f"mozartd (pid {answer['pid']}) has read {config} again"]
+    lines += [f"{name}: {need}" for name, need in answer["changed"].items()] or ["nothing changed"]
+    lines += [
+        f"{name}: not in force, {winner} wins until the daemon is started anew"
+        for name, winner in answer["overruled"].items()
+    ]
+    if answer["version"] != VERSION:
+        lines.append(f"version {VERSION} is installed and {answer['version']} runs: see `mozartd upgrade`")
+    return "\n".join(lines)
+
+
+@app.command(epilog="Example: mozartd upgrade")
+def upgrade(as_json: Json = False) -> None:
+    """Replace the daemon's code by what is installed now: same pid, same sockets, running agents are not disturbed.
+
+    What is installed is tried first; when it does not work, or the settings do not, the daemon goes on as it was.
+    """
+    running = _running()
+    answer = _signal(running, signal.SIGUSR2, "upgrade")
+    _answer(
+        as_json,
+        answer,
+        f"mozartd (pid {answer['pid']}) runs version {answer['version']} now, it was {answer['before']}\n"
+        "workers of before end with what they run",
+    )
+
+
+def _signal(running: Running, number: signal.Signals, kind: str) -> dict[str, Any]:
+    """What became of it."""
+    with Hearing(_daemon_paths(), kind) as hearing:
+        send(running.process, number)
+        answer = hearing.wait(running.process, CHANGE_SECONDS)
+    return {"pid": running.process.pid, "state": "ready", **answer}
 
 
 @app.command(epilog="Example: mozartd status --json")
@@ -168,7 +205,7 @@ def _running() -> Running:
 
 
 def _answer(as_json: bool, answer: dict[str, Any], words: str) -> None:
-    print(json.dumps(answer) if as_json else words.format_map(answer))
+    print(json.dumps(answer) if as_json else words)
 
 
 def run(arguments: Sequence[str]) -> int:

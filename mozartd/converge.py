@@ -53,6 +53,11 @@ class Child:
     liveness: int
     """Descriptor of the file it beats on."""
     pulse: Pulse
+    # As it was told at its birth: a child that drains for hours beats on as before whatever the settings say by then.
+    liveness_seconds: float = 30.0
+    """How long its loop may stand still."""
+    stop_patience: float = 20.0
+    """Seconds between asking it to stop and killing it."""
     is_draining: bool = False
     stop_sent: float | None = None
     abort_sent: float | None = None
@@ -65,9 +70,6 @@ class Wanted:
     workers: int
     generations: dict[str, int] = field(default_factory=lambda: {"coordinator": 0, "worker": 0})
     """Children of an older generation are replaced."""
-    stop_patience: dict[str, float] = field(default_factory=lambda: {"coordinator": 20.0, "worker": 20.0})
-    """Seconds between asking a child to stop and killing it."""
-    liveness_seconds: float = 30.0
     abort_patience: float = 2.0
     """Seconds a hung child gets to write down where it hangs."""
 
@@ -143,7 +145,7 @@ def _tend(wanted: Wanted, child: Child, is_wanted: bool, now: float) -> tuple[Ac
     if hung is not None or child.abort_sent is not None:
         return hung, due
     if child.stop_sent is not None:
-        limit = child.stop_sent + wanted.stop_patience[child.slot.role]
+        limit = child.stop_sent + child.stop_patience
         return (Kill(child, "did not stop in time"), _NEVER) if now >= limit else (None, min(due, limit))
     if is_wanted and child.generation == wanted.generations[child.slot.role] and not child.is_draining:
         return None, due
@@ -158,4 +160,4 @@ def _tend_hung(wanted: Wanted, child: Child, now: float) -> tuple[Action | None,
         return (Kill(child, "hangs"), _NEVER) if now >= limit else (None, limit)
     if child.pulse.is_stale:
         return Abort(child), now + wanted.abort_patience
-    return None, child.pulse.next_look(wanted.liveness_seconds)
+    return None, child.pulse.next_look(child.liveness_seconds)

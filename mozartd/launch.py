@@ -11,15 +11,18 @@ import json
 import os
 import select
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from typing import Any, NoReturn
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ipc.errors import EXIT_FAILED, MozartError
 from ipc.paths import Paths, secure_directory
 from mozartd import daemon_log, entry
 from mozartd.daemonize import run_in_background
+
+if TYPE_CHECKING:
+    from mozartd.settings import Settings
 
 #: How long `mozartd start` waits for the daemon to be ready before it says that it is still starting.
 PATIENCE_SECONDS = 60.0
@@ -42,6 +45,10 @@ class Request:
     """Descriptor to report on."""
     keep_report: bool = False
     """It is stdout, not a pipe that closes to say that nothing more will come."""
+    handover: int | None = None
+    """Descriptor of what the image before leaves to this one; None for a new daemon."""
+    is_trial: bool = False
+    """Only try whether that would work."""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -52,9 +59,36 @@ class Request:
         return cls(**{**fields, "paths": Paths(**fields["paths"])})
 
 
+#: (descriptor of a handover, whether it is only a trial) → the program to execute.
+Command = Callable[[int, bool], Sequence[str]]
+
+
+@dataclass(slots=True)
+class Launch:
+    """How the supervisor was asked to run, and how it would ask its successor."""
+
+    paths: Paths
+    load_settings: Callable[[], Settings]
+    command: Command
+    log_path: str | None = None
+    """The file that stderr is, when it is one."""
+    started_by_client: bool = False
+    on_ready: Callable[[], None] = field(default=lambda: None)
+    """Called once, when the coordinator answers for the first time."""
+    overruled: Callable[[Settings], Mapping[str, str]] = field(default=lambda settings: {})
+    """Settings in the file that are not in force, and what wins."""
+
+
 def command_line(request: Request) -> list[str]:
     """-P, because the folder of `entry.py` holds modules with everyday names."""
     return [sys.executable, "-P", os.path.join(entry.ROOT, "mozartd", "entry.py"), "supervise", request.to_json()]
+
+
+def successor(request: Request) -> Command:
+    """It has nobody to report to: whoever started the daemon has heard."""
+    return lambda handover, is_trial: command_line(
+        replace(request, report=None, keep_report=False, handover=handover, is_trial=is_trial)
+    )
 
 
 def daemon_environment(env: Mapping[str, str]) -> dict[str, str]:

@@ -7,7 +7,6 @@ Imports nothing of ours before `entry` has made the import path safe, also for `
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 from importlib import import_module
@@ -15,7 +14,8 @@ from pkgutil import walk_packages
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mozartd.launch import Request
+    from mozartd.births import Programs
+    from mozartd.launch import Launch, Request
     from mozartd.settings import Settings
 
 #: Imported before the first fork: what our own modules import when they are first used, then all of our own.
@@ -27,7 +27,8 @@ def main() -> None:
     if sys.argv[1:2] == ["supervise"]:
         from mozartd.launch import Request
 
-        sys.exit(supervise(Request.from_json(sys.argv[2])))
+        request = Request.from_json(sys.argv[2])
+        sys.exit(rehearse(request) if request.is_trial else supervise(request))
     from mozartd.commands import run
 
     sys.exit(run(sys.argv[1:]))
@@ -36,6 +37,7 @@ def main() -> None:
 def supervise(request: Request) -> int:
     """Be the daemon, until the last child is gone. Its exit code."""
     from ipc.errors import MozartError
+    from mozartd.answers import error_answer
     from mozartd.daemon_log import start_logging
     from mozartd.launch import report
 
@@ -48,22 +50,22 @@ def supervise(request: Request) -> int:
     except OSError as error:
         log.critical("cannot go on", exc_info=True)
         refusal = MozartError("E303", f"cannot start: {error}", f"its log is {request.paths.daemon_log}")
-    fields = {"code": refusal.code, "message": refusal.message, "hint": refusal.hint, "exit_code": refusal.exit_code}
-    report(request, {"error": fields})
+    report(request, error_answer(refusal))
     return refusal.exit_code
 
 
 def _supervise(request: Request) -> int:
-    from ipc.paths import secure_directory
+    from mozartd.births import Births
+    from mozartd.held import open_held
     from mozartd.launch import report
     from mozartd.lock import Running, remove_pid_file, take_over, write_pid_file
-    from mozartd.supervisor import Launch, Programs, Supervisor
+    from mozartd.supervisor import Supervisor
 
     paths = request.paths
-    load = functools.partial(_load_settings, request)
-    settings = load()
-    for directory in (paths.state, paths.logs, paths.runtime):
-        secure_directory(directory)
+    if request.handover is not None:
+        return _succeed(request, request.handover)
+    settings = _load_settings(request)
+    _secure_directories(request)
     lock = take_over(paths)
     if isinstance(lock, Running):
         # Somebody else was faster than us.
@@ -72,12 +74,73 @@ def _supervise(request: Request) -> int:
     write_pid_file(paths)
     try:
         preload(settings)
-        programs = Programs(import_module("mozartd.coordinator.main").run, import_module("workers.main").run)
-        ready = functools.partial(report, request, {"pid": os.getpid(), "state": "ready"})
-        launch = Launch(paths, load, request.log, request.started_by_client, ready)
-        return Supervisor(launch, settings, programs).run()
+        launch = _launch(request)
+        return Supervisor(launch, settings, Births.begin(launch, _programs(), open_held(paths, lock))).run()
     finally:
         remove_pid_file(paths)
+
+
+def _succeed(request: Request, descriptor: int) -> int:
+    """The same process ran another image of the supervisor until now, and what that held is ours."""
+    from mozartd.handover import adopt_births, take
+    from mozartd.lock import remove_pid_file
+    from mozartd.supervisor import Supervisor
+
+    try:
+        left = take(descriptor)
+        settings = _load_settings(request)
+        preload(settings)
+        launch = _launch(request)
+        return Supervisor(launch, settings, adopt_births(left, launch, _programs()), left).run()
+    finally:
+        remove_pid_file(request.paths)
+
+
+def rehearse(request: Request) -> int:
+    """Find out whether `supervise` could take over from a daemon that runs, and touch nothing. If not, say why."""
+    from ipc.errors import MozartError
+    from mozartd.handover import read
+    from mozartd.store.store import check_version
+
+    assert request.handover is not None
+    try:
+        read(request.handover)
+        preload(_load_checked(request))
+        _programs()
+        check_version(request.paths.database)
+    except MozartError as error:
+        print(error.message, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _secure_directories(request: Request) -> None:
+    from ipc.paths import secure_directory
+
+    for directory in (request.paths.state, request.paths.logs, request.paths.runtime):
+        secure_directory(directory)
+
+
+def _launch(request: Request) -> Launch:
+    from mozartd.launch import Launch, report, successor
+    from mozartd.settings import overruled
+
+    winners = {} if request.workers is None else {"workers": f"--workers {request.workers} of the start"}
+    return Launch(
+        paths=request.paths,
+        load_settings=lambda: _load_checked(request),
+        overruled=lambda settings: overruled(request.paths.config, settings, winners),
+        command=successor(request),
+        log_path=request.log,
+        started_by_client=request.started_by_client,
+        on_ready=lambda: report(request, {"pid": os.getpid(), "state": "ready"}),
+    )
+
+
+def _programs() -> Programs:
+    from mozartd.births import Programs
+
+    return Programs(import_module("mozartd.coordinator.main").run, import_module("workers.main").run)
 
 
 def _load_settings(request: Request) -> Settings:
@@ -85,6 +148,14 @@ def _load_settings(request: Request) -> Settings:
 
     overrides = {} if request.workers is None else {"workers": request.workers}
     return load_settings(request.paths.config, must_exist=request.config_must_exist, overrides=overrides)
+
+
+def _load_checked(request: Request) -> Settings:
+    """For a daemon that runs: refuses also what would keep its next children from booting."""
+    settings = _load_settings(request)
+    import_module("workers.mask").preload(settings.mask_patterns)
+    import_module("mozartd.coordinator.main").read_prices(settings.prices)
+    return settings
 
 
 def preload(settings: Settings) -> None:

@@ -12,9 +12,12 @@ import time
 
 class Notifier:
     def __init__(self) -> None:
-        self._address = os.environ.pop("NOTIFY_SOCKET", "")
-        interval = float(os.environ.pop("WATCHDOG_USEC", "0")) / 1_000_000
-        mine = os.environ.pop("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        names = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+        #: What was removed, for whom we become.
+        self.environment = {name: os.environ.pop(name) for name in names if name in os.environ}
+        self._address = self.environment.get("NOTIFY_SOCKET", "")
+        interval = float(self.environment.get("WATCHDOG_USEC", "0")) / 1_000_000
+        mine = self.environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         #: Seconds between two signs of life, half of what systemd tolerates; None when it does not watch.
         self.watchdog_seconds = interval / 2 if interval > 0 and mine else None
 
@@ -35,8 +38,8 @@ class Notifier:
     def status(self, status: str) -> None:
         self.send(f"STATUS={status}")
 
-    def reloading(self) -> None:
-        self.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}", "STATUS=reloading")
+    def reloading(self, status: str = "reloading") -> None:
+        self.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}", f"STATUS={status}")
 
     def stopping(self, status: str) -> None:
         self.send("STOPPING=1", f"STATUS={status}")

@@ -52,6 +52,10 @@ class Settings(BaseSettings):
 
     #: What a worker is started with; when one of these changes at a reload, workers are replaced as they become free.
     WORKER_FIELDS: ClassVar = ("worker_slots", "stop_grace_seconds", "mask_patterns", "log_level", "liveness_seconds")
+    #: Of those, what the coordinator is started with too.
+    SHARED_FIELDS: ClassVar = ("log_level", "liveness_seconds")
+    #: What nobody but the supervisor uses. Everything that is in neither is the coordinator's.
+    SUPERVISOR_FIELDS: ClassVar = ("workers",)
 
     workers: int = Field(2, ge=1, le=256, description="Worker processes. Each runs up to worker_slots agents.")
     worker_slots: int = Field(16, ge=1, le=1024, description="Agents that one worker runs at once, at most.")
@@ -186,13 +190,25 @@ def load_settings(path: str, *, must_exist: bool = False, overrides: Mapping[str
         raise _refusal(path, lines.get(key, 0), key, _sentence(problem)) from None
 
 
+def overruled(path: str, settings: Settings, overrides: Mapping[str, str]) -> dict[str, str]:
+    """Settings whose value in the file is not the one in `settings`, and what wins. `overrides`: name → who says it."""
+    values, _ = _read_file(path, must_exist=False)
+    found = {name: f"{_variable(name)} in the daemon's environment" for name in values if _variable(name) in os.environ}
+    found |= {name: said for name, said in overrides.items() if name in values}
+    return {name: said for name, said in found.items() if values[name] != getattr(settings, name)}
+
+
+def _variable(name: str) -> str:
+    return f"MOZART_{name.upper()}"
+
+
 def _sentence(problem: Any) -> str:
     message = str(problem["msg"]).removeprefix("Value error, ")
     return f"{message[:1].lower()}{message[1:]} (it is {repr(problem['input'])[:80]})"
 
 
 def _refusal(path: str, line: int, key: str, reason: str) -> MozartError:
-    variable = f"MOZART_{key.upper()}"
+    variable = _variable(key)
     if variable in os.environ and key in Settings.model_fields:
         return MozartError("E301", f"cannot use {variable} from the environment: {reason}", "", EXIT_USAGE)
     where = f"{path}:{line}" if line else path

@@ -8,7 +8,6 @@ what children run.
 
 from __future__ import annotations
 
-import functools
 import gc
 import logging
 import math
@@ -17,23 +16,17 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 
+from ipc import VERSION
 from ipc.errors import MozartError
-from ipc.paths import Paths
-from ipc.setup import (
-    DRAIN_SIGNAL,
-    EXIT_CANNOT_BOOT,
-    EXIT_STOP_ALL,
-    NOTE_SIGNAL,
-    CoordinatorSetup,
-    Inherited,
-    WorkerSetup,
-    read_note,
-    write_note,
-)
-from mozartd import daemon_log
+from ipc.setup import DRAIN_SIGNAL, EXIT_CANNOT_BOOT, EXIT_STOP_ALL, NOTE_SIGNAL, read_note, write_note
+from mozartd import daemon_log, handover, upgrade
+from mozartd.announce import Announcer
 from mozartd.backoff import Tally, after_death, is_hopeless
+from mozartd.births import Births
+from mozartd.changes import InForce, Needs, is_replaced
 from mozartd.converge import (
     COORDINATOR,
     Abort,
@@ -48,14 +41,15 @@ from mozartd.converge import (
     Wanted,
     converge,
 )
-from mozartd.liveness import Pulse, beat_seconds, new_liveness_file, read_mtime
+from mozartd.handover import Handover
+from mozartd.launch import Launch
+from mozartd.liveness import read_mtime
 from mozartd.lock import write_pid_file
-from mozartd.notify import Notifier
 from mozartd.orphans import Sweeper
 from mozartd.readiness import Readiness
 from mozartd.settings import Settings
-from mozartd.sockets import listen_unix, remove_socket, share
-from mozartd.spawn import EXIT_CRASHED, become_subreaper, describe_exit, fork_child, set_title
+from mozartd.sockets import remove_socket, share
+from mozartd.spawn import EXIT_CRASHED, become_subreaper, describe_exit, set_title
 
 log = logging.getLogger("supervisor")
 
@@ -76,49 +70,26 @@ SIGNALS = frozenset(
     }
 )
 
-#: Seconds that a stopped child gets beyond what it was promised, before it is killed.
-STOP_MARGIN_SECONDS = 20.0
-
-
-@dataclass(slots=True)
-class Programs:
-    """What the children run. Only `mozartd.main` knows these names."""
-
-    coordinator: Callable[[CoordinatorSetup], int]
-    worker: Callable[[WorkerSetup], int]
-
-
-@dataclass(slots=True)
-class Launch:
-    """How this daemon was asked to run."""
-
-    paths: Paths
-    load_settings: Callable[[], Settings]
-    log_path: str | None = None
-    """The file that stderr is, when it is one."""
-    started_by_client: bool = False
-    on_ready: Callable[[], None] = field(default=lambda: None)
-    """Called once, when the coordinator answers for the first time."""
-
 
 class Supervisor:
-    def __init__(self, launch: Launch, settings: Settings, programs: Programs) -> None:
+    def __init__(self, launch: Launch, settings: Settings, births: Births, left: Handover | None = None) -> None:
+        """`left`: what the image before us left, whose children live."""
         self._launch = launch
         self._paths = launch.paths
-        self._settings = settings
-        self._programs = programs
-        self._notifier = Notifier()
+        self._births = births
+        self._in_force = InForce(settings, launch)
+        self._announcer = Announcer(self._paths)
         self._children: list[Child] = []
         self._tallies: dict[Slot, Tally] = {}
         self._wanted = Wanted(Phase.RUNNING, settings.workers)
-        self._started_at = time.time()
-        self._boot = f"{int(self._started_at * 1000):x}"
-        self._incarnations = 0
-        self._readiness = Readiness(self._fork_probe, self._paths.client_socket)
+        self._readiness = Readiness(partial(self._help, "probe"), self._paths.client_socket)
+        self._trial = upgrade.Trial(launch.command, partial(self._help, "trial"))
         self._sweeper = Sweeper(self._paths.state)
         self._exit_code = EXIT_DONE
         self._troubles: dict[Slot, str] = {}
         """Why a child that is wanted cannot be started."""
+        if left is not None:
+            self._adopt(left)
 
     # -- the loop
 
@@ -128,11 +99,7 @@ class Supervisor:
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         become_subreaper()
         set_title("mozartd")
-        self._lifeline, self._lifeline_write = os.pipe()
-        self._notes = os.memfd_create("mozart-notes", os.MFD_CLOEXEC)
-        self._client_listener = listen_unix(self._paths.client_socket)
-        self._worker_listener = listen_unix(self._paths.worker_socket)
-        self._apply(self._settings)
+        self._apply()
         gc.collect()
         gc.freeze()
         log.info("started, state in %s, %d workers", self._paths.state, self._wanted.workers)
@@ -158,19 +125,24 @@ class Supervisor:
                 return
             if not plan.actions:
                 self._probe()
+                if self._readiness.is_ready:
+                    self._announcer.ready(self._status())
                 self._wait(plan.wake_at)
 
     def _wait(self, wake_at: float) -> None:
         """Sleep until a signal or the nearest deadline, then handle that signal."""
-        now = time.monotonic()
-        deadlines = [wake_at, self._sweeper.due_at, self._readiness.due_at() if self._is_probe_due() else None]
-        if self._notifier.watchdog_seconds:
-            deadlines.append(now + self._notifier.watchdog_seconds)
+        now, notifier = time.monotonic(), self._announcer.notifier
+        deadlines = [wake_at, self._sweeper.due_at, self._trial.due_at]
+        deadlines.append(self._readiness.due_at() if self._is_probe_due() else None)
+        if notifier.watchdog_seconds:
+            deadlines.append(now + notifier.watchdog_seconds)
         timeout = min(deadline for deadline in deadlines if deadline is not None) - now
         received = signal.sigtimedwait(SIGNALS, min(max(0.0, timeout), 3600.0))
-        self._notifier.alive()
+        notifier.alive()
         if received is not None:
             self._handle(signal.Signals(received.si_signo))
+        if self._trial.due_at is not None and time.monotonic() >= self._trial.due_at:
+            self._trial.give_up()
         if self._launch.log_path is not None:
             daemon_log.rotate(self._launch.log_path)
 
@@ -189,10 +161,10 @@ class Supervisor:
                 self._wanted.workers = max(1, self._wanted.workers - 1)
                 self._note(Slot("worker", self._wanted.workers + 1), "")
                 log.info("received SIGTTOU: %d workers now", self._wanted.workers)
-            case _ if number == NOTE_SIGNAL:
-                self._notifier.status(self._status())
             case signal.SIGUSR2:
-                log.warning("received %s, which means nothing here", number.name)
+                self.upgrade()
+            case _ if number == NOTE_SIGNAL:
+                self._announcer.notifier.status(self._status())
 
     # -- what is wanted
 
@@ -203,50 +175,111 @@ class Supervisor:
             return
         log.info("stopping: %s", reason)
         self._wanted.phase = Phase.STOPPING
+        self._trial.give_up()
         # It spares the next start a wait; a full disk must not keep us from stopping.
         with suppress(OSError):
             write_pid_file(self._paths, is_stopping=True)
-        self._notifier.stopping(reason)
+        self._announcer.stopping(reason)
 
     def kill(self, reason: str) -> None:
         log.warning("killing everything: %s", reason)
         self._wanted.phase = Phase.KILLING
-        self._notifier.stopping(reason)
+        self._trial.give_up()
+        self._announcer.stopping(reason)
 
     def reload(self) -> None:
         """Read the settings again; replace the children that would run with others now."""
-        self._notifier.reloading()
+        self._announcer.notifier.reloading()
         try:
-            settings = self._launch.load_settings()
+            needs, overruled = self._in_force.reload()
         except MozartError as error:
             log.error("keeping the settings that are in force: %s", error.message)
-            self._notifier.ready(f"reload failed: {error.message}")
+            self._announcer.refuse("reload", error, self._status())
             return
-        changed = [name for name in Settings.model_fields if getattr(settings, name) != getattr(self._settings, name)]
-        log.info("reloading: %s", f"{', '.join(changed)} changed" if changed else "nothing changed")
-        if changed:
-            self._wanted.generations["coordinator"] += 1
-            self._readiness.lost()
-        if set(changed) & set(Settings.WORKER_FIELDS):
-            self._wanted.generations["worker"] += 1
-        if "workers" in changed:
-            for number in range(settings.workers, self._wanted.workers):
-                self._note(Slot("worker", number + 1), "")
-            self._wanted.workers = settings.workers
-        self._apply(settings)
-        if not changed:
-            self._notifier.ready(self._status())
+        self._changed(needs)
+        self._announcer.promise("reload", {"changed": needs, "overruled": overruled, "version": VERSION})
 
-    def _apply(self, settings: Settings) -> None:
-        self._settings = settings
+    def _changed(self, needs: Needs) -> None:
+        """Other settings are in force. `converge` replaces whoever needs them."""
+        for role in self._wanted.generations:
+            self._wanted.generations[role] += is_replaced(role, needs.values())
+        if is_replaced("coordinator", needs.values()):
+            self._readiness.lost()
+        if "workers" in needs:
+            before, self._wanted.workers = self._wanted.workers, self._in_force.settings.workers
+            for number in range(self._wanted.workers, before):
+                self._note(Slot("worker", number + 1), "")
+        self._apply()
+
+    def _apply(self) -> None:
+        settings = self._in_force.settings
         try:
             share(self._paths.client_socket, settings.socket_mode)
         except OSError as error:
             log.error("cannot set the mode of %s: %s", self._paths.client_socket, error.strerror)
-        self._wanted.liveness_seconds = settings.liveness_seconds
-        self._wanted.stop_patience["worker"] = settings.stop_grace_seconds + STOP_MARGIN_SECONDS
-        self._wanted.stop_patience["coordinator"] = STOP_MARGIN_SECONDS
         logging.getLogger().setLevel(settings.log_level.upper())
+
+    def _go_back(self) -> bool:
+        """The coordinator does not start. If settings were reloaded, they must not be the end of a daemon that runs."""
+        needs = self._in_force.go_back()
+        if needs:
+            hint = f"those before are in force again; {self._paths.daemon_log} says why"
+            refusal = MozartError("E301", "cannot use the new settings: the coordinator does not start with them", hint)
+            log.error("%s; those before are in force again", refusal.message)
+            self._announcer.refuse("reload", refusal, self._status())
+            self._changed(needs)
+        return bool(needs)
+
+    # -- becoming what is installed now
+
+    def upgrade(self) -> None:
+        """Try what is installed; `_tried` goes on when that has ended."""
+        problem = self._why_no_upgrade()
+        if not problem and self._trial.pid is None:
+            try:
+                self._trial.start(self._handover(), time.monotonic())
+                log.info("upgrading: trying what is installed (pid %d)", self._trial.pid)
+            except OSError as error:
+                problem = f"it cannot be tried out: {error.strerror}"
+        if problem:
+            self._refuse_upgrade(problem)
+
+    def _why_no_upgrade(self) -> str:
+        if self._wanted.phase is not Phase.RUNNING:
+            return "the daemon is stopping"
+        return "" if self._readiness.was_ready else "the daemon is not ready yet"
+
+    def _refuse_upgrade(self, problem: str) -> None:
+        log.error("not upgraded: %s", problem)
+        refusal = MozartError("E404", f"cannot upgrade: {problem}", "the daemon goes on as it was")
+        self._announcer.refuse("upgrade", refusal, self._status())
+
+    def _tried(self, status: int) -> None:
+        problem = self._trial.reaped(status) or self._why_no_upgrade()
+        if not problem:
+            log.info("upgrading: executing what is installed")
+            self._announcer.notifier.reloading("upgrading")
+            environment = {**os.environ, **self._announcer.notifier.environment}
+            try:
+                upgrade.become(self._launch.command, self._handover(), environment)
+            except OSError as error:
+                problem = f"cannot execute it: {error.strerror}"
+        self._refuse_upgrade(problem)
+
+    def _handover(self) -> Handover:
+        configured = self._in_force.settings.workers
+        return handover.record(self._births, self._wanted.workers, configured, self._children, self._tallies)
+
+    def _adopt(self, left: Handover) -> None:
+        """Its children are ours; `converge` replaces them, because they are of no generation of ours."""
+        now = time.monotonic()
+        self._children = [handover.adopt_child(child, now) for child in left.children]
+        self._tallies = {Slot(one.role, one.number): Tally(deaths=one.deaths) for one in left.deaths}
+        if self._wanted.workers == left.configured_workers:
+            self._wanted.workers = left.workers
+        self._readiness.was_ready = True
+        log.info("version %s took over from %s with %d children", VERSION, left.version, len(left.children))
+        self._announcer.promise("upgrade", {"version": VERSION, "before": left.version})
 
     # -- acting
 
@@ -276,79 +309,34 @@ class Supervisor:
             os.kill(child.pid, number)
 
     def _spawn(self, slot: Slot) -> None:
-        self._incarnations += 1
-        name = f"{self._boot}-{slot.number}-{self._incarnations}"
-        now = time.monotonic()
-        liveness = -1
+        generation = self._wanted.generations[slot.role]
+        tally = self._tally(slot)
         try:
-            liveness = new_liveness_file()
-            pid = self._fork(slot, name, liveness)
+            child = self._births.child(slot, generation, self._in_force.settings, tally.deaths, self._children)
         except OSError as error:
-            if liveness >= 0:
-                os.close(liveness)
             # Out of processes, descriptors or memory: the same back-off as for a child that dies at once.
             log.error("cannot start %s: %s", slot, error.strerror)
-            self._tallies[slot] = after_death(self._tally(slot), 0.0, EXIT_CRASHED, now)
+            self._tallies[slot] = after_death(tally, 0.0, EXIT_CRASHED, time.monotonic())
             self._note(slot, f"cannot start {slot}: {error.strerror}")
             return
-        generation = self._wanted.generations[slot.role]
-        self._children.append(Child(slot, name, pid, now, generation, liveness, Pulse(read_mtime(liveness), now)))
-        log.info("started %s (pid %d)", slot, pid)
+        self._children.append(child)
+        log.info("started %s (pid %d)", slot, child.pid)
         self._note(slot, "")
 
     def _note(self, slot: Slot, trouble: str) -> None:
         """Tell systemd and the coordinator."""
-        if self._troubles.get(slot, "") == trouble:
-            return
-        self._troubles[slot] = trouble
-        write_note(self._notes, "; ".join(filter(None, self._troubles.values())))
-        self._notifier.status(self._status())
+        if self._troubles.get(slot, "") != trouble:
+            self._troubles[slot] = trouble
+            write_note(self._births.notes, "; ".join(filter(None, self._troubles.values())))
+            self._announcer.notifier.status(self._status())
 
     def _tally(self, slot: Slot) -> Tally:
         return self._tallies.get(slot, Tally())
 
-    def _fork(self, slot: Slot, name: str, liveness: int) -> int:
-        inherited = Inherited(self._lifeline, liveness, beat_seconds(self._settings.liveness_seconds))
-        main = self._coordinator(inherited) if slot == COORDINATOR else self._worker(slot, name, inherited)
-        close = [self._lifeline_write, *(child.liveness for child in self._children)]
-        if slot != COORDINATOR:
-            close += [self._client_listener.fileno(), self._worker_listener.fileno()]
-        return fork_child(main, str(slot), self._settings.log_level, self._launch.log_path, close)
-
-    def _coordinator(self, inherited: Inherited) -> Callable[[], int]:
-        setup = CoordinatorSetup(
-            inherited=inherited,
-            paths=self._paths,
-            settings=self._settings,
-            client_listener=self._client_listener,
-            worker_listener=self._worker_listener,
-            supervisor_pid=os.getpid(),
-            started_at=self._started_at,
-            notes=self._notes,
-            boot=self._boot,
-            workers={child.name: child.pid for child in self._children if child.slot.role == "worker"},
-            restarts=self._tally(COORDINATOR).deaths,
-            started_by_client=self._launch.started_by_client,
-        )
-        return functools.partial(self._programs.coordinator, setup)
-
-    def _worker(self, slot: Slot, name: str, inherited: Inherited) -> Callable[[], int]:
-        setup = WorkerSetup(
-            name=name,
-            number=slot.number,
-            restarts=self._tally(slot).deaths,
-            inherited=inherited,
-            paths=self._paths,
-            slots=self._settings.worker_slots,
-            stop_grace_seconds=self._settings.stop_grace_seconds,
-            mask_patterns=self._settings.mask_patterns,
-        )
-        return functools.partial(self._programs.worker, setup)
-
     # -- what happened
 
     def _reap(self) -> None:
-        """Collect every dead child. What is neither a child of ours nor the probe is an orphan that came home."""
+        """Collect every dead child. What is neither a child of ours nor a helper is an orphan that came home."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -361,6 +349,8 @@ class Supervisor:
                 self._bury(child, status)
             elif pid == self._readiness.pid:
                 self._probed(status)
+            elif pid == self._trial.pid:
+                self._tried(status)
 
     def _bury(self, child: Child, status: int) -> None:
         now = time.monotonic()
@@ -369,6 +359,7 @@ class Supervisor:
         os.close(child.liveness)
         if child.slot == COORDINATOR:
             self._readiness.lost()
+            self._announcer.lost()
         else:
             self._sweeper.ask(now)
         exit_code = os.waitstatus_to_exitcode(status)
@@ -379,6 +370,8 @@ class Supervisor:
         if exit_code == EXIT_STOP_ALL:
             if self._wanted.phase is Phase.RUNNING:
                 self.stop("nothing left to do")
+            return
+        if exit_code == EXIT_CANNOT_BOOT and child.slot == COORDINATOR and self._go_back():
             return
         tally = self._tallies[child.slot] = after_death(self._tally(child.slot), lived, exit_code, now)
         if is_hopeless(tally, was_ready=self._readiness.was_ready):
@@ -392,9 +385,8 @@ class Supervisor:
             self.stop(f"{slot} {why}")
 
     def _sweep(self) -> None:
-        ours = {child.pid for child in self._children}
-        if self._readiness.pid is not None:
-            ours.add(self._readiness.pid)
+        helpers = (self._readiness.pid, self._trial.pid)
+        ours = {child.pid for child in self._children} | {pid for pid in helpers if pid is not None}
         killed = self._sweeper.sweep(ours, time.monotonic())
         if killed:
             log.warning("killed %d processes that an earlier worker left behind", killed)
@@ -402,7 +394,7 @@ class Supervisor:
     def _feel_pulses(self) -> None:
         now = time.monotonic()
         for child in self._children:
-            child.pulse.look(read_mtime(child.liveness), now, self._wanted.liveness_seconds)
+            child.pulse.look(read_mtime(child.liveness), now, child.liveness_seconds)
 
     # -- readiness
 
@@ -417,19 +409,17 @@ class Supervisor:
         generation = self._wanted.generations["coordinator"]
         return any(child.slot == COORDINATOR and child.generation == generation for child in self._children)
 
-    def _fork_probe(self, main: Callable[[], int]) -> int:
-        close = [self._lifeline_write, self._client_listener.fileno(), self._worker_listener.fileno()]
-        close += [child.liveness for child in self._children]
-        return fork_child(main, "probe", "error", self._launch.log_path, close)
-
     def _probed(self, status: int) -> None:
         is_first = not self._readiness.was_ready
         if not self._readiness.reaped(status, time.monotonic()) or not self._is_probe_due():
             return
         log.info("ready")
-        self._notifier.ready(self._status())
+        self._in_force.prove()
         if is_first:
             self._launch.on_ready()
+
+    def _help(self, title: str, main: Callable[[], int]) -> int:
+        return self._births.helper(title, main, self._children)
 
     def _status(self) -> str:
         workers = sum(child.slot.role == "worker" for child in self._children)

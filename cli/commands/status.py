@@ -153,11 +153,14 @@ def sheet_row(sheet: dict[str, Any], now: float) -> list[str]:
 
 
 def why(sheet: dict[str, Any], now: float) -> str:
-    """Why it waits or what went wrong: the reason, until when, the last attempt's code, the rules that failed."""
+    """Why it waits or what went wrong: the reason, until when, the last attempt's code, the rules that failed; and why it
+    runs elsewhere than others."""
     said = [text.first_line(sheet["reason"] or ""), text.until(sheet["until"], now)]
     last = sheet["attempts"][-1] if sheet["attempts"] else None
     if last and last["code"] and sheet["state"] != "completed":
         if last["code"] not in said[0]:
             said.append(f"{last['code']} {text.first_line(last['message'] or '', 100)}".strip())
         said += [f"not met: {rule}" for rule in text.failed_rules(sheet)[:3]]
+    if last and last.get("backend_reason"):
+        said.append(f"on {last['backend']}: {text.first_line(last['backend_reason'])}")
     return "; ".join(filter(None, said))

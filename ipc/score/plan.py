@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ipc.score import routing
 from ipc.score.checks.templates import template_directory
 from ipc.score.expand import PlannedSheet, total_stages, waves
 from ipc.score.load import LoadedScore
@@ -23,6 +24,10 @@ def plan(loaded: LoadedScore, problems: Sequence[Problem], prompts: bool = False
     rules = [rule.model_dump(mode="json") for rule in score.validations]
     warnings = list(problems)
     shown = [_sheet(loaded, sheet, len(sheets), wave_of[sheet.n], rules) for sheet in sheets]
+    for n, route in routing.routes(score, sheets, loaded.directory):
+        shown[n - 1]["backend_reason"] = route.reason
+        if route.to_claude:
+            shown[n - 1]["backend"] = _claude(loaded, n)
     if prompts:
         warnings += _add_prompts(loaded, shown, rules)
     return {
@@ -48,6 +53,12 @@ def _sheet(
         "timeout_seconds": score.timeout_for(sheet.n),
         "validations": len(applicable(rules, known)) if conditional else len(rules),
     }
+
+
+def _claude(loaded: LoadedScore, n: int) -> str:
+    """Which backend it is that `bridge:` means."""
+    fallbacks = loaded.score.backend_for(n).fallbacks
+    return next((each.type for each in fallbacks if each.type in routing.CLAUDE), "claude_cli")
 
 
 def _add_prompts(loaded: LoadedScore, shown: list[dict[str, Any]], rules: Sequence[dict[str, Any]]) -> list[Problem]:

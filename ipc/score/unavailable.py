@@ -34,8 +34,6 @@ def _sections(score: Score) -> Iterator[str]:
     yield from (name for name in _LISTS if getattr(score, name))
     if score.isolation is not None and score.isolation.enabled and score.isolation.mode != "none":
         yield "isolation"
-    if score.bridge is not None and score.bridge.enabled and score.bridge.hybrid_routing_enabled:
-        yield "bridge.hybrid_routing_enabled"
 
 
 def _settings(score: Score) -> Iterator[str]:

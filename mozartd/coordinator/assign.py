@@ -17,6 +17,7 @@ import orjson
 
 from ipc.messages import Assign
 from ipc.paths import Paths
+from ipc.score import routing
 from ipc.score.expand import PlannedSheet
 from ipc.score.schema import Score, overlay
 from ipc.score.variables import built_in
@@ -55,7 +56,8 @@ class Parts:
     def backend_of(self, n: int, choice: int = 0) -> dict[str, Any]:
         """The section that sheet n runs with: its own, or with a fallback laid over it."""
         section = overlay(self.backend, self.overrides.get(n, {}))
-        fallbacks = section.pop("fallbacks")
+        fallbacks = routing.fallbacks(section, section.get("bridge"))
+        del section["fallbacks"]
         if 0 < choice <= len(fallbacks):
             section = overlay(section, fallbacks[choice - 1])
         section["rate_limit_patterns"] = self.score.rate_limit.detection_patterns

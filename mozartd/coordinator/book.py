@@ -16,6 +16,7 @@ from ipc.errors import LIMIT_CODES
 from ipc.states import JOB_ENDED, SHEET_SATISFIED, next_job_state, next_sheet_state
 from ipc.states import Job as JobState
 from ipc.states import Sheet as SheetState
+from mozartd.coordinator import fallback
 from mozartd.coordinator.board import Board
 from mozartd.coordinator.journal import Journal
 from mozartd.coordinator.model import Attempt, Job, Sheet, weight
@@ -116,7 +117,7 @@ class Book:
         """A ready sheet is to run on another of its choices. A session stays with the agent that had it."""
         history = sheet.history
         job.drop_ready(sheet)
-        sheet.scope, history.choice = job.policy.choices_of(sheet.n)[choice][0], choice
+        sheet.scope, history.choice = job.policy.choices_of(sheet.n)[choice].scope, choice
         history.session_id, history.used = None, {}
         history.mode = "normal" if history.mode == "resume" else history.mode
         job.add_ready(sheet)
@@ -229,9 +230,11 @@ class Book:
         self.board.clock = max(self.board.clock, job.passed)
         job.passed += 1.0 / weight(job.priority)
         attempt = Attempt(job.seq, job.id, sheet.n, sheet.k, sheet.history.mode, worker, now)
-        attempt.facts.update(backend=sheet.scope.partition("/")[0], choice=sheet.history.choice)
+        why = fallback.reason(job.policy.choices_of(sheet.n), sheet.history)
+        attempt.facts.update(backend=sheet.scope.partition("/")[0], choice=sheet.history.choice, backend_reason=why)
         self.run(attempt)
-        self.change_sheet(job, sheet, "start", now, mode=attempt.mode)
+        told = {"backend": attempt.facts["backend"], "backend_reason": why} if why else {}
+        self.change_sheet(job, sheet, "start", now, mode=attempt.mode, **told)
         self._attempt_writes.append(("put_attempt", attempt.row("running")))
         return attempt
 

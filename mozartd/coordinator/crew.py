@@ -153,6 +153,8 @@ class Crew:
             self.expect(name, frame["pid"])
             worker = self.workers[name]
         worker.connection, worker.slots, worker.restarts = connection, frame["slots"], frame.get("restarts", 0)
+        # It offers none while it drains: its end is no surprise.
+        worker.draining = not worker.slots
         self._by_connection[connection] = worker
         connection.send(hello("coordinator"))
         running = {entry["attempt"]: entry for entry in frame.get("running", ())}

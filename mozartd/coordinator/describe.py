@@ -49,7 +49,7 @@ def sheet_json(job: Job, sheet: Sheet, attempts: list[dict[str, Any]]) -> dict[s
 
 _ATTEMPT_FACTS = (
     "verdict", "code", "message", "hint", "evidence", "exit_code", "signal", "worker_pid", "agent_pid", "bytes", "lines",
-    "cost_usd", "tokens", "session_id", "model", "backend",
+    "cost_usd", "tokens", "session_id", "model", "backend", "backend_reason",
 )  # fmt: skip
 
 

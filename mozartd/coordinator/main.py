@@ -106,7 +106,7 @@ async def _compose(setup: CoordinatorSetup, store: Store, stop: Callable[[int], 
     caps = partial(Caps, book, limits, _backend_caps(settings.backends), groups, settings.max_concurrent_jobs)
     admission = Admission(Bounds(**settings.admission.model_dump()))
     turn = Turn(store, book, limits, crew, settings.max_concurrent_sheets, caps, why_skip, admission)
-    prices = _prices(settings.prices)
+    prices = read_prices(settings.prices)
     crew.price = lambda job, report: cost_of(report, job.policy, prices)  # type: ignore[arg-type]
     followers = Followers(crew.watch)
     scores = Scores(store)
@@ -139,7 +139,8 @@ def _troubles(setup: CoordinatorSetup) -> Troubles:
     return Troubles(tell, lambda: read_note(setup.notes))
 
 
-def _prices(path: str | None) -> dict[str, Price]:
+def read_prices(path: str | None) -> dict[str, Price]:
+    """Raises MozartError E301 when the file cannot be used."""
     try:
         if path is None:
             return load_prices()

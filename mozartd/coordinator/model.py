@@ -6,6 +6,7 @@ Plain data. Only `book` changes a state; only `turn` writes a row. What scheduli
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -19,8 +20,24 @@ from ipc.states import JOB_ENDED
 from ipc.states import Job as JobState
 from ipc.states import Sheet as SheetState
 
-#: What a sheet may run on: its scope, seconds to wait for the choice before it at most, whether its sessions are continued.
-Choice = tuple[str, float, bool]
+
+@dataclass(slots=True, frozen=True)
+class Choice:
+    """Something that a sheet may run on."""
+
+    scope: str
+    max_wait: float = 0.0
+    """Seconds that the choice before it may be held before this one is taken; inf: it is not taken for that."""
+    resumes: bool = True
+    """Whether its sessions are continued."""
+    on_failure: int = 0
+    """Which choice the sheet goes to when an attempt on this one fails; 0: it stays."""
+
+    @classmethod
+    def of(cls, kept: Mapping[str, Any]) -> Choice:
+        # JSON knows no infinity.
+        return cls(**{**kept, "max_wait": math.inf if kept["max_wait"] is None else kept["max_wait"]})
+
 
 NO_TOKENS = {"input": 0, "output": 0, "cache_read": 0, "cache_write": 0}
 
@@ -60,7 +77,7 @@ class Policy:
 
     def resumes(self, n: int, choice: int) -> bool:
         choices = self.choices_of(n)
-        return choices[choice][2] if choices else True
+        return choices[choice].resumes if choices else True
 
 
 @dataclass(slots=True)
@@ -79,7 +96,17 @@ class History:
     choice: int = 0
     """Which of the policy's choices it runs on."""
     first: int = 0
-    """The first of them whose program is there."""
+    """The first of them that comes into question."""
+    passed_over: str = ""
+    """Why those before it do not, when that is because of something that happened."""
+    route: int = 0
+    """The first that is strong enough for its prompt."""
+    complexity: str = ""
+    """What was found out about that."""
+
+    def anew(self) -> History:
+        """Of the same sheet, when nothing has been spent."""
+        return History(choice=self.route, first=self.route, route=self.route, complexity=self.complexity)
 
 
 @dataclass(slots=True)
@@ -217,7 +244,7 @@ class Job:
         policy = orjson.loads(row["policy"])
         policy["skip_when"] = {int(n): text for n, text in policy["skip_when"].items()}
         choices = policy.get("choices", {}).items()
-        policy["choices"] = {int(n): [(scope, wait, resumes) for scope, wait, resumes in each] for n, each in choices}
+        policy["choices"] = {int(n): [Choice.of(kept) for kept in each] for n, each in choices}
         job = cls(
             row["seq"], row["id"], row["name"], row["score_path"], row["workspace"], row["priority"], row["group_name"],
             row["submitted_at"], Policy(**policy), JobState(row["state"]), row["reason"], row["wanted"],

@@ -7,8 +7,10 @@ the user's own; without any it is `default`.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
+from ipc.score import routing
 from ipc.score.schema import FALLBACK_WAIT, Score, overlay
 from mozartd.coordinator.model import Choice
 
@@ -22,18 +24,20 @@ _ACCOUNT_NAMES = (
 def choices_by_sheet(score: Score, private: str = "") -> dict[int, list[Choice]]:
     """By number for the sheets with a backend of their own; 0 stands for all others."""
     base = score.backend.model_dump(mode="json")
-    found = {0: _choices(base, private)}
+    bridge = score.bridge.model_dump(mode="json") if score.bridge else None
+    found = {0: _choices(base, bridge, private)}
     for n, override in score.sheet.backends.items():
-        found[n] = _choices(overlay(base, override.model_dump(mode="json")), private)
+        found[n] = _choices(overlay(base, override.model_dump(mode="json")), bridge, private)
     return found
 
 
-def _choices(section: dict[str, Any], private: str) -> list[Choice]:
-    fallbacks = [(overlay(section, each), each.get("max_wait", FALLBACK_WAIT)) for each in section["fallbacks"]]
-    return [
-        (_scope(each) + private, float(wait), each["resume_session"] == "auto")
-        for each, wait in [(section, 0.0), *fallbacks]
-    ]
+def _choices(section: dict[str, Any], bridge: dict[str, Any] | None, private: str) -> list[Choice]:
+    fallbacks = routing.fallbacks(section, bridge)
+    sections = [(section, 0.0), *((overlay(section, each), each.get("max_wait", FALLBACK_WAIT)) for each in fallbacks)]
+    choices = [Choice(_scope(each) + private, float(wait), each["resume_session"] == "auto") for each, wait in sections]
+    if routing.leaves_when_it_fails(section, bridge):
+        choices[0] = replace(choices[0], on_failure=routing.claude_among(fallbacks))
+    return choices
 
 
 def _scope(backend: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from ipc.states import Job as JobState
 from ipc.states import Sheet as SheetState
 from mozartd.coordinator import budget, retry
 from mozartd.coordinator.book import Book
-from mozartd.coordinator.fallback import choose
+from mozartd.coordinator.fallback import after_failure, choose
 from mozartd.coordinator.limits import Limits
 from mozartd.coordinator.model import Attempt, History, Job, Sheet
 from mozartd.coordinator.retry import mode_after
@@ -121,6 +121,8 @@ def _carry_out(
     match decision:
         case retry.Done(skipped, reason):
             book.change_sheet(job, sheet, "skip" if skipped else "complete", now, reason)
+        case retry.Again(reason=reason) | retry.GiveUp(reason) if _goes_elsewhere(job, sheet, report):
+            book.change_sheet(job, sheet, "interrupt", now, f"{reason}: tried elsewhere")
         case retry.Again(at, mode, reason):
             _spend(history, attempt.mode)
             history.mode = mode_after(mode, history) if report["verdict"] == "truncated" else mode
@@ -135,8 +137,6 @@ def _carry_out(
                 book.change_sheet(job, sheet, "interrupt", now, reason)
             else:
                 book.change_sheet(job, sheet, "wait", now, reason, until)
-        case retry.GiveUp(reason) if report["code"] == "E505" and _skip_choice(job, sheet):
-            book.change_sheet(job, sheet, "interrupt", now, f"{reason}: tried elsewhere")
         case retry.GiveUp(reason):
             _spend(history, attempt.mode)
             book.fail_sheet(job, sheet, now, reason, code=report["code"], hint=report["hint"])
@@ -174,13 +174,17 @@ def _can_go_elsewhere(limits: Limits, job: Job, sheet: Sheet, now: float) -> boo
     return bool(choices) and choose(choices, history.first, limits.held_until, now) != history.choice
 
 
-def _skip_choice(job: Job, sheet: Sheet) -> bool:
-    """This one's program is missing: go on behind it. False when it was the last."""
-    history = sheet.history
-    if history.choice + 1 >= len(job.policy.choices_of(sheet.n)):
+def _goes_elsewhere(job: Job, sheet: Sheet, report: Finished) -> bool:
+    """The program is missing, or another one is to do what this one fails at: from now on the sheet runs there. Rules that
+    are not met are no such failure."""
+    history, code = sheet.history, report["code"]
+    if not code or code.startswith("E2"):
         return False
-    history.first = history.choice + 1
-    return True
+    behind = after_failure(job.policy.choices_of(sheet.n), history.choice, code == "E505")
+    if behind:
+        history.first = behind
+        history.passed_over = f"{sheet.scope.partition('/')[0]} failed: {retry.describe(report)}"
+    return bool(behind)
 
 
 def release_successors(book: Book, ended: Job, now: float) -> None:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import os
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
+from urllib.parse import quote
 
 import aiosqlite
 
@@ -151,12 +153,29 @@ async def _prepare(database: aiosqlite.Connection) -> None:
 
 
 async def _migrate(database: aiosqlite.Connection, path: str) -> None:
-    migrations = load_migrations()
     async with database.execute("PRAGMA user_version") as cursor:
         row = await cursor.fetchone()
     version = row[0] if row else 0
-    if version > len(migrations):
-        message = f"cannot use the database {path}: it has version {version}, this Mozart knows {len(migrations)}"
-        raise MozartError("E404", message, "install the newer Mozart again")
-    for number, script in enumerate(migrations[version:], start=version + 1):
+    _refuse_newer(path, version)
+    for number, script in enumerate(load_migrations()[version:], start=version + 1):
         await database.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
+
+
+def check_version(path: str) -> None:
+    """Raises MozartError E404 when a newer Mozart has written the database, E402 when it cannot be read."""
+    if not os.path.exists(path):
+        return
+    try:
+        database = sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True)
+        with contextlib.closing(database):
+            (version,) = database.execute("PRAGMA user_version").fetchone()
+    except sqlite3.Error as error:
+        raise MozartError("E402", f"cannot read the database {path}: {error}") from None
+    _refuse_newer(path, version)
+
+
+def _refuse_newer(path: str, version: int) -> None:
+    known = len(load_migrations())
+    if version > known:
+        message = f"cannot use the database {path}: it has version {version}, this Mozart knows {known}"
+        raise MozartError("E404", message, "install the newer Mozart again")

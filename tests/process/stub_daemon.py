@@ -1,6 +1,6 @@
 """A supervisor with the smallest children there can be, for tests of the supervisor alone.
 
-`python stub_daemon.py HOME`: the coordinator says hello to whoever connects, the workers wait; both
+`python stub_daemon.py HOME [HANDOVER [trial]]`: the coordinator says hello to whoever connects, the workers wait; both
 beat, obey their lifeline, SIGTERM and SIGUSR1. What else a child does at its start is read from `HOME/<role>.does`,
 so that a test can change it while they run: `cannot-boot`, `crash`, `hang`, `stop-all`, or a shell command that it
 leaves running as an agent.
@@ -23,10 +23,14 @@ from ipc.connection import hello
 from ipc.frames import encode_frame
 from ipc.paths import find_paths, secure_directory
 from ipc.setup import EXIT_CANNOT_BOOT, EXIT_ORPHANED, EXIT_STOP_ALL, CoordinatorSetup, Inherited, WorkerSetup
+from mozartd.births import Births, Programs
 from mozartd.daemon_log import start_logging
+from mozartd.handover import adopt_births, read, take
+from mozartd.held import open_held
+from mozartd.launch import Launch
 from mozartd.lock import remove_pid_file, take_over, write_pid_file
 from mozartd.settings import Settings, load_settings
-from mozartd.supervisor import Launch, Programs, Supervisor
+from mozartd.supervisor import Supervisor
 
 HOME = Path(sys.argv[1])
 
@@ -90,16 +94,32 @@ def load() -> Settings:
     return settings.model_copy(update={"liveness_seconds": float(patience.read_text())} if patience.exists() else {})
 
 
+def command(handover: int, is_trial: bool) -> list[str]:
+    """A trial fails with what the test wrote into `HOME/trial.does`."""
+    return [sys.executable, __file__, str(HOME), str(handover), *(["trial"] if is_trial else [])]
+
+
 def main() -> int:
     start_logging("supervisor", "debug", None)
     paths = find_paths({"MOZART_HOME": str(HOME)})
-    for directory in (paths.state, paths.logs, paths.runtime):
-        secure_directory(directory)
-    assert isinstance(take_over(paths, leftover_seconds=0.5), int)
-    write_pid_file(paths)
-    launch = Launch(paths, load, on_ready=lambda: print("ready", flush=True))
+    inherited = int(sys.argv[2]) if sys.argv[2:] else None
+    if "trial" in sys.argv:
+        assert inherited is not None
+        read(inherited)
+        told = HOME / "trial.does"
+        sys.exit(told.read_text() if told.exists() else 0)
+    launch = Launch(paths, load, command, on_ready=lambda: print("ready", flush=True))
+    programs = Programs(run_coordinator, run_worker)
     try:
-        return Supervisor(launch, load(), Programs(run_coordinator, run_worker)).run()
+        if inherited is not None:
+            left = take(inherited)
+            return Supervisor(launch, load(), adopt_births(left, launch, programs), left).run()
+        for directory in (paths.state, paths.logs, paths.runtime):
+            secure_directory(directory)
+        lock = take_over(paths, leftover_seconds=0.5)
+        assert isinstance(lock, int)
+        write_pid_file(paths)
+        return Supervisor(launch, load(), Births.begin(launch, programs, open_held(paths, lock))).run()
     finally:
         remove_pid_file(paths)
 

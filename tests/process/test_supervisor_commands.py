@@ -120,7 +120,7 @@ def test_a_named_settings_file_is_used_and_read_again(cold: Daemon) -> None:
     assert len(cold.status()["workers"]) == 1
     config.write_text("workers: 2")
     done = cold.mozartd("reload", "--json")
-    assert json.loads(done.stdout)["state"] == "reloading"
+    assert json.loads(done.stdout)["changed"] == {"workers": "in force"}
     wait_until(lambda: len(cold.status()["workers"]) == 2)
     config.write_text("workers: none")
     done = cold.mozartd("reload")
@@ -192,7 +192,7 @@ def test_reload_disturbs_no_agent(cold: Daemon, score: Callable[..., Path], tmp_
     cold.wait_for(job, "attempt.started")
     agent = cold.job(job)["sheets"][0]["attempts"][0]["agent_pid"]
     worker, coordinator = cold.pid("worker"), cold.pid("coordinator")
-    (cold.home / "config.yaml").write_text("worker_slots: 2\n")
+    (cold.home / "config.yaml").write_text("worker_slots: 2\nhistory_jobs: 10\n")
     assert cold.mozartd("reload").returncode == 0
     wait_until(lambda: {entry["pid"] for entry in cold.status()["workers"]} - {worker})
     assert cold.pid("coordinator") != coordinator

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields
 from typing import Any
 
@@ -13,7 +14,7 @@ from ipc.states import Sheet as SheetState
 from mozartd.coordinator.book import Book
 from mozartd.coordinator.journal import Event
 from mozartd.coordinator.limits import Limits
-from mozartd.coordinator.model import Attempt, History, Job, Policy, Sheet
+from mozartd.coordinator.model import Attempt, Choice, History, Job, Policy, Sheet
 from mozartd.coordinator.settle import interrupt, settle
 from mozartd.coordinator.throttle import SAME_SECONDS
 from tests.unit.scenes import chain, check_book, make_book, make_job, report, rule
@@ -280,7 +281,7 @@ def test_a_jobs_row_says_all_that_is_not_derived() -> None:
     policy = Policy(
         **{field.name: 1.5 if isinstance(field.default, float) else field.default for field in fields(Policy)}
         | {"max_concurrent": 9, "fail_fast": False, "skip_when": {2: "sheets[1].status == 'failed'", 11: "True"}}
-        | {"choices": {0: [("a/default/default", 0.0, True), ("b/default/default", 900.0, False)]}}
+        | {"choices": {0: [Choice("a/default/default"), Choice("b/default/default", math.inf, False, 1)]}}
     )
     job = Job(
         7, "j-7", "j", "/s.yaml", "/w", -3, "g", 1.0, policy, JobState.PAUSED, "r", "cancel", 2.0, None, 4.0, "j-6", 0.5,

@@ -35,7 +35,7 @@ SHEET_KEYS = {
 ATTEMPT_KEYS = {
     "k", "mode", "state", "verdict", "code", "message", "hint", "evidence", "exit_code", "signal", "worker_pid", "agent_pid",
     "started_at", "ended_at", "log", "bytes", "lines", "cost_usd", "tokens", "session_id", "model",
-    "backend", "interrupted",
+    "backend", "backend_reason", "interrupted",
 }  # fmt: skip
 
 

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 
 from ipc.states import Sheet as SheetState
 from mozartd.coordinator.book import Book
-from mozartd.coordinator.fallback import choose
+from mozartd.coordinator.fallback import after_failure, choose, reason
 from mozartd.coordinator.limits import Limits
-from mozartd.coordinator.model import Attempt, Choice, Job
+from mozartd.coordinator.model import Attempt, Choice, History, Job
 from mozartd.coordinator.settle import settle
 from tests.unit.scenes import make_book, make_job, report
 
 NOW = 1000.0
 A, B, C = "a/default/default", "b/default/default", "c/default/default"
-CHOICES: list[Choice] = [(A, 0.0, True), (B, 900.0, True), (C, 0.0, True)]
+CHOICES: list[Choice] = [Choice(A), Choice(B, 900.0), Choice(C)]
 
 
 def chosen(held: dict[str, float], first: int = 0) -> int:
@@ -46,11 +46,33 @@ def test_a_missing_program_is_passed_over() -> None:
 
 @given(st.lists(st.floats(0, 9999), min_size=3, max_size=3), st.integers(0, 2))
 def test_it_is_always_one_that_may_be(waits: list[float], first: int) -> None:
-    held = {scope: NOW + wait for (scope, _, _), wait in zip(CHOICES, waits, strict=True)}
+    held = {choice.scope: NOW + wait for choice, wait in zip(CHOICES, waits, strict=True)}
     found = chosen(held, first)
     assert first <= found <= 2
     if waits[found] > 900:
         assert all(waits[found] <= wait for wait in waits[first:])
+
+
+def test_what_may_never_be_taken_for_a_hold_is_not() -> None:
+    choices = [Choice(A), Choice(B, math.inf)]
+    for until in (NOW + 1e9, math.inf):
+        assert choose(choices, 0, {A: until, B: 0.0}.__getitem__, NOW) == 0
+    assert after_failure(choices, 0, is_missing=True) == 0
+
+
+def test_a_failure_leads_where_it_shall() -> None:
+    own = [Choice(A, on_failure=2), Choice(B), Choice(C)]
+    assert [after_failure(own, i, is_missing=False) for i in range(3)] == [2, 0, 0]
+    assert [after_failure(own, i, is_missing=True) for i in range(3)] == [2, 2, 0]
+    assert after_failure([], 0, is_missing=True) == 0
+
+
+def test_an_attempt_says_why_it_runs_where_it_runs() -> None:
+    assert reason(CHOICES, History()) == ""
+    assert reason(CHOICES, History(complexity="simple")) == "simple"
+    assert reason(CHOICES, History(choice=1, first=1, passed_over="a failed", complexity="simple")) == "a failed"
+    assert reason(CHOICES, History(choice=2, first=1, passed_over="a failed")) == f"{B} was held for too long"
+    assert reason([], History()) == ""
 
 
 # ---- what an attempt's end leads to ---------------------------------------------------------------------------------
@@ -79,9 +101,21 @@ def test_a_missing_program_sends_the_sheet_on_and_spends_nothing() -> None:
         assert job.sheets[1].state is SheetState.PENDING
         assert job.sheets[1].history.attempts == 0
         book.move(job, job.sheets[1], choice + 1)
-        assert job.sheets[1].scope == CHOICES[choice + 1][0]
+        assert job.sheets[1].scope == CHOICES[choice + 1].scope
     end(book, limits, begin(job, book), "missing", "E505", exit_code=None)
     assert job.sheets[1].state is SheetState.FAILED
+
+
+def test_what_ollama_fails_at_goes_to_claude_and_spends_nothing() -> None:
+    choices = [Choice(A, on_failure=2), Choice(B), Choice(C)]
+    for code, goes in (("E501", True), ("E507", True), ("E001", True), ("E203", False), ("", False)):
+        job, book, limits = scene(*choices)
+        end(book, limits, begin(job, book), "failed", code)
+        sheet = job.sheets[1]
+        assert (sheet.history.first, sheet.history.attempts) == ((2, 0) if goes else (0, 1)), code
+        assert sheet.state is (SheetState.PENDING if goes else SheetState.WAITING)
+        assert sheet.history.passed_over.startswith(f"a failed: {code} ") == goes
+        assert sheet.history.anew() == History()
 
 
 def test_a_long_hold_does_not_keep_the_sheet_and_a_short_one_does() -> None:
@@ -117,7 +151,7 @@ def test_a_failure_starts_anew() -> None:
 
 
 def test_never_means_never() -> None:
-    job, book, limits = scene((A, 0.0, False))
+    job, book, limits = scene(Choice(A, resumes=False))
     end(book, limits, begin(job, book), "interrupted", "E004", session_id="s")
     assert (job.sheets[1].history.mode, job.sheets[1].history.session_id) == ("normal", None)
 

@@ -14,7 +14,7 @@ def scope(**backend: Any) -> str:
     score = Score.model_validate(
         {"name": "s", "backend": backend, "sheet": {"size": 1, "total_items": 1}, "prompt": {}}
     )
-    return choices_by_sheet(score)[0][0][0]
+    return choices_by_sheet(score)[0][0].scope
 
 
 def test_a_cli_is_told_apart_by_its_model_and_key() -> None:

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
 
+from ipc.score import routing
 from ipc.score.load import LoadedScore
 from ipc.score.problems import INFO, WARNING, Field, Problem
-from ipc.score.schema import Backend
+from ipc.score.schema import Backend, overlay
 
 #: Agents, which take their time; a `command` may well be done in a second.
 AGENTS = ("claude_cli", "codex_cli", "gemini_cli", "opencode_cli")
@@ -125,8 +126,16 @@ def programs(loaded: LoadedScore) -> Iterator[Problem]:
         if program and program not in said and not _is_found(program, backend, loaded):
             said.add(program)
             message = f"the program {program!r} of the backend {backend.type} is not found on this machine"
-            where = (*path, "command") if loaded.is_written(*path, "command") else (*path, "type")
-            yield loaded.found("V210", WARNING, where, message, "install it, or put its directory on PATH")
+            yield loaded.found(
+                "V210", WARNING, _naming(loaded, path), message, "install it, or put its directory on PATH"
+            )
+
+
+def _naming(loaded: LoadedScore, path: Field) -> Field:
+    """The field that chooses the program."""
+    if path == ("bridge",):
+        return path
+    return (*path, "command") if loaded.is_written(*path, "command") else (*path, "type")
 
 
 def packages(loaded: LoadedScore) -> Iterator[Problem]:
@@ -172,3 +181,5 @@ def _backends(loaded: LoadedScore) -> Iterator[tuple[Field, Backend]]:
         yield path, backend
         written = score.sheet.backends[n].fallbacks if n else score.backend.fallbacks
         yield from (((*path, "fallbacks", i), each) for i, each in enumerate(fallbacks) if written)
+        if routing.adds_claude(backend.model_dump(), score.bridge.model_dump() if score.bridge else None):
+            yield ("bridge",), Backend.model_validate(overlay(backend.model_dump(), routing.CLAUDE_CLI))

@@ -14,7 +14,7 @@ from ipc.states import JOB_ENDED
 from ipc.states import Sheet as SheetState
 from mozartd.coordinator.book import Book
 from mozartd.coordinator.clients import Session
-from mozartd.coordinator.model import History, Job, Sheet
+from mozartd.coordinator.model import Job, Sheet
 from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
 
@@ -41,9 +41,9 @@ def revive(book: Book, job: Job, chosen: list[Sheet], now: float) -> None:
     book.change_job(job, "retry", now, "retried")
     job.not_before = 0.0
     for sheet in chosen:
-        sheet.history = History()
+        sheet.history = sheet.history.anew()
         if choices := job.policy.choices_of(sheet.n):
-            sheet.scope = choices[0][0]
+            sheet.scope = choices[sheet.history.choice].scope
         book.change_sheet(job, sheet, "retry", now, "retried")
 
 

@@ -22,7 +22,8 @@ import orjson
 from pydantic import ValidationError
 
 from ipc.errors import EXIT_USAGE, MozartError
-from ipc.score.expand import expand
+from ipc.score import routing
+from ipc.score.expand import PlannedSheet, expand
 from ipc.score.schema import Score
 from ipc.score.unavailable import unavailable
 from ipc.states import Job as JobState
@@ -30,7 +31,7 @@ from ipc.states import Sheet as SheetState
 from ipc.threads import in_thread
 from mozartd.coordinator import assign
 from mozartd.coordinator.clients import Session
-from mozartd.coordinator.model import Choice, Job, Policy, Sheet
+from mozartd.coordinator.model import Choice, History, Job, Policy, Sheet
 from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
 from mozartd.coordinator.scopes import choices_by_sheet
@@ -111,16 +112,29 @@ def make_job(score: Score, path: str, now: float, start_sheet: int | None = None
     sheets = [
         Sheet(
             one.n, one.stage, one.instance, one.fan_count, one.start_item, one.end_item, one.dependencies,
-            choices.get(one.n, choices[0])[0][0],
+            choices.get(one.n, choices[0])[0].scope,
         )
         for one in planned
     ]  # fmt: skip
+    _route(score, planned, sheets, choices, os.path.dirname(path))
     for sheet in sheets[: (start_sheet or 1) - 1]:
         sheet.state, sheet.reason = SheetState.SKIPPED, f"before --start-sheet {start_sheet}"
     policy = policy_of(score, choices)
     job = Job(0, slug(score.name), score.name, path, str(score.workspace), score.priority, "", now, policy)
     job.take(sheets)
     return job
+
+
+def _route(
+    score: Score, planned: list[PlannedSheet], sheets: list[Sheet], choices: dict[int, list[Choice]], directory: str
+) -> None:
+    """Put the sheets that are too complex for their model where `bridge:` wants them."""
+    for n, route in routing.routes(score, planned, directory):
+        sheet = sheets[n - 1]
+        found = choices.get(n, choices[0])
+        claude = next(i for i, each in enumerate(found) if each.scope.partition("/")[0] in routing.CLAUDE)
+        sheet.history = History(complexity=route.reason, route=claude if route.to_claude else 0).anew()
+        sheet.scope = found[sheet.history.choice].scope
 
 
 def _private_suffix(score: Score) -> str:
@@ -138,7 +152,7 @@ def slug(name: str) -> str:
 
 
 def policy_of(score: Score, choices: dict[int, list[Choice]]) -> Policy:
-    simple = all(len(each) == 1 and each[0][2] for each in choices.values())
+    simple = all(len(each) == 1 and each[0].resumes for each in choices.values())
     retry, parallel, limit = score.retry, score.parallel, score.rate_limit
     return Policy(
         max_concurrent=parallel.max_concurrent if parallel.enabled else 1,

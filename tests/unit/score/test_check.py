@@ -119,8 +119,8 @@ FIRES: list[tuple[str, str, str, dict[str, Any], str]] = [
      {"notifications": notify("webhook", headers={"A": "b ${NO_SUCH}"})}, "NO_SUCH"),
     ("V216", "warning", "notifications[0]", {"notifications": notify("email", password_env="NO_SUCH")}, "NO_SUCH"),
     ("unavailable", "warning", "isolation", {"isolation": {"enabled": True}}, "not available yet: isolation"),
-    ("unavailable", "warning", "bridge.hybrid_routing_enabled",
-     {"backend": {"type": "ollama"}, "bridge": {"enabled": True, "hybrid_routing_enabled": True}}, "hybrid_routing"),
+    ("V210", "warning", "bridge",
+     {"backend": {"type": "ollama", "env": {"PATH": "/nowhere"}}, "bridge": {"enabled": True}}, "'claude'"),
     ("V209", "warning", "bridge", {"bridge": {"enabled": True}}, "which this score does not use"),
 ]  # fmt: skip
 
