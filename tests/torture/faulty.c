@@ -3,13 +3,14 @@
  * FAULTY_CONTROL names a file of int32 that the test maps, too. The calls on one file (FAULTY_FILE is a part of its path):
  *   [0] what happens: 0 nothing, > 0 the call fails with this errno, -1 the caller dies by SIGKILL before it, -2 after it
  *   [1] how many calls still pass before that; counted down here, by all processes together
- *   [2] the process that it is for
+ *   [2] the process that it is for, -1: all
  *   [3] calls seen
  * The machine:
  *   [4] the process that has a machine in trouble, -1: all
  *   [5] fork, vfork and pthread_create fail with this errno
  *   [6] fsync and fdatasync take so many milliseconds more (of all processes)
  *   [7] the wall clock is so many seconds ahead (of all processes)
+ *   [8] 1: the next call that fails is the last one
  * A timerfd of the wall clock, by which a process hears that the clock was set, is the FIFO FAULTY_CLOCK.
  */
 #define _GNU_SOURCE
@@ -28,7 +29,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WORDS 8
+#define WORDS 9
 
 static volatile int32_t *control;
 
@@ -56,7 +57,7 @@ static int is_meant(int fd)
 	char link[64], path[4096];
 	ssize_t length;
 
-	if (!control || control[2] != getpid())
+	if (!control || (control[2] != -1 && control[2] != getpid()))
 		return 0;
 	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
 	length = readlink(link, path, sizeof path - 1);
@@ -69,6 +70,8 @@ static int is_meant(int fd)
 /* What to do about this call: 0 let it pass, else as control[0]. */
 static int fate(int fd)
 {
+	int what;
+
 	if (!is_meant(fd))
 		return 0;
 	__sync_fetch_and_add(&control[3], 1);
@@ -76,7 +79,10 @@ static int fate(int fd)
 		return 0;
 	if (control[0] == -1)
 		kill(getpid(), SIGKILL);
-	return control[0];
+	what = control[0];
+	if (control[8])
+		control[0] = 0;
+	return what;
 }
 
 static void be_slow(void)
