@@ -11,7 +11,6 @@ from typing import Any
 
 import orjson
 
-
 #: More than anybody ever used.
 MOST = 10**15
 

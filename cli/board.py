@@ -10,9 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cli import text
+from ipc import states
 from ipc.states import JOB_ENDED, SHEET_ENDED
 
 Event = dict[str, Any]
+
+#: Other events of jobs and sheets (`job.budget`, `sheet.moved`) change no state.
+_JOB_STATES, _SHEET_STATES = frozenset(map(str, states.Job)), frozenset(map(str, states.Sheet))
 
 
 @dataclass(slots=True)
@@ -58,9 +62,9 @@ class Board:
 
     def apply(self, event: Event) -> None:
         kind, _, what = event["type"].partition(".")
-        if kind == "job":
+        if kind == "job" and what in _JOB_STATES:
             self._job(what, event)
-        elif kind == "sheet":
+        elif kind == "sheet" and what in _SHEET_STATES:
             self._sheet(event["sheet"], what, event)
         elif event["type"] == "attempt.finished":
             self.cost_usd += event["data"].get("cost_usd") or 0.0
@@ -101,6 +105,8 @@ def _describe_sheet(event: Event, state: str, board: Board, now: float) -> str:
         return f"{who} is running{_again(event)}"
     if state == "pending":
         return f"{who} will run again{_because(data)}" if data.get("reason") else ""
+    if state == "moved":
+        return f"{who} will run on {data['scope'].partition('/')[0]}{_because(data)}"
     if state in ("waiting", "awaiting"):
         return " ".join(filter(None, [f"{who} waits", text.until(data.get("until"), now)])) + _because(data)
     took = f" in {text.duration(now - running.since)}" if running and state in ("completed", "failed") else ""

@@ -95,6 +95,8 @@ class Feed:
             if answer.get("job"):
                 # A score's name could mean a newer job when we come back.
                 self.job = params["job"] = answer["job"]
+            if "since" in answer:
+                params["since"] = answer["since"]
         self._client.set_timeout(None)
 
     def _reconnect(self) -> None:

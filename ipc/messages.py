@@ -243,7 +243,7 @@ METHODS = (
     "status",  # {job?, after?} → {daemon, jobs} or {job, sheets, next}
     "list",  # {states, all, limit} → {jobs}
     "logs.follow",  # {job, sheet?, attempt?, follow, tail?, cursors?} → {job, subscription}, then notifications
-    "events.follow",  # {job?, since, follow} → {subscription}, then notifications
+    "events.follow",  # {job?, since?, follow} → {job?, subscription, since}, then notifications
     "prompt",  # {job, sheet?, attempt?} → {job, sheet, attempt, text}
     "wait",  # {jobs, any, timeout?} → {jobs}, when they have ended
     "cancel",  # {job, sheets?} → {job, sheets}

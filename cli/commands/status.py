@@ -57,20 +57,17 @@ def _show(answer: dict[str, Any], json: bool) -> None:
 
 def _watch(job: str | None, json: bool) -> int:
     """Repaint at every event, not by the clock. Ends with the job."""
-    with connect() as client:
-        answer = fetch(client, job)
-    if job:
-        job = answer["job"]["id"]
-    with Feed(connect(), {"events.follow": {"since": 0, "follow": True, **({"job": job} if job else {})}}) as feed:
+    # What happens from now on, and then what is: nothing falls between the two.
+    with Feed(connect(), {"events.follow": {"follow": True, **({"job": job} if job else {})}}) as feed:
         while True:
+            with connect() as client:
+                answer = fetch(client, feed.job or None)
             if output.is_terminal() and not json:
                 output.write(CLEAR)
             _show(answer, json)
             if feed.ended:
                 return 0
             _wait_for_change(feed)
-            with connect() as client:
-                answer = fetch(client, job)
 
 
 def _wait_for_change(feed: Feed) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ipc.score.expand import PlannedSheet
 from ipc.score.prompt import assemble
 from ipc.score.rules import applicable
-from ipc.score.schema import Score, overlay
+from ipc.score.schema import FALLBACK_WAIT, Score, overlay
 from ipc.score.template import TemplateProblem
 from ipc.score.variables import built_in, merge
 
@@ -103,6 +103,18 @@ def _most(facts: Facts) -> str:
 
 
 # ---- a score's sheets -----------------------------------------------------------------------------------------------
+
+
+def bridge_of(score: Score) -> dict[str, Any] | None:
+    return score.bridge.model_dump(mode="json") if score.bridge else None
+
+
+def sections(score: Score, n: int) -> list[tuple[dict[str, Any], float]]:
+    """What sheet n may run on: dumped backend sections, the preferred first, each with the seconds that one waits for the one
+    before it."""
+    own = score.backend_for(n).model_dump(mode="json")
+    others = fallbacks(own, bridge_of(score))
+    return [(own, 0.0), *((overlay(own, each), float(each.get("max_wait", FALLBACK_WAIT))) for each in others)]
 
 
 def fallbacks(section: Mapping[str, Any], bridge: Mapping[str, Any] | None) -> list[dict[str, Any]]:

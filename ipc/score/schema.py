@@ -208,6 +208,10 @@ class Fallback(_BackendFields):
 class Backend(_BackendFields):
     fallbacks: list[Fallback] = []
 
+    def timeout_of(self, n: int) -> float:
+        """Seconds that an attempt of sheet n may take on it."""
+        return self.timeout_overrides.get(n, self.timeout_seconds)
+
     @model_validator(mode="after")
     def _check_command(self) -> Self:
         if self.type == "command" and not self.command:
@@ -699,8 +703,7 @@ class Score(Section):
 
     def timeout_for(self, n: int) -> float:
         """Seconds that an attempt of sheet n may take."""
-        backend = self.backend_for(n)
-        return backend.timeout_overrides.get(n, backend.timeout_seconds)
+        return self.backend_for(n).timeout_of(n)
 
     def _override_faults(self) -> Iterator[Fault]:
         for n, override in self.sheet.backends.items():

@@ -47,11 +47,16 @@ class Admission:
         self.level = 0
         self.reason = ""
 
-    def cap(self, most: int, now: float) -> int:
+    def look(self, now: float) -> bool:
+        """Read the machine, unless that was done just now. True when the level changed."""
+        if 0 <= now - self._read_at < FRESH:
+            return False
+        before, self._read_at = self.level, now
+        self.level, self.reason = step(before, read(), self._bounds)
+        return self.level != before
+
+    def cap(self, most: int) -> int:
         """How many sheets may run, of `most`."""
-        if now - self._read_at >= FRESH or now < self._read_at:
-            self._read_at = now
-            self.level, self.reason = step(self.level, read(), self._bounds)
         return max(1, most >> self.level)
 
     def next_time(self) -> float | None:

@@ -19,7 +19,7 @@ from ipc.messages import Assign
 from ipc.paths import Paths
 from ipc.score import routing
 from ipc.score.expand import PlannedSheet
-from ipc.score.schema import Score, overlay
+from ipc.score.schema import Backend, Score
 from ipc.score.variables import built_in
 from mozartd.coordinator.book import Book
 from mozartd.coordinator.crew import Crew
@@ -37,8 +37,8 @@ class Parts:
 
     score: Score
     environment: dict[str, str]
-    backend: dict[str, Any]
-    overrides: dict[int, dict[str, Any]]
+    backends: dict[int, list[tuple[Backend, dict[str, Any]]]]
+    """What sheets run on, the preferred first, as model and as an assignment tells it; 0: those without one of their own."""
     prompt: dict[str, Any]
     validations: list[dict[str, Any]]
     skip_commands: dict[int, dict[str, Any]]
@@ -47,21 +47,32 @@ class Parts:
     def of(cls, score: Score, environment: dict[str, str]) -> Parts:
         sheet = score.sheet
         return cls(
-            score, environment, score.backend.model_dump(mode="json") | _bridge(score),
-            {n: override.model_dump(mode="json") for n, override in sheet.backends.items()},
+            score, environment, {n: _choices(score, n) for n in (0, *sheet.backends)},
             score.prompt.model_dump(mode="json"), [rule.model_dump(mode="json") for rule in score.validations],
             {n: command.model_dump(mode="json") for n, command in sheet.skip_when_command.items()},
         )  # fmt: skip
 
     def backend_of(self, n: int, choice: int = 0) -> dict[str, Any]:
-        """The section that sheet n runs with: its own, or with a fallback laid over it."""
-        section = overlay(self.backend, self.overrides.get(n, {}))
-        fallbacks = routing.fallbacks(section, section.get("bridge"))
-        del section["fallbacks"]
-        if 0 < choice <= len(fallbacks):
-            section = overlay(section, fallbacks[choice - 1])
-        section["rate_limit_patterns"] = self.score.rate_limit.detection_patterns
-        return section
+        """The section that sheet n runs with: its own, or a fallback's."""
+        return self._choice(n, choice)[1]
+
+    def timeout_of(self, n: int, choice: int) -> float:
+        return self._choice(n, choice)[0].timeout_of(n)
+
+    def _choice(self, n: int, choice: int) -> tuple[Backend, dict[str, Any]]:
+        choices = self.backends.get(n) or self.backends[0]
+        # A score that was modified meanwhile may have fewer.
+        return choices[choice if choice < len(choices) else 0]
+
+
+def _choices(score: Score, n: int) -> list[tuple[Backend, dict[str, Any]]]:
+    more: dict[str, Any] = {"rate_limit_patterns": score.rate_limit.detection_patterns}
+    if score.bridge and score.bridge.enabled:
+        # The backend of Ollama's models needs it beside its own section.
+        more["bridge"] = score.bridge.model_dump(mode="json")
+    sections = [section for section, _ in routing.sections(score, n)]
+    told = [{name: value for name, value in section.items() if name != "fallbacks"} | more for section in sections]
+    return list(zip(map(Backend.model_validate, sections), told, strict=True))
 
 
 class Scores:
@@ -145,7 +156,7 @@ class Assigner:
 
     def _build(self, attempt: Attempt, job: Job, sheet: Sheet, parts: Parts) -> Assign:
         score = parts.score
-        backend, history = parts.backend_of(sheet.n, sheet.history.choice), sheet.history
+        history = sheet.history
         resumed = attempt.mode != "normal"
         cross = score.cross_sheet
         return {
@@ -154,7 +165,7 @@ class Assigner:
             "log": self._paths.attempt_log(job.id, sheet.n, attempt.k),
             "prompt_file": self._paths.attempt_prompt(job.id, sheet.n, attempt.k),
             "score_dir": os.path.dirname(job.score_path), "workspace": job.workspace, "environment": parts.environment,
-            "backend": backend, "timeout_seconds": _timeout(backend, sheet.n),
+            "backend": parts.backend_of(sheet.n, history.choice), "timeout_seconds": parts.timeout_of(sheet.n, history.choice),
             "idle_seconds": score.stale_detection.idle_timeout_seconds if score.stale_detection.enabled else None,
             "first_byte_seconds": score.stale_detection.first_byte_seconds,
             "prompt": parts.prompt, "variables": _variables(job, sheet, attempt, score), "validations": parts.validations,
@@ -164,16 +175,6 @@ class Assigner:
             "session_used": history.used if resumed else {},
             "watched": self._followers.is_watched(attempt),
         }  # fmt: skip
-
-
-def _bridge(score: Score) -> dict[str, Any]:
-    """The backend of Ollama's models needs it beside its own section."""
-    return {"bridge": score.bridge.model_dump(mode="json")} if score.bridge and score.bridge.enabled else {}
-
-
-def _timeout(backend: dict[str, Any], n: int) -> float:
-    overrides = backend.get("timeout_overrides") or {}
-    return float(overrides.get(n, overrides.get(str(n), backend["timeout_seconds"])))
 
 
 def _variables(job: Job, sheet: Sheet, attempt: Attempt, score: Score) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class Book:
             if sheet.state is SheetState.WAITING and sheet.until is not None:
                 heapq.heappush(self._waiting, (sheet.until, job.id, sheet.n))
 
-    def change_job(self, job: Job, event: str, now: float, reason: str = "") -> None:
+    def change_job(self, job: Job, event: str, now: float, reason: str = "", **data: Any) -> None:
         self.begun -= job.state is JobState.RUNNING
         job.state = next_job_state(job.state, event)
         self.begun += job.state is JobState.RUNNING
@@ -71,7 +71,7 @@ class Book:
         if job.state in JOB_ENDED:
             job.wanted = ""
         self.touch(job)
-        self.journal.append(now, f"job.{job.state}", job.id, reason=reason)
+        self.journal.append(now, f"job.{job.state}", job.id, reason=reason, **data)
 
     def touch(self, job: Job) -> None:
         """Write the job's row with the next commit."""
@@ -85,16 +85,19 @@ class Book:
         """Give the job its end when no sheet of it can do anything more."""
         if job.state in JOB_ENDED or job.count(*_OPEN):
             return
-        if job.wanted == "cancel" or job.count(SheetState.CANCELLED):
+        if job.wanted == "cancel":
             self.change_job(job, "cancel", now, job.reason or "cancelled")
-        elif job.count(SheetState.FAILED, SheetState.BLOCKED):
+        elif job.count(SheetState.FAILED):
             self.change_job(job, "fail", now, _why_failed(job))
+        elif job.count(SheetState.CANCELLED):
+            self.change_job(job, "cancel", now, _why_cancelled(job))
         else:
             self.change_job(job, "complete", now)
 
     def replan(self, job: Job, sheets: list[Sheet], planned: Job, now: float) -> None:
         """The job goes on with other sheets and another policy; its identity and what it spent stay."""
         job.policy, job.score_path, job.workspace = planned.policy, planned.score_path, planned.workspace
+        job.wanted = job.wanted if job.wanted == "cancel" else ""
         for n in job.sheets:
             # Of a sheet that is no more nothing is to be written.
             self._dirty_sheets.pop((job.id, n), None)
@@ -113,9 +116,9 @@ class Book:
 
     # -- sheets
 
-    def move(self, job: Job, sheet: Sheet, choice: int) -> None:
+    def move(self, job: Job, sheet: Sheet, choice: int, now: float, reason: str) -> None:
         """A ready sheet is to run on another of its choices. A session stays with the agent that had it."""
-        history = sheet.history
+        history, before = sheet.history, sheet.scope
         job.drop_ready(sheet)
         sheet.scope, history.choice = job.policy.choices_of(sheet.n)[choice].scope, choice
         history.session_id, history.used = None, {}
@@ -123,6 +126,8 @@ class Book:
         job.add_ready(sheet)
         self._dirty_sheets[job.id, sheet.n] = (job.seq, sheet)
         self.touch(job)
+        told = {"before": before, "scope": sheet.scope, "reason": reason}
+        self.journal.append(now, "sheet.moved", job.id, sheet.n, sheet.k or None, **told)
 
     def change_sheet(
         self, job: Job, sheet: Sheet, event: str, now: float, reason: str = "", until: float | None = None, **data: Any
@@ -172,20 +177,27 @@ class Book:
         """For good: what depends on it, directly or not, is blocked; with fail_fast nothing else starts either."""
         self.change_sheet(job, sheet, "fail", now, reason, **data)
         for dependent in _downstream(job, sheet.n):
-            self._block(job, dependent, now, f"sheet {sheet.n} failed")
+            self.block(job, dependent, now, f"sheet {sheet.n} failed")
         if job.policy.fail_fast:
+            job.wanted = job.wanted or "fail"
             # Last first: the ready list is sorted, and shortening a long one at its end costs nothing.
             for other in reversed(job.sheets.values()):
-                self._block(job, other, now, f"not started: sheet {sheet.n} failed and fail_fast is on")
+                self.block(job, other, now, f"not started: sheet {sheet.n} failed and fail_fast is on")
 
     def cancel_sheet(self, job: Job, sheet: Sheet, now: float, reason: str) -> None:
         """What depends on it can never start: it is blocked."""
         self.change_sheet(job, sheet, "cancel", now, reason)
         if job.wanted != "cancel":
             for dependent in _downstream(job, sheet.n):
-                self._block(job, dependent, now, f"sheet {sheet.n} was cancelled")
+                self.block(job, dependent, now, f"sheet {sheet.n} was cancelled")
 
-    def _block(self, job: Job, sheet: Sheet, now: float, reason: str) -> None:
+    def stop(self, job: Job, sheet: Sheet, wish: str) -> None:
+        """`cancel` its running attempt, or `pause` it to run again later. Written down, because its worker may be gone
+        before it has answered."""
+        sheet.history.stopping = wish
+        self._dirty_sheets[job.id, sheet.n] = (job.seq, sheet)
+
+    def block(self, job: Job, sheet: Sheet, now: float, reason: str) -> None:
         if sheet.state in (SheetState.PENDING, SheetState.WAITING, SheetState.AWAITING):
             self.change_sheet(job, sheet, "block", now, reason)
 
@@ -268,9 +280,6 @@ class Book:
         self._dirty_jobs, self._dirty_sheets, self._attempt_writes = {}, {}, []
         return writes
 
-    def is_dirty(self) -> bool:
-        return bool(self._dirty_jobs or self._dirty_sheets or self._attempt_writes)
-
     def take_settled(self) -> list[Job]:
         """Ended and paused jobs of which something was written since the last call. Called after a commit."""
         written = [job for job in self._settled.values() if job.id not in self._dirty_jobs]
@@ -303,8 +312,23 @@ def _downstream(job: Job, n: int) -> Iterator[Sheet]:
 
 
 def _why_failed(job: Job) -> str:
-    failed = [sheet.n for sheet in job.sheets.values() if sheet.state is SheetState.FAILED]
+    failed = _in(job, SheetState.FAILED)
     if len(failed) == 1:
         return f"sheet {failed[0]} failed: {job.sheets[failed[0]].reason}"
-    shown = ", ".join(map(str, failed[:10])) + (", …" if len(failed) > 10 else "")
-    return f"{len(failed)} sheets failed: {shown}"
+    return f"{len(failed)} sheets failed: {_some(failed)}"
+
+
+def _why_cancelled(job: Job) -> str:
+    cancelled, blocked = _in(job, SheetState.CANCELLED), job.count(SheetState.BLOCKED)
+    what = f"sheet {cancelled[0]} was" if len(cancelled) == 1 else f"{len(cancelled)} sheets were"
+    more = f": {_some(cancelled)}" if len(cancelled) > 1 else ""
+    behind = f"; {blocked} that needed it did not run" if blocked else ""
+    return f"{what} cancelled{more}{behind}"
+
+
+def _in(job: Job, state: SheetState) -> list[int]:
+    return [sheet.n for sheet in job.sheets.values() if sheet.state is state]
+
+
+def _some(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers[:10])) + (", …" if len(numbers) > 10 else "")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import pwd
 import sqlite3
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
@@ -72,6 +73,15 @@ class Session:
 
     def __repr__(self) -> str:
         return f"<Session {len(self._tasks)} tasks, {self.connection!r}>"
+
+    @property
+    def who(self) -> str:
+        """The user who asks, for the log of what happened."""
+        uid = self.connection.peer.uid
+        try:
+            return pwd.getpwuid(uid).pw_name
+        except KeyError:
+            return f"uid {uid}"
 
     def next_subscription(self) -> int:
         self._subscriptions += 1

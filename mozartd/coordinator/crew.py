@@ -88,7 +88,7 @@ class Crew:
 
     def stop(self, job: Job, sheet: Sheet, reason: str) -> None:
         """Stop the running attempt of a sheet: `cancel` it, or `pause` it to run again later."""
-        sheet.stopping = reason
+        self._book.stop(job, sheet, reason)
         attempt = self._book.running.get(attempt_id(job.id, sheet.n, sheet.k))
         worker = self.workers.get(attempt.worker) if attempt else None
         # Without a worker to tell, the attempt is about to be given back, and then cancelled.
@@ -186,9 +186,9 @@ class Crew:
 
     def _stop_if_wanted(self, worker: Worker, attempt: Attempt) -> None:
         job, sheet = self._book.find(attempt)
-        sheet.stopping = sheet.stopping or job.wanted
-        if sheet.stopping:
-            worker.send({"type": "cancel", "attempt": attempt.id, "reason": sheet.stopping})
+        wish = "cancel" if job.wanted == "cancel" else sheet.history.stopping
+        if wish:
+            worker.send({"type": "cancel", "attempt": attempt.id, "reason": wish})
 
     def _lost(self, connection: Connection) -> None:
         worker = self._by_connection.pop(connection, None)

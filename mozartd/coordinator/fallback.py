@@ -26,6 +26,17 @@ def choose(choices: Sequence[Choice], first: int, held_until: HeldUntil, now: fl
     return min(range(first, len(choices)), key=waits.__getitem__, default=0)
 
 
+def why_moved(choices: Sequence[Choice], history: History, choice: int, held_until: HeldUntil, now: float) -> str:
+    """Why a sheet leaves the choice that its history names for another one."""
+    scope = choices[history.choice].scope
+    if history.choice < history.first:
+        return history.passed_over or f"{scope} does not come into question"
+    if choice < history.choice:
+        return f"{choices[choice].scope} is free again"
+    wait = held_until(scope) - now
+    return f"{scope} is held for " + (f"{wait:.0f} s" if wait < math.inf else "as long as nobody acts")
+
+
 def after_failure(choices: Sequence[Choice], choice: int, is_missing: bool) -> int:
     """Which choice is the first from now on, when an attempt on this one failed; 0: it stays. A missing program leads to
     the next."""

@@ -73,38 +73,62 @@ class Limits:
 
     # -- what happens
 
+    def start(self, scope: str) -> int:
+        """An attempt begins. Its ordinal, for `end`."""
+        return self.of(scope).start()
+
+    def end(self, scope: str, ordinal: int, ok: bool, took: float, tokens: int, now: float) -> None:
+        """An attempt ended; `ok` when the scope's service did its part."""
+        if self.of(scope).end(ordinal, ok, max(0.0, took), tokens):
+            self._dirty.add(scope)
+            self._journal.append(now, "breaker.closed", scope=scope, reason="its probe was served")
+
     def hold(self, scope: str, until: float, reason: str, evidence: str, now: float) -> None:
-        """Set a hold, or move the one there is: the newest evidence is the best known."""
-        if until < math.inf:
-            until = math.inf if self._ask else next_allowed(until, self._resume_window)
+        """A limit, or (without an end) what a person must mend. The newest evidence is the best known."""
         throttle = self.of(scope)
-        if throttle.hold(until, reason, evidence, now):
-            self._set(throttle, now)
+        if until == math.inf:
+            self._set(throttle, throttle.hold(until, reason, evidence, now, "person"), now)
+            return
+        kept = math.inf if self._ask else next_allowed(until, self._resume_window)
+        if kept > until:
+            reason = f"{reason}; over at {clock(until, now)}, " + (
+                "then wait for a person" if self._ask else "in quiet hours"
+            )
+        is_new = throttle.hold(kept, reason, evidence, now)
+        throttle.due = until if throttle.kind == "limit" else throttle.due
+        self._set(throttle, is_new, now)
+
+    def hold_by_hand(self, scope: str, until: float, reason: str, now: float) -> None:
+        """A person's word: neither quiet hours nor a limit change it."""
+        throttle = self.of(scope)
+        self._set(throttle, throttle.hold(until, reason, "", now, "hand"), now)
 
     def spend(self, scope: str, usd: float | None, tokens: Mapping[str, Any] | None, now: float) -> None:
         """An attempt used that much; a daemon-wide budget that it reached holds the scope until its day is over."""
         for budget, end in self.budgets.spend(scope, usd, tokens, now):
             what = f"${budget.usd:.2f}" if budget.usd is not None else f"{budget.tokens} tokens"
-            throttle = self.of(scope)
-            if throttle.hold(end, f"today's budget of {what} for {budget.scope} is spent", "", now):
-                throttle.limited = False
-                self._set(throttle, now)
+            throttle, reason = self.of(scope), f"today's budget of {what} for {budget.scope} is spent"
+            self._set(throttle, throttle.hold(end, reason, "", now, "budget"), now)
 
     def fail(self, scope: str, threshold: int, recovery: float, now: float) -> None:
         """The service of this scope failed."""
         throttle = self.of(scope)
-        if throttle.fail(threshold, recovery, now):
-            self._set(throttle, now)
+        self._set(throttle, throttle.fail(threshold, recovery, now), now)
 
     def clear(self, scope: str, now: float) -> bool:
         """A person ends a hold. False when there was none."""
         throttle = self._scopes.get(scope)
         if throttle is None or not throttle.is_held(now):
             return False
-        throttle.clear()
+        throttle.clear(now)
         self._dirty.add(scope)
-        self._journal.append(now, "hold.ended", scope=scope, reason="cleared")
+        self._journal.append(now, "hold.ended", scope=scope, reason="cleared by hand")
         return True
+
+    def forget(self, scope: str) -> None:
+        """Nobody will ever use it again."""
+        if self._scopes.pop(scope, None) is not None:
+            self._dirty.add(scope)
 
     def end_due(self, now: float) -> None:
         """Release the holds whose time is over; begin new windows."""
@@ -112,10 +136,12 @@ class Limits:
             if throttle.until and not throttle.is_held(now):
                 throttle.release(now)
                 self._dirty.add(throttle.scope)
-                forecast = {"calls": throttle.allowance, "seconds": throttle.period}
+                reason = "its time is over: one probe goes first"
                 self._journal.append(
-                    now, "hold.ended", scope=throttle.scope, reason="its time is over", forecast=forecast
+                    now, "hold.ended", scope=throttle.scope, reason=reason, forecast=forecast(throttle)
                 )
+                if throttle.breaker:
+                    self._journal.append(now, "breaker.half-open", scope=throttle.scope, reason="one probe goes first")
             throttle.roll(now)
 
     def move(self, seconds: float) -> None:
@@ -124,19 +150,30 @@ class Limits:
             if throttle.move(seconds):
                 self._dirty.add(throttle.scope)
 
-    def _set(self, throttle: Throttle, now: float) -> None:
+    def _set(self, throttle: Throttle, is_new: bool, now: float) -> None:
+        if not is_new:
+            return
         self._dirty.add(throttle.scope)
         until = throttle.until if throttle.until < math.inf else None
-        self._journal.append(
-            now, "hold.set", scope=throttle.scope, until=until, reason=throttle.reason, evidence=throttle.evidence
-        )
+        told: dict[str, Any] = {
+            "kind": throttle.kind,
+            "until": until,
+            "reason": throttle.reason,
+            "evidence": throttle.evidence,
+        }
+        self._journal.append(now, "hold.set", scope=throttle.scope, **told)
+        if throttle.breaker == "open" and throttle.kind == "breaker":
+            self._journal.append(now, "breaker.open", scope=throttle.scope, until=until, reason=throttle.reason)
 
     # -- kept over a restart
 
     def take_changes(self) -> list[Write]:
         writes: list[Write] = self.budgets.take_changes()
         for scope in self._dirty:
-            throttle = self._scopes[scope]
+            throttle = self._scopes.get(scope)
+            if throttle is None:
+                writes.append(("drop_hold", {"scope": scope}))
+                continue
             row = {
                 "scope": scope, "since": throttle.since, "until": throttle.until, "reason": throttle.reason,
                 "evidence": throttle.evidence, "facts": orjson.dumps(throttle.facts()).decode(),
@@ -149,6 +186,17 @@ class Limits:
         throttle = Throttle(row["scope"], row["since"], row["until"], row["reason"], row["evidence"])
         throttle.recall(orjson.loads(row["facts"]))
         self._scopes[throttle.scope] = throttle
+
+
+def forecast(throttle: Throttle) -> dict[str, Any]:
+    """What fits between two resets, and how long that is, as far as it was seen."""
+    return {"calls": throttle.allowance, "tokens": throttle.tokens, "seconds": throttle.period}
+
+
+def clock(when: float, now: float) -> str:
+    """Local, for people: with the day when it is far away."""
+    is_far = abs(when - now) > 12 * 3600
+    return time.strftime("%a %H:%M" if is_far else "%H:%M", time.localtime(when))
 
 
 def window_minutes(hours: str | None) -> tuple[int, int] | None:
@@ -168,5 +216,6 @@ def next_allowed(until: float, window: tuple[int, int] | None) -> float:
     minute = local.tm_hour * 60 + local.tm_min
     if (first <= minute < last) if first <= last else (minute >= first or minute < last):
         return until
-    wait = (first - minute) % 1440 * 60 - local.tm_sec
-    return until + wait
+    # By the calendar, not by 1,440 minutes: a day on which the clocks change has more or fewer.
+    day = local.tm_mday + (minute >= first)
+    return time.mktime((local.tm_year, local.tm_mon, day, first // 60, first % 60, 0, 0, 0, -1))

@@ -31,6 +31,7 @@ from ipc.setup import (
     read_note,
     write_note,
 )
+from ipc.states import JOB_ENDED
 from mozartd.coordinator import history, metrics, recovery, requests
 from mozartd.coordinator.admission import Admission, Bounds
 from mozartd.coordinator.assign import Assigner, Scores
@@ -45,6 +46,7 @@ from mozartd.coordinator.followers import Followers
 from mozartd.coordinator.model import Job
 from mozartd.coordinator.parts import Parts
 from mozartd.coordinator.registry import Registry
+from mozartd.coordinator.scopes import is_private
 from mozartd.coordinator.settle import release_successors
 from mozartd.coordinator.skips import why_skip
 from mozartd.coordinator.troubles import Troubles
@@ -158,6 +160,9 @@ def _settled(parts: Parts, job: Job) -> None:
     """A job ended or paused, and that is on disk."""
     parts.endings.tell(job)
     release_successors(parts.book, job, time.time())
+    if job.state in JOB_ENDED:
+        for scope in {sheet.scope for sheet in job.sheets.values() if is_private(sheet.scope)}:
+            parts.limits.forget(scope)
     parts.turn.due()
     parts.followers.job_changed(job)
     asyncio.get_running_loop().create_task(history.prune(parts), name="prune")

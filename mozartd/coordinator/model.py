@@ -104,6 +104,9 @@ class History:
     complexity: str = ""
     """What was found out about that."""
 
+    stopping: str = ""
+    """`cancel` or `pause`: its running attempt is to be stopped. Told again when its worker says hello."""
+
     def anew(self) -> History:
         """Of the same sheet, when nothing has been spent."""
         return History(choice=self.route, first=self.route, route=self.route, complexity=self.complexity)
@@ -131,8 +134,6 @@ class Sheet:
     """Prerequisites that are not satisfied yet. Derived."""
     output: str = ""
     """The tail of what its last attempt printed; kept only where the job's skip_when may ask for it. Derived."""
-    stopping: str = ""
-    """`cancel` or `pause`: its running attempt was told to stop. Derived: told again when its worker says hello."""
 
     def row(self, seq: int) -> dict[str, Any]:
         return {
@@ -165,6 +166,7 @@ class Job:
     state: JobState = JobState.QUEUED
     reason: str = ""
     wanted: str = ""
+    """How it is to end when nothing of it runs any more: `cancel`, or `fail` (fail_fast). Nothing of it starts."""
     started_at: float | None = None
     ended_at: float | None = None
     not_before: float = 0.0

@@ -45,23 +45,30 @@ async def load(store: Store, settings: Settings) -> tuple[Book, Limits, Journal]
         if job.policy.skip_when:
             await _recall_outputs(store, job)
         book.add(job)
-    for job in [job for job in book.jobs.values() if job.after and job.after not in book.jobs]:
-        other = await store.read_one("job_by_id", job=job.after)
-        # A job that was pruned meanwhile had ended, and nobody knows how: a person decides.
-        ended = (
-            Job.of(other) if other else Job(0, job.after, "", "", "", 0, "", 0.0, job.policy, state=JobState.CANCELLED)
-        )
-        release_successors(book, ended, time.time())
+    for job in list(book.jobs.values()):
+        await release_if_over(store, book, job)
     for row in await store.read("running_attempts"):
         attempt = Attempt.of(row)
         if attempt.job in book.jobs:
             book.run(attempt)
-            attempt.ordinal = limits.of(book.find(attempt)[1].scope).start()
+            attempt.ordinal = limits.start(book.find(attempt)[1].scope)
         else:
             log.error("attempt %s runs although its job has ended: it is ended", attempt.id)
             attempt.facts.update(verdict="interrupted")
             book.end(attempt)
     return book, limits, journal
+
+
+async def release_if_over(store: Store, book: Book, job: Job) -> None:
+    """The job that this one was to wait for may have ended while nobody here knew of the two."""
+    if not job.after or job.after in book.jobs:
+        return
+    other = await store.read_one("job_by_id", job=job.after)
+    if job.after in book.jobs:
+        return  # It was retried meanwhile.
+    # A job that was pruned had ended, and nobody knows how: a person decides.
+    gone = Job(0, job.after, "", "", "", 0, "", 0.0, job.policy, state=JobState.CANCELLED)
+    release_successors(book, Job.of(other) if other else gone, time.time())
 
 
 async def _recall_outputs(store: Store, job: Job) -> None:
@@ -86,12 +93,15 @@ def repair(book: Book, limits: Limits, workers: Collection[str], now: float) -> 
         for n in [n for n in job.running if (job.id, n) not in running]:
             log.error("sheet %d of %s runs although no attempt does: it is ready again", n, job.id)
             book.change_sheet(job, job.sheets[n], "interrupt", now, "repaired: no attempt was running")
-        if job.wanted == "cancel":
-            _finish_cancel(book, job, now)
+        _stop_what_is_left(book, job, now)
         book.end_if_over(job, now)
 
 
-def _finish_cancel(book: Book, job: Job, now: float) -> None:
-    for sheet in job.sheets.values():
+def _stop_what_is_left(book: Book, job: Job, now: float) -> None:
+    """Of a job that is to end nothing waits for a start."""
+    for sheet in job.sheets.values() if job.wanted else ():
         if sheet.state in (SheetState.PENDING, SheetState.WAITING, SheetState.AWAITING):
-            book.cancel_sheet(job, sheet, now, "cancelled")
+            if job.wanted == "cancel":
+                book.cancel_sheet(job, sheet, now, "cancelled")
+            else:
+                book.block(job, sheet, now, "not started: another sheet failed and fail_fast is on")

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from ipc.score import routing
-from ipc.score.schema import FALLBACK_WAIT, Score, overlay
+from ipc.score.schema import Score
 from mozartd.coordinator.model import Choice
 
 #: Variables that choose an account, by what they are for.
@@ -23,20 +23,20 @@ _ACCOUNT_NAMES = (
 
 def choices_by_sheet(score: Score, private: str = "") -> dict[int, list[Choice]]:
     """By number for the sheets with a backend of their own; 0 stands for all others."""
-    base = score.backend.model_dump(mode="json")
-    bridge = score.bridge.model_dump(mode="json") if score.bridge else None
-    found = {0: _choices(base, bridge, private)}
-    for n, override in score.sheet.backends.items():
-        found[n] = _choices(overlay(base, override.model_dump(mode="json")), bridge, private)
-    return found
+    return {n: _choices(score, n, private) for n in (0, *score.sheet.backends)}
 
 
-def _choices(section: dict[str, Any], bridge: dict[str, Any] | None, private: str) -> list[Choice]:
-    fallbacks = routing.fallbacks(section, bridge)
-    sections = [(section, 0.0), *((overlay(section, each), each.get("max_wait", FALLBACK_WAIT)) for each in fallbacks)]
-    choices = [Choice(_scope(each) + private, float(wait), each["resume_session"] == "auto") for each, wait in sections]
-    if routing.leaves_when_it_fails(section, bridge):
-        choices[0] = replace(choices[0], on_failure=routing.claude_among(fallbacks))
+def is_private(scope: str) -> bool:
+    """Of one job alone."""
+    return "#" in scope
+
+
+def _choices(score: Score, n: int, private: str) -> list[Choice]:
+    sections = routing.sections(score, n)
+    choices = [Choice(_scope(each) + private, wait, each["resume_session"] == "auto") for each, wait in sections]
+    first, *others = [section for section, _ in sections]
+    if routing.leaves_when_it_fails(first, routing.bridge_of(score)):
+        choices[0] = replace(choices[0], on_failure=routing.claude_among(others))
     return choices
 
 

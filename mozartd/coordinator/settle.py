@@ -25,6 +25,7 @@ _KEPT = (
     "verdict", "code", "message", "hint", "evidence", "exit_code", "signal", "started_at", "ended_at", "bytes", "lines", "tail",
     "cost_usd", "tokens", "session_id", "model", "validations", "captured", "survivors",
 )  # fmt: skip
+_FAIL_FAST = "another sheet failed and fail_fast is on"
 #: More than anybody ever used.
 MOST_TOKENS = 10**15
 #: What of it an event tells.
@@ -39,15 +40,27 @@ def settle(book: Book, limits: Limits, attempt: Attempt, report: Finished, now: 
     _account(limits, job, sheet, attempt, report, now)
     _note_session(job, sheet, attempt, report)
     _keep(book, job, sheet, attempt, report, now)
-    if (job.wanted == "cancel" or sheet.stopping == "cancel") and not isinstance(decision, retry.Done):
-        decision = retry.Cancelled()
-    elif sheet.stopping == "pause" and isinstance(decision, retry.Cancelled):
-        decision = retry.Interrupted(counts=False)
-    sheet.stopping = ""
+    decision = _as_wished(decision, job, sheet.history.stopping)
+    sheet.history.stopping = ""
     _carry_out(book, limits, job, sheet, attempt, report, decision, now)
+    if job.wanted == "fail":
+        book.block(job, sheet, now, f"not started again: {_FAIL_FAST}")
     _watch_money(book, limits, job, sheet, report, before, now)
     job.not_before = now + job.policy.pause_seconds if sheet.state is not SheetState.PENDING else job.not_before
     book.end_if_over(job, now)
+
+
+def _as_wished(decision: retry.Decision, job: Job, stopping: str) -> retry.Decision:
+    """The decision, when the job or this sheet is to be stopped. What is done is done."""
+    if isinstance(decision, retry.Done):
+        return decision
+    if "cancel" in (job.wanted, stopping):
+        return retry.Cancelled()
+    if stopping == "pause" and isinstance(decision, retry.Cancelled):
+        return retry.Interrupted(counts=False)
+    if job.wanted == "fail" and isinstance(decision, retry.Again):
+        return retry.GiveUp(f"{decision.reason}; not tried again: {_FAIL_FAST}")
+    return decision
 
 
 def interrupt(book: Book, limits: Limits, attempt: Attempt, reason: str, now: float) -> None:
@@ -209,7 +222,8 @@ def _account(limits: Limits, job: Job, sheet: Sheet, attempt: Attempt, report: F
     code = report["code"]
     served = report["verdict"] not in ("interrupted", "cancelled", "skipped", "missing") and code not in LIMIT_CODES
     troubled = code in SERVICE_CODES
-    limits.of(sheet.scope).end(attempt.ordinal, served and not troubled, now - attempt.assigned_at)
+    tokens = sum((report["tokens"] or {}).values())  # type: ignore[arg-type]
+    limits.end(sheet.scope, attempt.ordinal, served and not troubled, now - attempt.assigned_at, int(tokens), now)
     if troubled and job.policy.breaker:
         limits.fail(sheet.scope, job.policy.breaker_threshold, job.policy.breaker_recovery, now)
 

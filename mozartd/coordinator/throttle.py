@@ -5,9 +5,10 @@ Pure state with `now` as an argument; `limits` owns one for each scope that was 
 - **hold**: nothing starts before `until` (a rate limit, an open breaker, a person's word).
 - **window**: attempts at once. After a hold one probe goes first; each success widens it, doubling up to half of what ran when
   the limit was hit and then by one a round (slow start, AIMD), until it is wide open again.
-- **forecast**: calls that fit between two resets, and how long that is, learned from windows seen whole. When they are spent,
-  further calls go one at a time, so that finding the limit again costs one call and not all that run.
-- **breaker**: failures of the service in a row open it; half-open is a window of one.
+- **forecast**: calls (and tokens, where the backend tells them) that fit between two resets, and how long that is, learned
+  from windows seen whole. When the calls are spent, further ones go one at a time, so that finding the limit again costs one
+  call and not all that run.
+- **breaker**: failures of the service in a row open it; half-open is a window of one, and its probe closes or opens it.
 """
 
 from __future__ import annotations
@@ -20,8 +21,6 @@ from typing import Any
 WIDE_OPEN = 256.0
 #: Two ends of a hold closer than this are the same: a limit is told when it is seen and again when the attempt has ended.
 SAME_SECONDS = 1.0
-#: How the reason of a hold begins that a breaker set.
-BREAKER = "circuit breaker: "
 
 
 @dataclass(slots=True)
@@ -32,6 +31,12 @@ class Throttle:
     """Nothing starts before; infinite until somebody acts."""
     reason: str = ""
     evidence: str = ""
+    kind: str = ""
+    """What the hold is: `limit`, `breaker`, `budget`, `person` (one must act) or `hand` (one has spoken)."""
+    due: float = 0.0
+    """When the limit itself is over: before `until` where quiet hours or a veto keep it on."""
+    breaker: str = ""
+    """`open`, `half-open`, or closed."""
     window: float | None = None
     threshold: float = WIDE_OPEN
     opened_at: float | None = None
@@ -42,7 +47,11 @@ class Throttle:
     """When the last limit was over."""
     served: int = 0
     """Calls that the service answered since then."""
+    used: int = 0
+    """Tokens of those calls, as far as they are known."""
     allowance: int | None = None
+    tokens: int | None = None
+    """Told, not obeyed: what a call will use is not known before."""
     period: float | None = None
     took: float | None = None
     """Seconds of a call, averaged over the last ones."""
@@ -91,72 +100,92 @@ class Throttle:
         self.beyond_running += self._is_beyond(self.last)
         return self.last
 
-    def end(self, ordinal: int, ok: bool, took: float | None = None) -> None:
-        """A call ended after `took` seconds; `ok` when the service did its part."""
+    def end(self, ordinal: int, ok: bool, took: float | None = None, tokens: int = 0) -> bool:
+        """A call ended after `took` seconds; `ok` when the service did its part. True when that closed the breaker."""
         self.running = max(0, self.running - 1)
         beyond = self._is_beyond(ordinal)
         self.beyond_running = max(0, self.beyond_running - beyond)
         if not ok:
-            return
+            return False
         self.failures = 0
         if took is not None:
             self.took = took if self.took is None else 0.8 * self.took + 0.2 * took
         self.succeeded += ordinal > self.first
         self.served += 1
+        self.used += tokens
         if beyond:
             self.beyond = min(2 * self.beyond, WIDE_OPEN)
         self._widen()
+        closes, self.breaker = self.breaker == "half-open", "" if self.breaker == "half-open" else self.breaker
+        return closes
 
-    def hold(self, until: float, reason: str, evidence: str, now: float) -> bool:
-        """Nothing starts before `until`. False when that is known already."""
-        if self.is_held(now) and abs(self.until - until) < SAME_SECONDS:
-            return False
-        if not self.is_held(now):
+    def hold(self, until: float, reason: str, evidence: str, now: float, kind: str = "limit") -> bool:
+        """Nothing starts before `until`. False when that is known already, or when a longer one is for another reason."""
+        if self.is_held(now):
+            if self.until == until or abs(self.until - until) < SAME_SECONDS:
+                return False
+            # The newest word about a limit is the best; but no limit shortens what a person or a budget holds.
+            if kind != "hand" and not kind == self.kind == "limit" and until < self.until:
+                return False
+        else:
             self.since = now
             self.threshold = max(1.0, self.running / 2)
-        self.until, self.reason, self.evidence = until, reason, evidence
-        self.limited = True
+        self.until, self.reason, self.evidence, self.kind, self.due = until, reason, evidence, kind, until
+        self.limited = kind == "limit"
         return True
 
     def fail(self, threshold: int, recovery: float, now: float) -> bool:
         """The service failed. True when that opened the breaker."""
         self.failures += 1
-        if self.is_held(now) or self.failures < threshold:
+        if self.is_held(now) or (self.failures < threshold and self.breaker != "half-open"):
             return False
-        self.hold(now + recovery, f"{BREAKER}{self.failures} failures in a row", "", now)
-        self.limited = False
+        self.hold(now + recovery, f"circuit breaker: {self.failures} failures in a row", "", now, "breaker")
+        self.breaker = "open"
         return True
 
     def release(self, now: float) -> None:
         """The hold is over: one probe, then more."""
-        if self.limited and self.until < math.inf:
+        if self.limited and self.due < math.inf:
             self._learn(now)
-        self.reset_at, self.served = now if self.limited else None, 0
+        self.reset_at, self.served, self.used = now if self.limited else None, 0, 0
         self._open(self.reset_at)
-        self.until, self.reason, self.evidence = 0.0, "", ""
+        self._forget_hold()
+        self.breaker = "half-open" if self.breaker else ""
         self.window = 1.0
+
+    def _forget_hold(self) -> None:
+        self.until, self.reason, self.evidence, self.kind, self.due = 0.0, "", "", "", 0.0
 
     def _learn(self, now: float) -> None:
         """So long after the last reset comes the next. Windows in which the limit was not hit may lie between the two: the
         shortest time ever seen is the service's window. Before the second reset, what was served until the first is all
         that is known; if it is too little, the calls beyond it show that soon."""
         if self.reset_at is None:
-            self.allowance = self.served or None
+            self.allowance, self.tokens = self.served or None, self.used or None
             return
         seconds = now - self.reset_at
+        if seconds <= 0:
+            return  # The clock was set back: nothing is learned from that.
         self.period = max(SAME_SECONDS, min(seconds, self.period or seconds))
-        self.allowance = max(1, self.served // max(1, round(seconds / self.period)))
+        windows = max(1, round(seconds / self.period))
+        self.allowance, self.tokens = max(1, self.served // windows), self.used // windows or None
 
-    def clear(self) -> None:
-        """A person says that all is well: forget the hold and what was learned."""
+    def clear(self, now: float) -> None:
+        """A person says that all is well: forget the hold and what was learned. A limit that is over, and was only kept on,
+        ends as any other."""
+        if self.limited and self.due <= now:
+            self.release(now)
+            return
         running, last = self.running, self.last
         for name, value in _facts(Throttle(self.scope)).items():
             setattr(self, name, value)
-        self.until, self.reason, self.evidence, self.failures = 0.0, "", "", 0
+        self._forget_hold()
         self.running, self.first, self.last = running, last, last
 
     def roll(self, now: float) -> None:
         """The service's window passed without a limit: a new one begins."""
+        if self.opened_at is not None and now < self.opened_at:
+            self.opened_at = now  # The clock was set back.
         if self.opened_at is None or self.period is None or self.is_held(now) or now < self.opened_at + self.period:
             return
         if self.allowance is not None:
@@ -171,7 +200,7 @@ class Throttle:
             self.opened_at += seconds
         if self.reset_at is not None:
             self.reset_at += seconds
-        if self.until and self.reason.startswith(BREAKER):
+        if self.until and self.kind == "breaker":
             self.until += seconds
         return bool(seconds) and (self.opened_at or self.reset_at or self.until or 0.0) != 0.0
 
@@ -217,17 +246,9 @@ class Throttle:
 #: Room in a window that limits nothing.
 WIDE_OPEN_ROOM = 1_000_000
 _KEPT = (
-    "window",
-    "threshold",
-    "opened_at",
-    "reset_at",
-    "served",
-    "limited",
-    "allowance",
-    "period",
-    "took",
-    "succeeded",
-)
+    "kind", "due", "breaker", "failures", "window", "threshold", "opened_at", "reset_at", "served", "used", "limited",
+    "allowance", "tokens", "period", "took", "succeeded",
+)  # fmt: skip
 
 
 def _facts(throttle: Throttle) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 
 from ipc.errors import MozartError
 from mozartd.coordinator import fallback, schedule
@@ -67,6 +68,8 @@ class Turn:
         """Why rows cannot be written, while that is so."""
         self._scheduled = False
         self._committing = False
+        self._changed_meanwhile = False
+        """A turn ran while a commit was under way: what it changed waits for the next one."""
         self._writes: list[Write] = []
         self._events: list[Event] = []
         self._effects: list[Callable[[], None]] = []
@@ -80,10 +83,7 @@ class Turn:
     @property
     def credit(self) -> int:
         """Attempts that workers and `max_concurrent_sheets` still allow."""
-        most = (
-            self._admission.cap(self._max_concurrent, time.time()) if self._book.board.lanes else self._max_concurrent
-        )
-        return min(self._crew.credit, most - len(self._book.running))
+        return min(self._crew.credit, self._admission.cap(self._max_concurrent) - len(self._book.running))
 
     def why_full(self) -> str:
         """Why nothing at all can start now, or ''."""
@@ -98,6 +98,11 @@ class Turn:
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self.run)
+
+    def write(self, writes: Iterable[Write]) -> None:
+        """Rows that are not the book's, in one transaction with all changes made so far."""
+        self._writes += writes
+        self.due()
 
     def after_commit(self, effect: Callable[[], None]) -> None:
         """Call `effect` when all changes made so far are on disk."""
@@ -134,12 +139,21 @@ class Turn:
         while not self.draining:
             self._choose_backends(now)
             self._book.board.settle(now)
+            if self._book.board.lanes and self._admission.look(now):
+                self._tell_admission(now)
             credit = self.credit
             starts = schedule.plan(self._book.board, self.caps(now), credit, now) if credit > 0 else []
             for job, n in starts:
                 self._start_or_skip(job, job.sheets[n], now)
             if not starts:
                 return
+
+    def _tell_admission(self, now: float) -> None:
+        admission = self._admission
+        self._book.journal.append(
+            now, "admission.changed", level=admission.level, sheets=admission.cap(self._max_concurrent),
+            reason=admission.reason or "the machine has room again",
+        )  # fmt: skip
 
     def _choose_backends(self, now: float) -> None:
         """Put the sheets that could start next where they are to run: a fallback, or back."""
@@ -150,7 +164,8 @@ class Turn:
                 choices = job.policy.choices_of(n)
                 choice = fallback.choose(choices, sheet.history.first, self._limits.held_until, now) if choices else 0
                 if choice != sheet.history.choice:
-                    self._book.move(job, sheet, choice)
+                    reason = fallback.why_moved(choices, sheet.history, choice, self._limits.held_until, now)
+                    self._book.move(job, sheet, choice, now, reason)
 
     def _start_or_skip(self, job: Job, sheet: Sheet, now: float) -> None:
         reason = self._skips(job, sheet)
@@ -161,7 +176,7 @@ class Turn:
         worker = self._crew.pick()
         attempt = self._book.start(job, sheet, worker.name, now)
         worker.running.add(attempt.id)
-        attempt.ordinal = self._limits.of(sheet.scope).start()
+        attempt.ordinal = self._limits.start(sheet.scope)
         self._effects.append(lambda: self.assign(attempt))
 
     def _wake(self, now: float) -> None:
@@ -176,6 +191,7 @@ class Turn:
 
     def _commit(self) -> None:
         if self._committing:
+            self._changed_meanwhile = True
             return
         # Order: job rows before what refers to them, and events last.
         self._writes += self._book.take_changes() + self._limits.take_changes()
@@ -212,7 +228,9 @@ class Turn:
             self._degrade("")
             self._succeed(events, effects)
             _resolve(waiting)
-            self.due_if_dirty()
+            if self._changed_meanwhile:
+                self._changed_meanwhile = False
+                self.due()
             return
         self._writes[:0], self._events[:0], self._effects[:0] = writes, events, effects
         if not self.degraded:
@@ -231,20 +249,23 @@ class Turn:
             self.degraded = reason
             self.on_degraded(reason)
 
-    def due_if_dirty(self) -> None:
-        """What changed during the commit is waiting for the next one."""
-        if self._effects or self._waiting or self._book.is_dirty():
-            self.due()
-
     def _succeed(self, events: list[Event], effects: list[Callable[[], None]]) -> None:
-        self._book.journal.publish(events)
+        _do(lambda: self._book.journal.publish(events))
         for effect in effects:
-            effect()
+            _do(effect)
         for job in self._book.take_settled():
             self._book.forget(job)
-            self.on_settled(job)
+            _do(partial(self.on_settled, job))
         if self.draining and not self._book.running:
             self.on_idle()
+
+
+def _do(effect: Callable[[], None]) -> None:
+    try:
+        effect()
+    except Exception:
+        # A bug in one effect is one lost frame or answer; those behind it are acks and assignments of others.
+        log.exception("cannot do what follows from a commit")
 
 
 def _resolve(waiting: Iterable[asyncio.Future[None]], error: MozartError | None = None) -> None:

@@ -25,7 +25,7 @@ def _job_keeps_it(job: Job, sheet: Sheet, now: float) -> Why | None:
     if job.state is JobState.PAUSED:
         return f"paused: {job.reason}" if job.reason else "paused", None
     if job.wanted:
-        return f"the job is to {job.wanted}", None
+        return f"the job is to {job.wanted} when what runs has ended", None
     if job.after:
         return f"after {job.after}", None
     if sheet.missing:

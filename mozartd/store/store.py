@@ -125,6 +125,16 @@ class Store:
         rows = await self._database.execute_fetchall(self._statements[statement], values)
         return [dict(row) for row in rows]
 
+    async def snapshot(self, *reads: tuple[str, Mapping[str, Any]]) -> list[list[Row]]:
+        """The rows of several statements as of one moment: no write comes between them."""
+
+        def read() -> list[list[Row]]:
+            # One visit to the thread that also writes: nothing else runs there meanwhile.
+            execute = self._database._conn.execute
+            return [[dict(row) for row in execute(self._statements[name], values)] for name, values in reads]
+
+        return await self._database._execute(read)  # type: ignore[no-any-return, no-untyped-call]
+
     async def read_one(self, statement: str, **values: Any) -> Row | None:
         rows = await self.read(statement, **values)
         return rows[0] if rows else None

@@ -299,6 +299,22 @@ def test_status_watch_ends_with_the_job(shared_daemon: Daemon, score: Score, wor
     assert watch.returncode == 0
 
 
+def test_status_watch_of_everything_begins_with_what_is(shared_daemon: Daemon, score: Score) -> None:
+    """Not with all that ever happened."""
+    for _ in range(3):
+        shared_daemon.wait(shared_daemon.run(score("say hello", name="earlier")))
+    watch = shared_daemon.popen("status", "--watch", "--json")
+    assert watch.stdout
+    shown = [json.loads(watch.stdout.readline())]
+    job = shared_daemon.run(score("say hello", name="later"))
+    begun = len(shown)
+    while not any((one["id"], one["state"]) == (job, "completed") for one in shown[-1]["jobs"]):
+        shown.append(json.loads(watch.stdout.readline()))
+    assert len(shown) - begun <= 8, "one for each event of this job, at most"
+    watch.send_signal(signal.SIGINT)
+    watch.wait(PATIENCE)
+
+
 def test_list_wait_events_and_retry(shared_daemon: Daemon, score: Score) -> None:
     job = shared_daemon.run(score("attempt 1: exit 3", name="again", retry={"max_retries": 1}))
     waited = shared_daemon.mozart("wait", job, "--json")

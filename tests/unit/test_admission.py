@@ -51,7 +51,7 @@ def test_this_machine_can_be_read() -> None:
 
 def test_one_sheet_may_always_run() -> None:
     admission = Admission(Bounds(load=1e-9, memory_used=1e-9))
-    caps = [admission.cap(8, float(now)) for now in range(0, 20, 2)]
-    assert caps[-1] == 1
+    caps = [(admission.look(float(now)), admission.cap(8)) for now in range(0, 20, 2)]
+    assert caps[:5] == [(True, 4), (True, 2), (True, 1), (True, 1), (False, 1)], "each step is told once"
     assert admission.reason
     assert admission.next_time() is not None

@@ -51,7 +51,7 @@ def test_a_change_is_a_state_a_row_and_an_event() -> None:
     assert event[1:] == (NOW, "sheet.failed", job.id, 2, None, {"reason": "because", "until": None, "code": "E505"})
     (row,) = rows(book, "put_sheet")
     assert (row["n"], row["state"], row["reason"]) == (2, "failed", "because")
-    assert not book.is_dirty()
+    assert not book.take_changes()
 
 
 def check_book_but_for_the_end(book: Book, job: Job) -> None:
@@ -68,7 +68,7 @@ def test_an_unlisted_change_changes_nothing() -> None:
         book.change_job(job, "resume", NOW)
     check_book(book)
     assert not events(book)
-    assert not book.is_dirty()
+    assert not book.take_changes()
 
 
 def test_many_changes_of_a_sheet_are_one_row() -> None:
@@ -152,7 +152,7 @@ def test_what_was_done_before_the_cancel_arrived_is_done() -> None:
     job = make_job(2)
     book = make_book(job)
     attempt = start(book, job, 1)
-    job.sheets[1].stopping = "cancel"
+    job.sheets[1].history.stopping = "cancel"
     end(book, attempt)
     assert job.sheets[1].state is SheetState.COMPLETED
 
@@ -163,10 +163,10 @@ def test_any_other_end_of_what_was_to_be_cancelled_is_a_cancellation(fields: dic
     job = make_job(2)
     book = make_book(job)
     attempt = start(book, job, 1)
-    job.sheets[1].stopping = "cancel"
+    job.sheets[1].history.stopping = "cancel"
     end(book, attempt, **fields)
     assert job.sheets[1].state is SheetState.CANCELLED
-    assert not job.sheets[1].stopping
+    assert not job.sheets[1].history.stopping
 
 
 # ---- waiting ------------------------------------------------------------------------------------------------------

@@ -100,7 +100,7 @@ def test_a_missing_program_sends_the_sheet_on_and_spends_nothing() -> None:
         end(book, limits, begin(job, book), "missing", "E505", exit_code=None)
         assert job.sheets[1].state is SheetState.PENDING
         assert job.sheets[1].history.attempts == 0
-        book.move(job, job.sheets[1], choice + 1)
+        book.move(job, job.sheets[1], choice + 1, NOW, "missing")
         assert job.sheets[1].scope == CHOICES[choice + 1].scope
     end(book, limits, begin(job, book), "missing", "E505", exit_code=None)
     assert job.sheets[1].state is SheetState.FAILED
@@ -172,6 +172,6 @@ def test_a_session_that_is_gone_costs_no_retry() -> None:
 def test_a_session_does_not_follow_to_another_agent() -> None:
     job, book, limits = scene(*CHOICES)
     end(book, limits, begin(job, book), "interrupted", "E004", session_id="s")
-    book.move(job, job.sheets[1], 1)
+    book.move(job, job.sheets[1], 1, NOW, "held")
     assert (job.sheets[1].history.mode, job.sheets[1].history.session_id) == ("normal", None)
     assert job.ready == {B: [1]}

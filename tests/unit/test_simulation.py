@@ -65,8 +65,10 @@ class World:
         self.limits = Limits(self.journal)
         self.skips: set[int] = set()
         self.ended: dict[str, Job] = {}
-        self.failed_fast: dict[str, set[int]] = {}
-        """Job → its sheets that had not begun when a sheet of it failed with fail_fast on."""
+        self.failed_fast: set[str] = set()
+        """Jobs of which a sheet failed with fail_fast on."""
+        self.unwanted: set[tuple[str, int]] = set()
+        """(job, sheet) whose cancellation was acknowledged."""
 
     def submit(self, job: Job) -> None:
         for write in [("put_job", job.row()), *(("put_sheet", sheet.row(job.seq)) for sheet in job.sheets.values())]:
@@ -97,13 +99,14 @@ class World:
     def _start(self, job: Job, sheet: Sheet) -> None:
         assert job.state in (JobState.QUEUED, JobState.RUNNING)
         assert all(job.sheets[n].state in SHEET_SATISFIED for n in sheet.dependencies)
-        assert sheet.n not in self.failed_fast.get(job.id, ()), "started although another failed and fail_fast is on"
+        assert job.id not in self.failed_fast, "started, also not again, although another failed and fail_fast is on"
+        assert (job.id, sheet.n) not in self.unwanted, "started although somebody was told that it is cancelled"
         if sheet.n in self.skips:
             self.book.change_sheet(job, sheet, "skip", self.now, "skip_when")
             self.book.end_if_over(job, self.now)
             return
         attempt = self.book.start(job, sheet, "worker", self.now)
-        attempt.ordinal = self.limits.of(sheet.scope).start()
+        attempt.ordinal = self.limits.start(sheet.scope)
 
     def _commit(self) -> None:
         for write in self.book.take_changes() + self.limits.take_changes():
@@ -142,12 +145,11 @@ class World:
 
     def finish(self, attempt: Attempt, ending: str) -> None:
         job, _ = self.book.find(attempt)
-        untouched = {n for n, one in job.sheets.items() if not one.k}
         failed_before = job.count(SheetState.FAILED)
         ended = report(attempt=attempt.id, ended_at=self.now, **ENDINGS[ending])
         settle(self.book, self.limits, attempt, ended, self.now, 0.5)
         if job.policy.fail_fast and job.count(SheetState.FAILED) > failed_before:
-            self.failed_fast.setdefault(job.id, set()).update(untouched)
+            self.failed_fast.add(job.id)
         self.turn()
 
     def lose(self, attempt: Attempt) -> None:
@@ -155,17 +157,25 @@ class World:
         self.turn()
 
     def cancel(self, job: Job, numbers: list[int]) -> None:
-        stopped = cancel(self.book, job, numbers, self.now)
+        stopped = self.wish(job, numbers)
         for sheet in [sheet for sheet in stopped if sheet.state is SheetState.RUNNING]:
             self.finish(self.book.running[f"{job.id}:{sheet.n}:{sheet.k}"], "cancelled")
         self.turn()
+
+    def wish(self, job: Job, numbers: list[int]) -> list[Sheet]:
+        """A cancellation as far as it is acknowledged: what runs is told to stop and has not answered."""
+        stopped = cancel(self.book, job, numbers, self.now)
+        self.turn()
+        self.unwanted.update((job.id, sheet.n) for sheet in stopped)
+        return stopped
 
     def retry(self, job: Job, numbers: list[int], first: int | None) -> None:
         try:
             chosen = choose(job, numbers, first)
         except MozartError:
             return
-        self.failed_fast.pop(job.id, None)
+        self.failed_fast.discard(job.id)
+        self.unwanted.difference_update((job.id, sheet.n) for sheet in chosen)
         del self.ended[job.id]
         self.book.add(job)
         revive(self.book, job, chosen, self.now)
@@ -185,7 +195,7 @@ class World:
             if row["state"] == "running":
                 attempt = Attempt.of({**row, "job": f"job-{row['seq']}"})
                 self.book.run(attempt)
-                attempt.ordinal = self.limits.of(self.book.find(attempt)[1].scope).start()
+                attempt.ordinal = self.limits.start(self.book.find(attempt)[1].scope)
         recovery.repair(self.book, self.limits, ["worker"] if alive else [], self.now)
         self.turn()
 
@@ -268,7 +278,8 @@ def cancel_some(data: st.DataObject, world: World) -> None:
     if world.book.jobs:
         job = data.draw(st.sampled_from(list(world.book.jobs.values())))
         alive = [n for n, sheet in job.sheets.items() if (sheet.state, "cancel") in SHEET_TRANSITIONS]
-        world.cancel(job, data.draw(st.just([]) | st.lists(st.sampled_from(alive), max_size=3, unique=True)))
+        act = data.draw(st.sampled_from([world.cancel, world.wish]))
+        act(job, data.draw(st.just([]) | st.lists(st.sampled_from(alive), max_size=3, unique=True)))
 
 
 def retry_some(data: st.DataObject, world: World) -> None:
@@ -437,6 +448,48 @@ def test_a_cancellation_survives_a_restart(alive: bool) -> None:
         world.finish(attempt, "interrupted")
     (job,) = world.ended.values()
     assert states(job) == {1: "cancelled", 2: "cancelled", 3: "cancelled"}
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_the_cancellation_of_a_running_sheet_survives_a_restart(alive: bool) -> None:
+    world = World()
+    world.submit(make_job(3, max_concurrent=2))
+    (job,) = world.book.jobs.values()
+    world.wish(job, [1])
+    world.restart(alive)
+    (job,) = world.book.jobs.values()
+    if alive:
+        assert job.sheets[1].history.stopping == "cancel", "its worker is told again"
+        world.finish(world.book.running["job-1:1:1"], "interrupted")
+    world.run()
+    (job,) = world.ended.values()
+    assert states(job) == {1: "cancelled", 2: "completed", 3: "completed"}
+    assert (job.state, job.reason) == (JobState.CANCELLED, "sheet 1 was cancelled")
+
+
+def test_fail_fast_gives_a_running_sheet_no_other_attempt() -> None:
+    world = World()
+    world.submit(make_job(4, fail_fast=True, max_concurrent=3, full_attempts=3))
+    (job,) = world.book.jobs.values()
+    world.finish(world.book.running["job-1:1:1"], "hopeless")
+    world.finish(world.book.running["job-1:2:1"], "failed")
+    world.restart(alive=False)
+    (job,) = world.ended.values()
+    assert states(job) == {1: "failed", 2: "failed", 3: "blocked", 4: "blocked"}
+    assert "fail_fast" in job.sheets[2].reason
+    world.retry(job, [3], None)
+    world.finish(world.book.running["job-1:3:2"], "failed")
+    world.run()
+    assert states(job)[3] == "completed", "a retry is a new beginning: what failed before it counts no more"
+
+
+def test_a_failure_outweighs_a_cancellation() -> None:
+    world, job = ended_with({1: [], 2: [], 3: []}, {1})
+    world.retry(job, [2, 3], None)
+    world.cancel(job, [2])
+    world.run()
+    assert states(job) == {1: "failed", 2: "cancelled", 3: "completed"}
+    assert job.state is JobState.FAILED
 
 
 def test_five_interruptions_pause_the_job_with_a_reason() -> None:

@@ -27,7 +27,9 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
         raise MozartError("job_ended", f"cannot cancel {job.id}: it is {job.state} already", "")
     for n in numbers:
         _check(job, n)
-    stopped = cancel(parts.book, job, numbers, time.time())
+    now = time.time()
+    parts.journal.append(now, "asked.cancel", job.id, by=session.who, sheets=numbers)
+    stopped = cancel(parts.book, job, numbers, now)
     for sheet in stopped:
         if sheet.state is SheetState.RUNNING:
             parts.crew.stop(job, sheet, "cancel")
@@ -56,7 +58,7 @@ def cancel(book: Book, job: Job, numbers: list[int], now: float) -> list[Sheet]:
         if sheet.state in SHEET_ENDED:
             continue
         if sheet.state is SheetState.RUNNING:
-            sheet.stopping = "cancel"
+            book.stop(job, sheet, "cancel")
         else:
             book.cancel_sheet(job, sheet, now, "cancelled")
         stopped.append(sheet)

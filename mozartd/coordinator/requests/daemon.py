@@ -24,6 +24,7 @@ async def handle_status(parts: Parts, session: Session, params: Params) -> dict[
 
 async def handle_drain(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
     params.finish()
+    parts.journal.append(time.time(), "asked.drain", by=session.who)
     parts.drain()
     return {"state": "draining", "running": len(parts.book.running)}
 

@@ -1,6 +1,7 @@
 """`events.follow`: what happened, in order, from the store and then live.
 
-{job?, since, follow} → {subscription}, then `events.event` notifications and, without follow or at a job's end, `events.end`.
+{job?, since?, follow} → {job?, subscription, since}: what comes after that event, or from now on, as `events.event`
+notifications; then, without follow or at the job's end, `events.end`.
 """
 
 from __future__ import annotations
@@ -24,14 +25,15 @@ PAGE = 500
 
 
 async def handle(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
-    typed, since, follow = params.text_or("job", ""), params.whole("since", 0) or 0, params.flag("follow")
+    typed, since, follow = params.text_or("job", ""), params.whole("since"), params.flag("follow")
     params.finish()
     job = await parts.registry.find(typed) if typed else None
     await parts.turn.shown()
+    since = parts.journal.last_published if since is None else since
     subscription = session.next_subscription()
     reader = _Reader(parts, session.connection, subscription, job, since, follow)
     session.spawn(reader.run(), "events.follow")
-    return {"subscription": subscription}
+    return {"subscription": subscription, "since": since, **({"job": job.id} if job else {})}
 
 
 class _Reader:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from ipc.errors import EXIT_USAGE, MozartError
@@ -21,12 +22,13 @@ async def handle_set(parts: Parts, session: Session, params: Params) -> dict[str
             "usage", f"cannot limit group {name!r} to {parallel}", "a group has a name and at least 1", EXIT_USAGE
         )
     if parallel is None:
-        await parts.store.write([("drop_group", {"name": name})])
+        parts.turn.write([("drop_group", {"name": name})])
         parts.groups.pop(name, None)
     else:
-        await parts.store.write([("put_group", {"name": name, "parallel": parallel})])
+        parts.turn.write([("put_group", {"name": name, "parallel": parallel})])
         parts.groups[name] = parallel
-    parts.turn.due()
+    parts.journal.append(time.time(), "asked.group", by=session.who, group=name, parallel=parallel)
+    await parts.turn.committed()
     return _answer(parts)
 
 

@@ -24,8 +24,9 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     now = time.time()
     until = math.inf if seconds is None else now + seconds
     scopes = [scope for scope in _known(parts) if matches(scope, typed)] or [_whole(typed)]
+    parts.journal.append(now, "asked.hold", by=session.who, scope=typed, seconds=seconds, reason=reason)
     for scope in scopes:
-        parts.limits.hold(scope, until, reason, "", now)
+        parts.limits.hold_by_hand(scope, until, reason, now)
     await parts.turn.committed()
     return answer_of(parts, [parts.limits.of(scope) for scope in scopes])
 

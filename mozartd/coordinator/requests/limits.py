@@ -15,6 +15,7 @@ from ipc.states import Sheet as SheetState
 from mozartd.coordinator.book import Book
 from mozartd.coordinator.clients import Session
 from mozartd.coordinator.describe import rfc3339
+from mozartd.coordinator.limits import forecast
 from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
 from mozartd.coordinator.throttle import Throttle
@@ -34,6 +35,7 @@ async def handle_clear(parts: Parts, session: Session, params: Params) -> dict[s
     if not chosen:
         raise MozartError("no_hold", f"cannot clear {typed!r}: nothing holds it", "`mozart limits` shows the holds")
     answer = answer_of(parts, chosen)
+    parts.journal.append(now, "asked.clear", by=session.who, scope=typed)
     for throttle in chosen:
         parts.limits.clear(throttle.scope, now)
         _wake(parts.book, throttle.scope, now)
@@ -70,5 +72,5 @@ def _hold_json(throttle: Throttle, waiting: int) -> dict[str, Any]:
         "scope": {"backend": backend, "account": account, "model": model}, "name": throttle.scope,
         "until": rfc3339(throttle.until), "since": rfc3339(throttle.since), "reason": throttle.reason,
         "evidence": throttle.evidence, "waiting": waiting,
-        "forecast": {"calls": throttle.allowance, "seconds": throttle.period},
+        "kind": throttle.kind, "forecast": forecast(throttle),
     }  # fmt: skip

@@ -41,12 +41,12 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     now = time.time()
     sheets = [_kept(job, sheet) or sheet for sheet in planned.sheets.values()]
     dropped = [n for n in job.sheets if n not in planned.sheets]
+    parts.journal.append(now, "asked.modify", job.id, by=session.who, score=path)
     parts.book.replan(job, sheets, planned, now)
     parts.scores.keep(job.seq, assign.Parts.of(score, environment))
-    await parts.store.write(
-        [("replace_score", submit.score_row(job.seq, score, source, environment))]
-        + [("drop_sheet", {"seq": job.seq, "n": n}) for n in dropped]
-    )
+    # With the rows of the book's changes, in one transaction: a job is never half of one score and half of another.
+    parts.turn.write([("replace_score", submit.score_row(job.seq, score, source, environment))])
+    parts.turn.write([("drop_sheet", {"seq": job.seq, "n": n}) for n in dropped])
     parts.book.end_if_over(job, now)
     await parts.turn.committed()
     return {"job": job.id, "sheets": [n for n, sheet in job.sheets.items() if sheet.state is SheetState.PENDING]}

@@ -23,8 +23,10 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     job = await parts.registry.find(typed)
     if job.state in JOB_ENDED:
         raise MozartError("job_ended", f"cannot pause {job.id}: it is {job.state} already", "")
+    now = time.time()
+    parts.journal.append(now, "asked.pause", job.id, by=session.who, now=at_once)
     if job.state is not JobState.PAUSED:
-        parts.book.change_job(job, "pause", time.time(), "paused by hand")
+        parts.book.change_job(job, "pause", now, "paused by hand")
     for n in sorted(job.running) if at_once else ():
         parts.crew.stop(job, job.sheets[n], "pause")
     await parts.turn.committed()

@@ -27,6 +27,6 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     # From now on, not from its beginning: what it had less or more than its share until now is not made up for.
     job.passed = max(job.passed, parts.book.board.clock)
     parts.book.touch(job)
-    parts.journal.append(time.time(), "job.priority", job.id, priority=priority)
+    parts.journal.append(time.time(), "asked.priority", job.id, by=session.who, priority=priority)
     await parts.turn.committed()
     return {"job": job.id, "sheets": [n for numbers in job.ready.values() for n in numbers]}

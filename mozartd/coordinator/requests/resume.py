@@ -26,6 +26,7 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
         hint = f"mozart retry {job.id} runs what failed again" if job.is_settled else ""
         raise MozartError("not_paused", f"cannot resume {job.id}: it is {job.state}, not paused", hint)
     now = time.time()
+    parts.journal.append(now, "asked.resume", job.id, by=session.who)
     parts.book.change_job(job, "resume", now, "resumed by hand")
     open_ones = [sheet for sheet in job.sheets.values() if sheet.state not in SHEET_ENDED]
     for scope in {sheet.scope for sheet in open_ones}:

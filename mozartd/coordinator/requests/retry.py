@@ -18,6 +18,8 @@ from mozartd.coordinator.model import Job, Sheet
 from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
 
+#: Sheets that the event names, at most.
+TOLD = 100
 _UNDONE = (SheetState.FAILED, SheetState.BLOCKED, SheetState.CANCELLED)
 
 
@@ -31,7 +33,9 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     chosen = choose(job, numbers, first)
     if job.id not in parts.book.jobs:
         parts.book.add(job)
-    revive(parts.book, job, chosen, time.time())
+    now = time.time()
+    parts.journal.append(now, "asked.retry", job.id, by=session.who, sheets=[sheet.n for sheet in chosen][:TOLD])
+    revive(parts.book, job, chosen, now)
     await parts.turn.committed()
     return {"job": job.id, "sheets": [sheet.n for sheet in chosen]}
 

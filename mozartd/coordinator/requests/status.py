@@ -1,6 +1,8 @@
 """`status`: the daemon and its unfinished jobs, or one job with its sheets.
 
 {} → {daemon, jobs}; {job, after?} → {job, sheets, next}. Sheets come in pages; `next` is the `after` of the next page, or null.
+A page is the disk's, as of one moment: no sheet of it has ended whose attempt still runs. Only why a sheet waits is asked of
+the scheduler.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ import time
 from itertools import accumulate, islice
 from typing import Any
 
+from ipc.errors import MozartError
 from ipc.states import JOB_ENDED
 from mozartd.coordinator.clients import Session
 from mozartd.coordinator.describe import attempt_json, job_json, rfc3339, running_progress, sheet_json
@@ -42,30 +45,32 @@ def _say_why(parts: Parts, job: Job, sheets: list[dict[str, Any]]) -> None:
     now = time.time()
     caps, full = parts.turn.caps(now), parts.turn.why_full()
     for row in sheets:
-        if row["state"] in ("pending", "waiting") and job.state not in JOB_ENDED:
-            reason, until = why_waiting(job, job.sheets[row["n"]], parts.limits, caps, full, now)
+        sheet = job.sheets.get(row["n"])
+        # What has changed since it was read is told with the next look.
+        if sheet and sheet.state.value == row["state"] in ("pending", "waiting") and job.state not in JOB_ENDED:
+            reason, until = why_waiting(job, sheet, parts.limits, caps, full, now)
             row["reason"], row["until"] = reason, rfc3339(until)
 
 
 async def one(parts: Parts, typed: str, after: int) -> dict[str, Any]:
-    job = await parts.registry.find(typed)
-    sheets = await _next_sheets(parts, job, after)
-    upto = sheets[-1].n if sheets else after
+    seq = (await parts.registry.find(typed)).seq
+    job_rows, sheet_rows, attempt_rows = await parts.store.snapshot(
+        ("job_by_seq", {"seq": seq}), ("sheets_of", {"seq": seq, "after": after, "limit": PAGE + 1}),
+        ("attempts_of", {"seq": seq, "after": after, "upto": after + PAGE + 1}),
+    )  # fmt: skip
+    if not job_rows:
+        raise MozartError("unknown_job", f"cannot show {typed}: it has just been forgotten", "see history_jobs")
+    job, sheets = Job.of(job_rows[0]), [Sheet.of(row) for row in sheet_rows]
     attempts: dict[int, list[dict[str, Any]]] = {sheet.n: [] for sheet in sheets}
-    for row in await parts.store.read("attempts_of", seq=job.seq, after=after, upto=upto):
+    for row in attempt_rows:
+        if row["n"] not in attempts:
+            continue  # Of a sheet that a new score no longer has.
         attempts[row["n"]].append(attempt_json(row, parts.setup.paths.attempt_log(job.id, row["n"], row["k"])))
     page = page_of(sheets, attempts)
     rows = [sheet_json(job, sheet, attempts[sheet.n]) for sheet in page]
-    _say_why(parts, job, rows)
+    _say_why(parts, parts.book.jobs.get(job.id, job), rows)
     running_progress(rows, job, parts.book.running)
     return {"job": job_json(job), "sheets": rows, "next": page[-1].n if len(page) < len(sheets) else None}
-
-
-async def _next_sheets(parts: Parts, job: Job, after: int) -> list[Sheet]:
-    """A page of sheets and one more, if there is one. Of an ended job only these are read."""
-    if job.sheets:
-        return list(islice((sheet for n, sheet in job.sheets.items() if n > after), PAGE + 1))
-    return [Sheet.of(row) for row in await parts.store.read("sheets_of", seq=job.seq, after=after, limit=PAGE + 1)]
 
 
 def page_of(sheets: list[Sheet], attempts: dict[int, list[dict[str, Any]]]) -> list[Sheet]:

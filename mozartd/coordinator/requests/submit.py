@@ -15,6 +15,7 @@ import shutil
 import time
 import unicodedata
 import uuid
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -34,6 +35,7 @@ from mozartd.coordinator.clients import Session
 from mozartd.coordinator.model import Choice, History, Job, Policy, Sheet
 from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
+from mozartd.coordinator.recovery import release_if_over
 from mozartd.coordinator.scopes import choices_by_sheet
 from mozartd.store.store import Write
 
@@ -60,21 +62,27 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     # Numbered here, on the loop: two submissions never share a number.
     parts.book.last_seq += 1
     job.seq, job.id = parts.book.last_seq, f"{job.id}-{parts.book.last_seq}"
-    saved = parts.store.write(_rows(job, score, source, environment))
-    saved.add_done_callback(partial(_enter, parts, job, assign.Parts.of(score, environment)))
+    rows = partial(_rows, job, score, source, environment)
+    entering = asyncio.create_task(_enter(parts, job, assign.Parts.of(score, environment), rows, session.who))
+    # The client that goes away is not here to be told of a failure.
+    entering.add_done_callback(lambda task: task.cancelled() or task.exception())
     # A client that goes away meanwhile cancels its request, not the job that is on disk by then.
-    await asyncio.shield(saved)
+    await asyncio.shield(entering)
     return {"job": job.id}
 
 
-def _enter(parts: Parts, job: Job, cut: assign.Parts, saved: asyncio.Future[None]) -> None:
-    """The job's rows are on disk: it is a job."""
-    if saved.exception() is not None:
-        return
+async def _enter(parts: Parts, job: Job, cut: assign.Parts, rows: Callable[[], list[Write]], who: str) -> None:
+    """When the job's rows are on disk, it is a job."""
+    # In a thread: 100,000 sheets take a second or two, and others are asking.
+    await parts.store.write(await asyncio.to_thread(rows))
+    now = time.time()
     parts.scores.keep(job.seq, cut)
     parts.book.add(job)
-    parts.journal.append(time.time(), "job.queued", job.id, name=job.name, sheets=job.total_sheets)
-    parts.book.end_if_over(job, time.time())
+    parts.journal.append(now, "job.queued", job.id, name=job.name, sheets=job.total_sheets, by=who)
+    parts.book.end_if_over(job, now)
+    parts.turn.due()
+    # The other one may have ended while ours was being written, and looked in the book for who waits for it.
+    await release_if_over(parts.store, parts.book, job)
     parts.turn.due()
 
 

@@ -51,6 +51,10 @@ VALUES (:scope, :since, :until, :reason, :evidence, :facts)
 ON CONFLICT (scope) DO UPDATE SET since = excluded.since, until = excluded.until, reason = excluded.reason,
     evidence = excluded.evidence, facts = excluded.facts;
 
+-- name: drop_hold
+-- Forget a scope.
+DELETE FROM holds WHERE scope = :scope;
+
 -- name: put_spending
 -- What a scope used today.
 INSERT INTO spending (scope, day, usd, tokens) VALUES (:scope, :day, :usd, :tokens)
@@ -105,6 +109,10 @@ SELECT attempts.*, jobs.id AS job FROM attempts JOIN jobs USING (seq) WHERE atte
 -- name: job_by_id
 -- One job.
 SELECT * FROM jobs WHERE id = :job;
+
+-- name: job_by_seq
+-- One job.
+SELECT * FROM jobs WHERE seq = :seq;
 
 -- name: newest_job_named
 -- A name's newest job.
