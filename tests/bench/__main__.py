@@ -29,6 +29,7 @@ NAMES = (
     "limits",
     "tokens",
     "attack",
+    "masking",
 )
 
 
