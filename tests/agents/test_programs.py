@@ -14,13 +14,14 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from tests.agents.programs import CLAUDE, CODEX, GEMINI, OPENCODE, SUBSCRIBER, Program
 from tests.agents.scene import PATIENCE, Scene
-from tests.process.daemon import describe, is_alive, wait_until
+from tests.process.daemon import is_alive, wait_until
 
 pytestmark = pytest.mark.timeout(150)
 
@@ -232,10 +233,18 @@ def test_an_answer_that_breaks_off_is_asked_for_again(arranged: Callable[[Progra
 TOOL = "shell sleep 3210 & sleep 3211"
 
 
+def words_of(pid: int) -> list[bytes]:
+    """Its command line."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
 def tool_of(scene: Scene) -> list[int]:
     """The processes of the running tool, both of its sleeps among them."""
     found = scene.processes()
-    sleeping = [pid for pid in found if describe(pid).split(": ", 1)[1].startswith("sleep 321")]
+    sleeping = [pid for pid in found if words_of(pid)[:1] == [b"sleep"]]
     return found if len(sleeping) == 2 else []
 
 
