@@ -25,7 +25,11 @@ NAMES = (
     "memory",
     "idle",
     "plan",
+    "fairness",
+    "queue",
     "shared_limit",
+    "simulated_limit",
+    "accounts",
     "limits",
     "tokens",
 )

@@ -294,7 +294,12 @@ def restart(data: st.DataObject, world: World) -> None:
     world.restart(data.draw(st.booleans()))
 
 
-HAPPENINGS = [finish, finish, finish, finish, finish, pass_time, pass_time, lose, cancel_some, retry_some, restart]
+def jump(data: st.DataObject, world: World) -> None:
+    """The clock is set, forward or back."""
+    world.now += data.draw(st.sampled_from([-900.0, -60.0, 60.0, 900.0]))
+
+
+HAPPENINGS = [finish] * 5 + [pass_time, pass_time, lose, cancel_some, retry_some, restart, jump]
 
 
 @settings(max_examples=150)
