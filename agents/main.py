@@ -5,6 +5,7 @@ Called by `mozartd.entry`. TERM ends it at once, as a program that holds nothing
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -22,6 +23,8 @@ def main(words: Sequence[str]) -> NoReturn:
 
 
 def run(name: str) -> int:
+    # The vendors' packages are thousands of modules: a tenth of their import would go into looking for garbage in them.
+    gc.set_threshold(100_000, 50, 100)
     try:
         stop = import_module(f"agents.{name}").work(Task.read())
     except Failed as failed:

@@ -126,7 +126,15 @@ class Result:
     """It would go on for ever, to no end: do not wait for its exit."""
 
 
-Event = Session | Usage | Limited | Result
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """It tries again by itself and tells when it does: when it has not within so many seconds, it sleeps a limit through."""
+
+    seconds: float | None
+    """None: it did."""
+
+
+Event = Session | Usage | Limited | Result | Waiting
 
 
 # ---- the ending -----------------------------------------------------------------------------------------------------

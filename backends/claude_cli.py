@@ -420,6 +420,7 @@ _SAYINGS = tuple(
     (re.compile(pattern, re.IGNORECASE), kind)
     for pattern, kind in (
         (r"You['’]ve (?:hit|reached) your .{0,40}limit", "quota"),
+        (r"You['’]re out of .{0,20}usage", "quota"),
         (r"Claude (?:AI )?usage limit reached|.{0,40}\blimit reached\b.{0,20}\bresets\b", "quota"),
         (r"Credit balance is too low", "billing"),
         (r"Invalid API key|Not logged in|Failed to authenticate|.{0,80}\brun /login", "auth"),

@@ -27,7 +27,8 @@ _CRASHES = frozenset(
 )
 _MEMORY = re.compile(
     r"(?i)heap out of memory|out of memory: killed|memory cgroup out of memory|oom[-_ ]?kill|^MemoryError\b"
-    r"|std::bad_alloc|fatal error: out of memory|memory allocation of \d+ bytes failed|\bcannot allocate memory",
+    r"|std::bad_alloc|fatal error: (?:runtime: )?out of memory|\bOutOfMemoryError\b"
+    r"|memory allocation of \d+ bytes failed|\bcannot allocate memory",
     re.MULTILINE,
 )
 _NOT_FOUND = re.compile(r"(?i)not found|no such file or directory|cannot find|not recognized")

@@ -56,8 +56,9 @@ _CAUSES = (
         "model",
         r"""
         \bmodel_not_found\b
-        \bmodel\b[^\n]{0,80}\b(?:does not exist|not found|is not supported)
+        \bmodel\W{1,3}[\w./]*[\d:-][\w./:-]*\W[^\n]{0,60}\b(?:does not exist|not found|is not supported)
         \b(?:unknown|invalid) model\b
+        \bmodel not found\b
         """,
     ),
     _cause(
@@ -151,7 +152,7 @@ _CAUSES = (
         \bRateLimitError\b
         \brate_limit_(?:error|exceeded)\b
         {_STATUS}429\b
-        \b429\W{{0,4}}too many requests
+        \b429\b(?: Client Error)?\W{{0,4}}too many requests
         """,
     ),
     _cause(
@@ -185,23 +186,32 @@ _CAUSES = (
     ),
 )
 
+_USED_UP = r"(?:exceed\w*|exhaust\w*|reach\w*|hit|used up|run out|out of|over|resets?|insufficient)"
 #: `rate_limit.detection_patterns` by default, and what each of them must mean to be positive evidence: `429` is a
-#: status and not line 429 of a file, a quota is not one of the disk.
+#: status and not line 429 of a file, a quota is one that is used up and not a column, `rate_limit` is no name in a program.
 _DEFAULTS = {
-    "rate.?limit": r"\brate[ _-]?limit(?:ed|s|ing)?\b",
-    "usage.?limit": r"\busage[ _-]?limits?\b",
-    "quota": r"(?<!disk )\bquota\b",
+    "rate.?limit": r"(?<![\w./-])rate[ -]?limit(?:ed|s|ing)?\b(?![-_./]\w)"
+    r'|"(?:type|code|error|reason|status)"\s*:\s*"rate_?limit',
+    "usage.?limit": rf"\busage[ -]?limits?\b[^\n]{{0,40}}\b{_USED_UP}\b|\b{_USED_UP}\b[^\n]{{0,40}}\busage[ -]?limits?\b",
+    "quota": rf"(?<!disk )\bquota\b[^\n]{{0,40}}\b{_USED_UP}\b|\b{_USED_UP}\b[^\n]{{0,40}}(?<!disk )\bquota\b",
     "too many requests": r"\btoo many requests\b",
     "429": r"(?<![\w.:#/'\"-])429(?![\w'\"]|[.:/-]\w)",
     "capacity": r"\b(?:at|over|out of|no|insufficient) capacity\b|\bcapacity (?:is )?(?:reached|exceeded|limit)",
     "try again later": r"\btry again later\b",
 }
-#: Lines that deny or only mention it.
+#: Lines that deny or only mention it: what a test is called and what it wanted, what a compiler says, pieces of a program.
 _ELSEWHERE = re.compile(
     r"""
       \bFile\ ".*",\ line | \bline\W+429\b | \b(?:passed|failed)\ in\b | \bassert\w*\b | disk\ quota
     | \b(?:no|without|within|below|under|not)\ (?:a\ |the\ |any\ |your\ )?(?:rate|usage).?limit
     | \b(?:no|without|within|below|under)\ (?:the\ |any\ |your\ )?(?:quota|capacity)
+    | ^\s*(?:[✓✔✕✗✘×●○]|(?:not\ )?ok\ \d|---\ (?:FAIL|PASS)|(?:FAIL|PASS)(?:ED)?\s+\S*[./]\S|E\s{3,}) | \bwant(?:ed)?\b.*\bgot\b
+    | \b(?:expected|expect)\b.*\b(?:got|received|actual|to\ (?:be|equal))\b
+    | ^\S+:\d+(?::\d+)?:\s(?:fatal\ )?(?:error|warning|note): | ^(?:warning|note):\ .*`
+    | ^usage:\ | \bno\ such\ file\ or\ directory
+    | ^\s*(?:[+-]\s*)?(?:assert|catch|class|def|except|from|if|import|raise|return|throw)\b
+    | \bcall\ (?:of|to)\ overloaded\b | \boverloaded\ (?:\w+\ )?(?:constructor|function|member|method|operator)
+    | \boperator\S*\ is\ overloaded
     """,
     re.IGNORECASE | re.VERBOSE,
 )

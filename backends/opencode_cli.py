@@ -2,7 +2,8 @@
 
 It has neither a first nor a last event: the session's id is on every line, and it is done when a step finishes with the
 reason `stop`. Its errors are the best structured of all, but while it retries it says nothing except in its log on stderr,
-which is therefore asked for and read. A stream that ends without a reason makes it ask again for ever.
+which is therefore asked for and read: each try, and what it failed of. A long retry-after it sleeps through and names nowhere;
+that shows in the try that does not come. A stream that ends without a reason makes it ask again for ever.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from signal import Signals
 from typing import Any
 
 from backends import endings, evidence
-from backends.base import STDERR, STDOUT, Command, Ending, Event, Limited, Result, Run, Session, Usage, Verdict
+from backends.base import STDERR, STDOUT, Command, Ending, Event, Limited, Result, Run, Session, Usage, Verdict, Waiting
 from backends.failures import LIMITS, by_status, failure, limited
 from backends.records import count, decoded, last_line, number, record, section, text
 from backends.rendering import Page, call, clean, one_line
@@ -23,6 +24,8 @@ from backends.resets import from_header, limit_said, limit_until, zone_of
 
 #: Steps in a row that end for no reason, and tries in a row that fail, before it is believed that they go on like that.
 UNKNOWN_STEPS, FAILED_TRIES = 3, 3
+#: Seconds. Before its first retry, doubled for the next; and a wait that is so much longer is a limit's.
+FIRST_BACKOFF, PATIENCE = 2.0, 10.0
 #: Bytes of the answer's lines kept for `Result.text`.
 ANSWER_KEPT = 1 << 20
 
@@ -33,7 +36,7 @@ class OpenCodeBackend:
     resumes = True
 
     def command(self, run: Run) -> Command:
-        argv = ["opencode", "run", "--print-logs", "--log-level", "ERROR"]
+        argv = ["opencode", "run", "--print-logs", "--log-level", "INFO"]
         if run.options.get("output_format") != "text":
             argv += ["--format", "json"]
         if model := run.options.get("cli_model"):
@@ -94,6 +97,7 @@ _TEXT = b'{"type":"text"'
 _TOOL_USE = b'{"type":"tool_use"'
 _REJECTED = b'"error":"The user rejected permission'
 _MATTERS = (b'{"type":"step_start"', b'{"type":"step_finish"', b'{"type":"error"')
+_STREAM, _ASIDE = b" message=stream ", b" small=true "
 _TRY = re.compile(rb'level=ERROR .*?error\.error="(?:\w+Error: )?(?P<said>(?:[^"\\]|\\.)*)"')
 
 
@@ -114,12 +118,14 @@ class OpenCodeParser:
         self._error: dict[str, Any] | None = None
         self._tries: list[str] = []
         """What the failed tries since the last sign of progress said."""
+        self._tells_tries = False
+        """Its log has said when it asks: then it is known when it does not."""
         self._given_up = ""
         self._limit: Limited | None = None
 
     def feed(self, stream: str, line: bytes) -> Sequence[Event]:
         if stream == STDERR:
-            return self._take_try(line) if b"level=ERROR" in line[:80] else ()
+            return self._take_log(line)
         if line.startswith(_TEXT):
             if self._kept < ANSWER_KEPT:
                 self._answer.append(line)
@@ -177,15 +183,27 @@ class OpenCodeParser:
             return limit_until(_said(error), LIMITS[kind], reset)
         return limit_said(_said(error), LIMITS[kind], self._clock(), self._zone)
 
-    def _take_try(self, line: bytes) -> Sequence[Event]:
+    def _take_log(self, line: bytes) -> Sequence[Event]:
+        head = line[:400]
         # What it asks beside, for a title, is not what the attempt waits for.
-        if b" small=true " in line[:400] or not (found := _TRY.search(line)):
+        if _ASIDE in head:
+            return ()
+        if b"level=ERROR" in head[:80]:
+            return self._take_try(line)
+        if _STREAM in head[:120]:
+            self._tells_tries = True
+            return (Waiting(None),) if self._tries else ()
+        return ()
+
+    def _take_try(self, line: bytes) -> Sequence[Event]:
+        if not (found := _TRY.search(line)):
             return ()
         self._tries.append(decoded(found["said"]))
         kind = _kind_said(self._tries[-1])
         # No second try brings a used-up quota back, and it would sleep through the hours that the service told it.
         if len(self._tries) != FAILED_TRIES and kind not in ("quota", "billing"):
-            return ()
+            wait = FIRST_BACKOFF * 2.0 ** (len(self._tries) - 1) + PATIENCE
+            return (Waiting(wait),) if kind in LIMITS and self._tells_tries else ()
         if kind in LIMITS and self._limit is None:
             self._limit = limit_said(self._tries[-1], LIMITS[kind], self._clock(), self._zone)
             return (self._limit,)
@@ -197,7 +215,9 @@ class OpenCodeParser:
     def verdict(self, ending: Ending) -> Verdict:
         if ending.stopped_by == "post_result" and (self._error or self._given_up):
             return self._failure(ending)
-        if ending.stopped_by == "stalled" and self._tries and _kind_said(self._tries[-1]) in LIMITS:
+        # What it logs beside its errors quotes commands and paths: no evidence of anything.
+        ending = replace(ending, stderr_tail=_INFORMED.sub("", ending.stderr_tail))
+        if ending.stopped_by in ("limited", "stalled") and self._limit is None and _is_limit(self._tries):
             # It sleeps a long retry-after through and tells nobody.
             return self._failure_said(self._tries[-1], ending)
         if stop := endings.stopped(ending, self._limit, "; ".join(self._tries[-1:])):
@@ -273,6 +293,7 @@ _NAMES = {
 _REASONS = {"content-filter": "refused", "length": "output", "unknown": "bad_response"}
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _LOGGED = re.compile(r"(?m)^timestamp=.*$\n?")
+_INFORMED = re.compile(r"(?m)^timestamp=\S+ level=(?:INFO|WARN|DEBUG) .*$\n?")
 
 
 def _said(error: dict[str, Any]) -> str:
@@ -313,6 +334,10 @@ _SAYINGS = tuple(
 
 def _kind_said(said: str) -> str:
     return next((kind for pattern, kind in _SAYINGS if pattern.search(said)), "other")
+
+
+def _is_limit(tries: Sequence[str]) -> bool:
+    return bool(tries) and _kind_said(tries[-1]) in LIMITS
 
 
 # ---- for people -----------------------------------------------------------------------------------------------------

@@ -207,7 +207,9 @@ def _moment(day: re.Match[str] | None, clock: re.Match[str] | None, now: float, 
     hour, minute, second = _time_of_day(clock)
 
     def on(chosen: date) -> float:
-        return datetime(chosen.year, chosen.month, chosen.day, hour, minute, second, tzinfo=zone).timestamp()
+        # Where clocks are put back, an hour is there twice: said after the first, the second is meant.
+        first = datetime(chosen.year, chosen.month, chosen.day, hour, minute, second, tzinfo=zone)
+        return first.timestamp() if first.timestamp() > now else first.replace(fold=1).timestamp()
 
     if day is None:
         # "3pm" said during 15:00 means the rest of that minute, not tomorrow: agents cut the seconds off.

@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from backends.base import STDERR, STDOUT, Command, Event, Limited, Result
+from backends.base import STDERR, STDOUT, Command, Event, Limited, Result, Waiting
 from workers import stop
 from workers.capture import Capture
-from workers.clocks import POST_RESULT, Clocks
+from workers.clocks import LIMITED, POST_RESULT, Clocks
 from workers.halt import CANCELLED, Halt
 from workers.memory import oom_kills
 from workers.spawn import Child, Children, explain, spawn
@@ -23,7 +23,7 @@ from workers.spool import open_spool
 from workers.stop import Traces
 from workers.terminal import open_terminal
 
-LIMITED, UNWRITABLE = "limited", "unwritable"
+UNWRITABLE = "unwritable"
 
 
 @dataclass(slots=True)
@@ -66,6 +66,9 @@ class Vigil:
             self.stop(POST_RESULT)
         elif isinstance(event, Result) and self._clocks is not None and self._clocks.result_at is None:
             self._clocks.result_at = self._loop.time()
+            self._arm()
+        elif isinstance(event, Waiting) and self._clocks is not None:
+            self._clocks.retry_by = None if event.seconds is None else self._loop.time() + event.seconds
             self._arm()
 
     def stop(self, reason: str) -> None:

@@ -33,6 +33,7 @@ from backends.base import (
     Usage,
     Verdict,
 )
+from ipc import segments
 from ipc.errors import MozartError
 from ipc.messages import Assign, Finished, Noted, Running, Started
 from ipc.score.prompt import assemble
@@ -229,6 +230,8 @@ class Attempt:
                 self._grew,
                 on_error=lambda _: vigil.stop(UNWRITABLE),
                 tail_bytes=max(self._tail_bytes(), ENDING_TAIL),
+                segment_bytes=self.assignment.get("log_segment_bytes", segments.SEGMENT_BYTES),
+                on_segment=self._began_segment,
             )
         except OSError as error:
             raise _unwritable("write the log", path, error) from None
@@ -289,6 +292,9 @@ class Attempt:
 
     def _note(self, event: Limited | Session) -> None:
         self._around.send(Noted(type="noted", attempt=self.id, at=time.time(), event=_as_dict(event)))
+
+    def _began_segment(self, start: int) -> None:
+        self._around.send({"type": "segment", "attempt": self.id, "start": start})
 
     def _grew(self, size: int) -> None:
         self._around.send({"type": "grew", "attempt": self.id, "size": size})

@@ -1,7 +1,7 @@
 """When an attempt has waited long enough, and for what: pure, time is an argument.
 
 Beside the whole time allowed there are three clocks: nothing printed at all since the start; silence; a result seen but no
-exit.
+exit. And one for agents that say that they will try again: they sleep, when they do not.
 Output does not move a timer: the timer fires at the earliest moment at which anything could be due, and asks again.
 Called by `agent`.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 FIRST_BYTE, NO_OUTPUT, STALLED = "first_byte", "no_output", "stalled"
-TIMEOUT, POST_RESULT = "timeout", "post_result"
+TIMEOUT, POST_RESULT, LIMITED = "timeout", "post_result", "limited"
 
 
 @dataclass(slots=True)
@@ -24,6 +24,8 @@ class Clocks:
     post_result: float
     result_at: float | None = None
     first_byte: float | None = None
+    retry_by: float | None = None
+    """When it should have tried again, and have told."""
 
     def next(self, last_output: float | None) -> tuple[float, str]:
         """The nearest deadline and what passing it would mean. `last_output` None: nothing came yet."""
@@ -31,6 +33,8 @@ class Clocks:
         if self.result_at is not None:
             candidates.append((self.result_at + self.post_result, POST_RESULT))
             return min(candidates)
+        if self.retry_by is not None:
+            candidates.append((self.retry_by, LIMITED))
         if self.first_byte is not None and last_output is None:
             candidates.append((self.started + self.first_byte, FIRST_BYTE))
         if self.idle is not None:

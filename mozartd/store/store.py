@@ -51,19 +51,22 @@ class Store:
 
     @classmethod
     async def open(cls, path: str) -> Store:
-        """Raises MozartError E401, E402 or E404 when the file is no database of ours, or a newer one."""
+        """Raises MozartError: E401 or E404 when the file is no database of ours, or a newer one; E402 or E403 when the disk
+        does not let it be read or written, which may pass."""
+        database = aiosqlite.connect(path, isolation_level=None)
         try:
-            database = await aiosqlite.connect(path, isolation_level=None)
+            await database
         except sqlite3.Error as error:
-            raise MozartError("E402", f"cannot open the database {path}: {error}") from None
+            # It stops its thread and does not wait for it; a loop that is closed meanwhile makes that thread complain.
+            await asyncio.to_thread(database._thread.join)
+            raise _unusable(path, error) from None
         try:
             database.row_factory = aiosqlite.Row
             await _prepare(database)
             await _migrate(database, path)
-        except sqlite3.DatabaseError as error:
+        except sqlite3.Error as error:
             await database.close()
-            message = f"cannot use the database {path}: {error}"
-            raise MozartError("E401", message, "restore it from a backup, or move it away to begin anew") from None
+            raise _unusable(path, error) from None
         except MozartError:
             await database.close()
             raise
@@ -151,6 +154,29 @@ def _settle(batches: Sequence[_Batch], error: Exception | None) -> None:
             batch.done.set_exception(MozartError("E403", f"cannot save: {error}", hint))
 
 
+#: Kinds of errors that tell of the disk, not of the file → what a person can do about it.
+_HINTS = {
+    sqlite3.SQLITE_FULL: "make room on the disk",
+    sqlite3.SQLITE_READONLY: "make the disk and the file writable",
+    sqlite3.SQLITE_CANTOPEN: "see that its directory is there, writable and readable",
+    sqlite3.SQLITE_IOERR: "see what the kernel says of the disk",
+    sqlite3.SQLITE_BUSY: "end the program that holds it",
+    sqlite3.SQLITE_NOMEM: "make room in memory",
+}
+
+
+def _unusable(path: str, error: sqlite3.Error) -> MozartError:
+    """Why the database cannot be opened."""
+    # The lowest byte is the kind, the rest tells more of it.
+    kind = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if kind not in _HINTS:
+        hint = "restore it from a backup, or move it away to begin anew"
+        return MozartError("E401", f"cannot use the database {path}: {error}", hint)
+    if kind in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY):
+        return MozartError("E403", f"cannot write to the database {path}: {error}", _HINTS[kind])
+    return MozartError("E402", f"cannot open the database {path}: {error}", _HINTS[kind])
+
+
 async def _prepare(database: aiosqlite.Connection) -> None:
     for pragma in (
         "journal_mode = WAL",
@@ -180,7 +206,7 @@ def check_version(path: str) -> None:
         with contextlib.closing(database):
             (version,) = database.execute("PRAGMA user_version").fetchone()
     except sqlite3.Error as error:
-        raise MozartError("E402", f"cannot read the database {path}: {error}") from None
+        raise _unusable(path, error) from None
     _refuse_newer(path, version)
 
 

@@ -113,6 +113,11 @@ class Scene:
 
         return wait_until(running, PATIENCE)
 
+    def has_written(self, text: str) -> bool:
+        """Whether this stands in a file of its HOME: what it remembers."""
+        files = [path for path in self.home.rglob("*") if path.is_file()]
+        return any(text.encode() in path.read_bytes() for path in files)
+
     def processes(self) -> list[int]:
         """Everything that this scene's attempts have started, wherever it has gone."""
         mark = f"MOZART_JOB_ID={self.job}".encode()

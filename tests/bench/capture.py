@@ -73,27 +73,28 @@ def by_us(lines: Path, directory: Path) -> float:
 
 
 def rate(command: Sequence[str], directory: Path, size: int) -> float:
-    """MB/s of the child's bytes, from the gate to `size` bytes in the file `captured`."""
-    gate, captured = directory / "gate", directory / "captured"
+    """MB/s of the child's bytes, from the gate to `size` bytes in the file `captured`, or in its segments."""
+    gate = directory / "gate"
     os.mkfifo(gate)
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         fd = os.open(gate, os.O_WRONLY)
         begin = time.perf_counter()
         os.close(fd)
-        wait_for_size(captured, size, begin + PATIENCE)
+        wait_for_size(directory, size, begin + PATIENCE)
         return TOTAL / MB / (time.perf_counter() - begin)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(PATIENCE)
-        captured.unlink()
+        for captured in directory.glob("captured*"):
+            captured.unlink()
 
 
-def wait_for_size(path: Path, size: int, deadline: float) -> None:
+def wait_for_size(directory: Path, size: int, deadline: float) -> None:
     # Looking costs both sides the same, and nobody tells: supervisord has no event for the last byte.
-    while not path.exists() or path.stat().st_size < size:
+    while sum(path.stat().st_size for path in directory.glob("captured*")) < size:
         if time.perf_counter() > deadline:
-            raise TimeoutError(f"{path} did not come to {size} bytes")
+            raise TimeoutError(f"the log in {directory} did not come to {size} bytes")
         time.sleep(0.002)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from backends import load as load_backend
-from backends.base import Event, Limited, Result
+from backends.base import Ending, Event, Limited, Result, Waiting
 from tests.contract.recordings import cases, load, needs_captures, replay, run_of, story
 
 BEGUN = "session -"
@@ -131,3 +131,47 @@ def test_a_service_that_is_not_there_is_given_up_at_the_third_try() -> None:
 
 def test_what_it_asks_for_a_title_is_no_try() -> None:
     assert tries(5, "AI_RetryError: Failed after 3 attempts. Last error: Cannot connect to API", small=True) == []
+
+
+ASKS = (
+    "timestamp=2026-11-23T05:56:41.782Z level=INFO run=dc4f054f message=stream providerID=loopback modelID=loopback-1"
+    " session.id=ses_df905caf5ffejHwKahFh9rc6YC small=%s agent=build mode=primary"
+)
+LIMIT = LOGGED % ("false", "build", "AI_APICallError: this request would exceed your rate limit")
+INFORMED = (
+    "timestamp=2026-11-23T05:56:44.872Z level=INFO run=dc4f054f message=evaluated permission=bash"
+    " pattern=\"grep 'Segmentation fault' core; echo error: rate limit\" action.permission=*"
+)
+
+
+def heard(*lines: str) -> list[Event]:
+    fed = load_backend("opencode_cli").parser(run_of())
+    return [event for line in lines for event in fed.feed("stderr", line.encode())]
+
+
+def test_a_retry_that_does_not_come_is_a_limit_slept_through() -> None:
+    asks = ASKS % "false"
+    assert heard(asks, LIMIT) == [Waiting(12.0)]
+    assert heard(asks, LIMIT, ASKS % "true", asks, LIMIT, asks) == [
+        Waiting(12.0), Waiting(None), Waiting(14.0), Waiting(None),
+    ]  # fmt: skip
+    assert heard(LIMIT) == [], "one that does not tell when it asks is not waited for"
+    *_, last = heard(asks, LIMIT, asks, LIMIT, asks, LIMIT)
+    assert isinstance(last, Limited), "the third in a row"
+
+
+def test_what_it_slept_through_is_its_verdict() -> None:
+    parser = load_backend("opencode_cli").parser(run_of())
+    for line in (ASKS % "false", LIMIT):
+        parser.feed("stderr", line.encode())
+    verdict = parser.verdict(Ending(None, 2, "limited", f"{INFORMED}\n{LIMIT}\n", "", 1e9))
+    assert (verdict.name, verdict.code) == ("rate_limited", "E101")
+    assert verdict.limit
+    assert verdict.limit.kind == "requests"
+
+
+def test_what_its_log_quotes_is_no_evidence() -> None:
+    parser = load_backend("opencode_cli").parser(run_of())
+    assert parser.feed("stderr", INFORMED.encode()) == ()
+    verdict = parser.verdict(Ending(1, None, None, f"{INFORMED}\n", "", 1e9))
+    assert (verdict.name, verdict.code) == ("failed", "E009")

@@ -14,6 +14,7 @@ status, and the request's body.
   slow COUNT SECONDS    answer with COUNT pieces `piece N`, one every SECONDS
   shell COMMAND         ask the agent to run COMMAND with whatever tool it offers for that
   status CODE [NAME:VALUE ...]   refuse, in the API's own form, with these headers
+  invalid TEXT          refuse with 400 and this message
   quota SECONDS         refuse: a usage limit that resets in SECONDS
   cut TEXT              half of TEXT, then a reset connection
   hang TEXT             half of TEXT, then silence
@@ -86,7 +87,8 @@ class Call(http.server.BaseHTTPRequestHandler):
 
     def play(self):
         self.body = self.read_body()
-        script = self.path.split("/")[1].split("?")[0]
+        script = self.script = self.path.split("/")[1].split("?")[0]
+        self.is_noted = False
         self.api = next((api for pattern, api in APIS if re.search(pattern, self.path)), None)
         asked = self.api is not None and self.command == "POST" and is_main(self.headers, self.body)
         self.n, line = self.server.next_line(script) if asked else (-1, "")
@@ -96,7 +98,7 @@ class Call(http.server.BaseHTTPRequestHandler):
         except (CutError, ConnectionError, TimeoutError):
             self.reset()
         finally:
-            self.server.note(script, self)
+            self.server.note(self)
 
     def answer(self, line):
         name, _, rest = line.partition(" ")
@@ -105,6 +107,10 @@ class Call(http.server.BaseHTTPRequestHandler):
             self.refuse(int(code), *self.api.error(int(code)), headers)
         elif name == "quota":
             self.refuse(429, *self.api.quota(float(rest)))
+        elif name == "invalid":
+            body, headers = self.api.error(400)
+            body["error"]["message"] = rest
+            self.refuse(400, body, headers)
         else:
             self.stream(line, name, rest)
 
@@ -120,6 +126,7 @@ class Call(http.server.BaseHTTPRequestHandler):
             if event is not None:
                 self.write(event)
             elif name == "hang":
+                self.server.note(self)
                 self.server.over.wait()
                 raise CutError
             elif name == "cut":
@@ -494,9 +501,13 @@ class Server(http.server.ThreadingHTTPServer):
             self.played[script] = n + 1
         return n, lines[min(n, len(lines) - 1)]
 
-    def note(self, script, call):
+    def note(self, call):
+        """Once for each call, when it is over or will not be."""
+        if call.is_noted:
+            return
+        call.is_noted = True
         noted = {"n": call.n, "method": call.command, "path": call.path, "status": call.status, "body": call.body}
-        with self.lock, open(os.path.join(self.directory, f"{script}.requests"), "a") as file:
+        with self.lock, open(os.path.join(self.directory, f"{call.script}.requests"), "a") as file:
             file.write(json.dumps(noted) + "\n")
 
 

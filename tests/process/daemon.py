@@ -67,8 +67,15 @@ def processes_of(home: Path) -> list[int]:
 
 
 def describe(pid: int) -> str:
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
-        return f"{pid}: {file.read().replace(bytes(1), b' ').decode(errors='replace')}"
+    """Its parent, the attempt it belongs to, if any, and its command line."""
+    attempt = [entry.decode() for entry in environment_of(pid) if entry.startswith(b"MOZART_ATTEMPT_ID=")]
+    with (
+        contextlib.suppress(OSError),
+        open(f"/proc/{pid}/stat", "rb") as stat,
+        open(f"/proc/{pid}/cmdline", "rb") as line,
+    ):
+        parent = stat.read().rpartition(b")")[2].split()[1].decode()
+        return " ".join([f"{pid} of {parent}:", *attempt, line.read().replace(bytes(1), b" ").decode(errors="replace")])
     return f"{pid}: gone"
 
 

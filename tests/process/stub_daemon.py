@@ -95,8 +95,11 @@ def load() -> Settings:
 
 
 def command(handover: int, is_trial: bool) -> list[str]:
-    """A trial fails with what the test wrote into `HOME/trial.does`."""
-    return [sys.executable, __file__, str(HOME), str(handover), *(["trial"] if is_trial else [])]
+    """A trial fails with what the test wrote into `HOME/trial.does`. `HOME/interpreter`: for the trial, and for the rest."""
+    told = HOME / "interpreter"
+    interpreters = told.read_text().split() if told.exists() else [sys.executable]
+    interpreter = interpreters[0] if is_trial else interpreters[-1]
+    return [interpreter, __file__, str(HOME), str(handover), *(["trial"] if is_trial else [])]
 
 
 def main() -> int:
@@ -107,7 +110,7 @@ def main() -> int:
         assert inherited is not None
         read(inherited)
         told = HOME / "trial.does"
-        sys.exit(told.read_text() if told.exists() else 0)
+        sys.exit(told.read_text() or 0 if told.exists() else 0)
     launch = Launch(paths, load, command, on_ready=lambda: print("ready", flush=True))
     programs = Programs(run_coordinator, run_worker)
     try:

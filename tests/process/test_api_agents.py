@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,7 +25,7 @@ from backends.base import STDOUT, Ending, Event, Limited, Run, Session, Usage, V
 from ipc.score.schema import Backend, Bridge
 from tests.conftest import ROOT
 from tests.fakes.small_apis import serving
-from tests.process.daemon import Daemon, wait_until
+from tests.process.daemon import Daemon, is_alive, wait_until
 
 FAKES = ROOT / "tests" / "fakes"
 KEY = "sk-ant-invented-0123456789"
@@ -91,6 +91,32 @@ def judge(run: Run, stdout: bytes, stderr: str, code: int) -> Ended:
     return Ended(lines, events, parser.verdict(ending), rendered + renderer.finish(), stderr)
 
 
+Asking = Callable[..., Ended]
+Claude = Llama = Callable[..., Ended]
+
+
+@pytest.fixture(scope="module")
+def warm() -> Iterator[Asking]:
+    """As `ask`, but the vendors' packages are imported once for all: they take up to 2 s."""
+    command = [sys.executable, "-P", str(FAKES / "warm_agents.py")]
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin
+        assert process.stdout
+
+        def ask_warm(run: Run, **environment: str) -> Ended:
+            stdin = backends.load(run.options["type"]).command(run).stdin
+            assert stdin
+            env = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **environment}
+            case = {"name": run.options["type"], "stdin": stdin.decode(), "environment": env}
+            print(json.dumps(case), file=process.stdin, flush=True)
+            ended = json.loads(process.stdout.readline())
+            return judge(run, ended["stdout"].encode(), ended["stderr"], ended["code"])
+
+        yield ask_warm
+        process.stdin.close()
+
+
 # ---- Anthropic ------------------------------------------------------------------------------------------------------
 
 
@@ -111,13 +137,17 @@ def anthropic_api(tmp_path: Path) -> Iterator[Any]:
         server.stdin.close()
 
 
-def claude(url: str, prompt: str = "hello", system: str | None = None, **options: Any) -> Ended:
-    run = run_of(prompt, system, type="anthropic_api", **options)
-    return ask(run, ANTHROPIC_BASE_URL=url, ANTHROPIC_API_KEY=KEY)
+@pytest.fixture
+def claude(warm: Asking) -> Claude:
+    def ask_claude(url: str, prompt: str = "hello", system: str | None = None, **options: Any) -> Ended:
+        run = run_of(prompt, system, type="anthropic_api", **options)
+        return warm(run, ANTHROPIC_BASE_URL=url, ANTHROPIC_API_KEY=KEY)
+
+    return ask_claude
 
 
 @needs_anthropic
-def test_claude_answers_in_pieces(anthropic_api: Any, tmp_path: Path) -> None:
+def test_claude_answers_in_pieces(claude: Claude, anthropic_api: Any, tmp_path: Path) -> None:
     ended = claude(anthropic_api("say one two three four five"), "count", "be brief", max_tokens=77, temperature=0.2)
     assert ended.verdict == Verdict("ok"), ended
     assert ended.text == "one two three four five"
@@ -139,17 +169,41 @@ def test_claude_answers_in_pieces(anthropic_api: Any, tmp_path: Path) -> None:
         ("status 429", "rate_limited", "E101"),
         ("status 500", "overloaded", "E103"),
         ("status 529", "overloaded", "E103"),
+        ("invalid prompt is too long: 210211 tokens > 200000 maximum", "failed", "E507"),
+        ("invalid input length and `max_tokens` exceed context limit: 199000 + 8192 > 200000", "failed", "E507"),
+        ("invalid messages: at least one message is required", "failed", "E301"),
+        ("invalid Your credit balance is too low to access the Anthropic API.", "rate_limited", "E104"),
         ("cut a long sentence that never comes to its end", "failed", "E901"),
     ],
 )
-def test_claude_fails(anthropic_api: Any, tmp_path: Path, step: str, verdict: str, code: str) -> None:
+def test_claude_fails(claude: Claude, anthropic_api: Any, tmp_path: Path, step: str, verdict: str, code: str) -> None:
     ended = claude(anthropic_api(step))
     assert (ended.verdict.name, ended.verdict.code) == (verdict, code), ended
     assert len((tmp_path / "play.requests").read_text().splitlines()) == 1, "it retried by itself"
 
 
 @needs_anthropic
-def test_claude_says_when_a_limit_ends(anthropic_api: Any) -> None:
+def test_a_model_that_takes_no_temperature_is_asked_without(claude: Claude, anthropic_api: Any, tmp_path: Path) -> None:
+    ended = claude(anthropic_api("invalid `temperature` is deprecated for this model.", "say cool"))
+    assert (ended.verdict, ended.text) == (Verdict("ok"), "cool")
+    assert "takes no temperature" in ended.rendered
+    asked = [json.loads(line)["body"] for line in (tmp_path / "play.requests").read_text().splitlines()]
+    assert ["temperature" in body for body in asked] == [True, False]
+
+
+@pytest.mark.parametrize(("name", "package"), [("anthropic_api", "anthropic"), ("ollama", "ollama")])
+def test_a_missing_package_is_named(name: str, package: str) -> None:
+    run = run_of(type=name)
+    command = backends.load(name).command(run)
+    argv = [command.argv[0], "-S", *command.argv[1:]]  # without site-packages
+    done = subprocess.run(argv, input=command.stdin, capture_output=True, env={"ANTHROPIC_API_KEY": KEY}, timeout=40)
+    ended = judge(run, done.stdout, done.stderr.decode(), done.returncode)
+    assert (ended.verdict.name, ended.verdict.code) == ("missing", "E505"), ended
+    assert f"mozartd[{package}]" in ended.verdict.hint
+
+
+@needs_anthropic
+def test_claude_says_when_a_limit_ends(claude: Claude, anthropic_api: Any) -> None:
     ended = claude(anthropic_api("status 429 retry-after:120"))
     assert ended.last(Limited).until == pytest.approx(time.time() + 120, abs=20)
     reset = "anthropic-ratelimit-tokens-remaining:0 anthropic-ratelimit-tokens-reset:2099-01-01T00:00:00Z"
@@ -158,7 +212,7 @@ def test_claude_says_when_a_limit_ends(anthropic_api: Any) -> None:
 
 
 @needs_anthropic
-def test_claude_is_not_there() -> None:
+def test_claude_is_not_there(claude: Claude) -> None:
     ended = claude("http://127.0.0.1:1")
     assert (ended.verdict.name, ended.verdict.code) == ("failed", "E501")
 
@@ -173,8 +227,12 @@ def test_a_missing_key_is_named() -> None:
 # ---- Ollama ---------------------------------------------------------------------------------------------------------
 
 
-def llama(address: str, prompt: str = "hello", bridge: Any = None, **options: Any) -> Ended:
-    return ask(run_of(prompt, "be kind", type="ollama", ollama={"base_url": address, **options}, bridge=bridge))
+@pytest.fixture
+def llama(warm: Asking) -> Llama:
+    def ask_llama(address: str, prompt: str = "hello", bridge: Any = None, **options: Any) -> Ended:
+        return warm(run_of(prompt, "be kind", type="ollama", ollama={"base_url": address, **options}, bridge=bridge))
+
+    return ask_llama
 
 
 def tools(*arguments: str, **more: Any) -> dict[str, Any]:
@@ -183,7 +241,7 @@ def tools(*arguments: str, **more: Any) -> dict[str, Any]:
 
 
 @needs_ollama
-def test_a_model_of_ollama_answers_in_pieces() -> None:
+def test_a_model_of_ollama_answers_in_pieces(llama: Llama) -> None:
     with serving(("say", "one ", "two")) as server:
         ended = llama(server.address, num_ctx=8192, keep_alive="1m")
     assert ended.verdict == Verdict("ok"), ended
@@ -207,21 +265,21 @@ def test_a_model_of_ollama_answers_in_pieces() -> None:
         (("length", "half"), "capped", "E509"),
     ],
 )
-def test_a_model_of_ollama_fails(step: Any, verdict: str, code: str) -> None:
+def test_a_model_of_ollama_fails(llama: Llama, step: Any, verdict: str, code: str) -> None:
     with serving(step) as server:
         ended = llama(server.address)
     assert (ended.verdict.name, ended.verdict.code) == (verdict, code), ended
 
 
 @needs_ollama
-def test_ollama_is_not_there() -> None:
+def test_ollama_is_not_there(llama: Llama) -> None:
     ended = llama("http://127.0.0.1:1")
     assert (ended.verdict.name, ended.verdict.code) == ("failed", "E501"), ended
     assert "ollama serve" in ended.verdict.hint
 
 
 @needs_ollama
-def test_a_model_uses_the_tools_of_an_mcp_server() -> None:
+def test_a_model_uses_the_tools_of_an_mcp_server(llama: Llama) -> None:
     with serving(("tool", "shout", {"text": "hey"}), ("tool", "fail", {"text": ""}), ("say", "done")) as server:
         ended = llama(server.address, bridge=tools())
     assert ended.verdict == Verdict("ok"), ended
@@ -235,7 +293,7 @@ def test_a_model_uses_the_tools_of_an_mcp_server() -> None:
 
 
 @needs_ollama
-def test_a_model_that_never_stops_calling_tools_is_stopped() -> None:
+def test_a_model_that_never_stops_calling_tools_is_stopped(llama: Llama) -> None:
     with serving(("tool", "shout", {"text": "again"})) as server:
         ended = llama(server.address, bridge=tools(), max_tool_iterations=3)
     assert (ended.verdict.name, ended.verdict.code) == ("capped", "E509"), ended
@@ -243,7 +301,7 @@ def test_a_model_that_never_stops_calling_tools_is_stopped() -> None:
 
 
 @needs_ollama
-def test_a_tools_answer_is_cut_to_the_context() -> None:
+def test_a_tools_answer_is_cut_to_the_context(llama: Llama) -> None:
     with serving(("tool", "flood", {"text": ""}), ("say", "done")) as server:
         ended = llama(server.address, bridge=tools(context_budget_percent=50), num_ctx=8192)
     assert ended.verdict == Verdict("ok"), ended
@@ -253,7 +311,7 @@ def test_a_tools_answer_is_cut_to_the_context() -> None:
 
 
 @needs_ollama
-def test_a_prompt_that_cannot_fit_is_refused() -> None:
+def test_a_prompt_that_cannot_fit_is_refused(llama: Llama) -> None:
     with serving(("say", "never")) as server:
         ended = llama(server.address, "word " * 5000, num_ctx=4096)
     assert (ended.verdict.name, ended.verdict.code) == ("failed", "E507"), ended
@@ -261,7 +319,7 @@ def test_a_prompt_that_cannot_fit_is_refused() -> None:
 
 
 @needs_ollama
-def test_only_tools_that_fit_are_offered() -> None:
+def test_only_tools_that_fit_are_offered(llama: Llama) -> None:
     with serving(("say", "ok")) as server:
         most = llama(server.address, bridge=tools("long"), num_ctx=32768, compression_level="minimal")
         none = llama(
@@ -277,7 +335,7 @@ def test_only_tools_that_fit_are_offered() -> None:
 @pytest.mark.parametrize(
     "bridge", [tools("silent", server={"timeout_seconds": 0.5}), tools(server={"command": "/nowhere/server"})], ids=str
 )
-def test_an_mcp_server_that_does_not_work_is_named(bridge: Any) -> None:
+def test_an_mcp_server_that_does_not_work_is_named(llama: Llama, bridge: Any) -> None:
     with serving(("say", "never")) as server:
         ended = llama(server.address, bridge=bridge)
     assert (ended.verdict.name, ended.verdict.code) == ("failed", "E305"), ended
@@ -336,32 +394,48 @@ def score_of(directory: Path, backend: Any, **fields: Any) -> Path:
 
 
 @needs_anthropic
-def test_a_daemon_asks_claude(daemon: Daemon, anthropic_api: Any) -> None:
+def test_a_daemon_asks_claude(shared_daemon: Daemon, anthropic_api: Any) -> None:
     env = {"ANTHROPIC_BASE_URL": anthropic_api(f"say my key is {KEY}"), "ANTHROPIC_API_KEY": KEY}
-    job = daemon.run(score_of(daemon.home, {"type": "anthropic_api", "env": env}))
-    assert daemon.wait(job)["state"] == "completed", daemon.job(job)
-    attempt = daemon.job(job)["sheets"][0]["attempts"][0]
+    job = shared_daemon.run(score_of(shared_daemon.home, {"type": "anthropic_api", "env": env}))
+    assert shared_daemon.wait(job)["state"] == "completed", shared_daemon.job(job)
+    attempt = shared_daemon.job(job)["sheets"][0]["attempts"][0]
     assert attempt["tokens"]["output"] > 0
-    assert "✓ done" in daemon.mozart("logs", job).stdout
+    assert "✓ done" in shared_daemon.mozart("logs", job).stdout
 
 
 @needs_anthropic
-def test_a_limit_of_claudes_holds_and_costs_no_retry(daemon: Daemon, anthropic_api: Any) -> None:
+def test_claude_is_cancelled_at_once_in_the_middle_of_an_answer(shared_daemon: Daemon, anthropic_api: Any) -> None:
+    env = {"ANTHROPIC_BASE_URL": anthropic_api("hang It is a long story, and"), "ANTHROPIC_API_KEY": KEY}
+    job = shared_daemon.run(score_of(shared_daemon.home, {"type": "anthropic_api", "env": env}))
+    follower = shared_daemon.popen("logs", job, "-f", stderr=subprocess.DEVNULL)
+    assert follower.stdout
+    assert b"It is" in follower.stdout.read(5)
+    pid = shared_daemon.job(job)["sheets"][0]["attempts"][0]["agent_pid"]
+    began = time.monotonic()
+    shared_daemon.request("cancel", job=job)
+    assert shared_daemon.wait(job)["state"] == "cancelled"
+    assert time.monotonic() - began < 1.0
+    assert not is_alive(pid)
+    assert shared_daemon.job(job)["sheets"][0]["attempts"][0]["verdict"] == "cancelled"
+
+
+@needs_anthropic
+def test_a_limit_of_claudes_holds_and_costs_no_retry(shared_daemon: Daemon, anthropic_api: Any) -> None:
     env = {"ANTHROPIC_BASE_URL": anthropic_api("status 429 retry-after:3600"), "ANTHROPIC_API_KEY": KEY}
-    job = daemon.run(score_of(daemon.home, {"type": "anthropic_api", "env": env}))
-    hold = daemon.wait_for(job, "sheet.waiting", sheet=1)
+    job = shared_daemon.run(score_of(shared_daemon.home, {"type": "anthropic_api", "env": env}))
+    hold = shared_daemon.wait_for(job, "sheet.waiting", sheet=1)
     assert hold["data"]["until"]
-    sheet = daemon.job(job)["sheets"][0]
+    sheet = shared_daemon.job(job)["sheets"][0]
     assert [attempt["code"] for attempt in sheet["attempts"]] == ["E101"]
-    daemon.mozart("cancel", job)
+    shared_daemon.mozart("cancel", job)
 
 
 @needs_ollama
-def test_a_daemon_gives_tools_to_a_model(daemon: Daemon) -> None:
+def test_a_daemon_gives_tools_to_a_model(shared_daemon: Daemon) -> None:
     with serving(("tool", "shout", {"text": "hey"}), ("say", "done")) as server:
         backend = {"type": "ollama", "ollama": {"base_url": server.address}}
-        job = daemon.run(score_of(daemon.home, backend, bridge={"enabled": True, **tools()}))
-        assert daemon.wait(job)["state"] == "completed", daemon.job(job)
+        job = shared_daemon.run(score_of(shared_daemon.home, backend, bridge={"enabled": True, **tools()}))
+        assert shared_daemon.wait(job)["state"] == "completed", shared_daemon.job(job)
     assert server.questions[-1]["messages"][-1]["content"] == "HEY"
 
 
@@ -392,9 +466,9 @@ def words_of(pid: str) -> str:
         return ""
 
 
-def test_a_daemon_asks_recursive_light(daemon: Daemon) -> None:
+def test_a_daemon_asks_recursive_light(shared_daemon: Daemon) -> None:
     with serving(("say", "so be it")) as server:
         backend = {"type": "recursive_light", "recursive_light": {"endpoint": server.address}}
-        job = daemon.run(score_of(daemon.home, backend))
-        assert daemon.wait(job)["state"] == "completed", daemon.job(job)
+        job = shared_daemon.run(score_of(shared_daemon.home, backend))
+        assert shared_daemon.wait(job)["state"] == "completed", shared_daemon.job(job)
     assert server.headers[0]["X-Mozart-User-ID"] == server.questions[0]["user_id"]

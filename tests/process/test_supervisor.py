@@ -325,6 +325,65 @@ def test_reload_keeps_the_settings_when_the_new_ones_are_wrong(start: Callable[.
     assert stub.pids("coordinator") == before
 
 
+# ---- upgrades: test_upgrade.py has them with the whole daemon
+
+
+def test_an_upgrade_replaces_every_child_and_keeps_what_is_held(start: Callable[..., Stub], home: Path) -> None:
+    stub = start().wait_ready()
+    before = stub.wait_pids("coordinator", 1) + stub.wait_pids("worker", 2)
+    for number in (signal.SIGTTIN, signal.SIGUSR2):
+        stub.signal(number)
+    stub.wait_says(r"took over from .* with \d children(?s:.*) info ready")
+    wait_until(lambda: not any(map(is_alive, before)))
+    assert len(stub.wait_pids("worker", 3)) == 3, "as many as were wanted, whatever the settings say"
+    assert stub.greets()
+    os.kill(stub.wait_pids("worker", 3)[0], signal.SIGKILL)
+    stub.wait_pids("worker", 3)
+    stub.signal(signal.SIGTERM)
+    assert stub.process.wait(PATIENCE) == 0
+    assert os.listdir(home / "run") == []
+
+
+def test_an_upgrade_while_it_stops_is_refused(start: Callable[..., Stub]) -> None:
+    stub = start().wait_ready()
+    worker = stub.wait_pids("worker", 2)[0]
+    os.kill(worker, signal.SIGSTOP)
+    stub.signal(signal.SIGTERM)
+    stub.wait_says("stopping: received SIGTERM")
+    stub.signal(signal.SIGUSR2)
+    stub.wait_says("not upgraded: the daemon is stopping")
+    os.kill(worker, signal.SIGCONT)
+    assert stub.process.wait(PATIENCE) == 0
+    assert "trying what is installed" not in stub.printed()
+
+
+def test_a_request_to_stop_ends_the_trial(start: Callable[..., Stub], home: Path) -> None:
+    os.mkfifo(home / "trial.does")
+    stub = start().wait_ready()
+    stub.signal(signal.SIGUSR2)
+    stub.wait_says("trying what is installed")
+    stub.signal(signal.SIGTERM)
+    assert stub.process.wait(PATIENCE) == 0
+    assert "took over" not in stub.printed()
+
+
+def test_a_program_that_cannot_be_executed_any_more_changes_nothing(start: Callable[..., Stub], home: Path) -> None:
+    stub = start().wait_ready()
+    before = stub.wait_pids("worker", 2)
+    does(home, "trial", "it does not work")
+    stub.signal(signal.SIGUSR2)
+    stub.wait_says("not upgraded: it does not work")
+    (home / "interpreter").write_text("/nowhere/python")
+    stub.signal(signal.SIGUSR2)
+    stub.wait_says("not upgraded: cannot run /nowhere/python: No such file or directory")
+    (home / "interpreter").write_text(f"{sys.executable} /nowhere/python")
+    does(home, "trial", "")
+    stub.signal(signal.SIGUSR2)
+    stub.wait_says("not upgraded: cannot execute it: No such file or directory")
+    assert stub.greets()
+    assert stub.pids("worker") == before
+
+
 # ---- systemd
 
 
@@ -348,6 +407,10 @@ def test_it_tells_systemd_how_it_is(start: Callable[..., Stub], home: Path, kind
         stub.signal(signal.SIGHUP)
         assert re.search(r"MONOTONIC_USEC=\d+", hear("RELOADING=1"))
         hear("READY=1")
+        stub.signal(signal.SIGUSR2)
+        assert "STATUS=upgrading" in hear("RELOADING=1")
+        assert "STATUS=running" in hear("READY=1")
+        hear("WATCHDOG=1")
         stub.signal(signal.SIGTERM)
         hear("STOPPING=1")
         assert stub.process.wait(PATIENCE) == 0

@@ -7,6 +7,7 @@ import os
 import re
 import select
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -158,7 +159,7 @@ def test_a_lock_that_cannot_be_is_said(cold: Daemon) -> None:
 def test_stop_without_a_daemon_is_no_error_and_reload_and_status_are(cold: Daemon) -> None:
     done = cold.mozartd("stop", "--json")
     assert (done.returncode, json.loads(done.stdout)) == (0, {"pid": None, "state": "stopped"})
-    for command in ("status", "reload"):
+    for command in ("status", "reload", "upgrade"):
         done = cold.mozartd(command)
         assert (done.returncode, done.stdout) == (4, "")
         assert "mozartd start" in done.stderr
@@ -201,6 +202,41 @@ def test_reload_disturbs_no_agent(cold: Daemon, score: Callable[..., Path], tmp_
     assert cold.wait(job)["state"] == "completed"
     assert [len(sheet["attempts"]) for sheet in cold.job(job)["sheets"]] == [1, 1]
     wait_until(lambda: not is_alive(worker))
+
+
+def test_reload_says_what_each_change_needs_and_what_is_not_in_force(cold: Daemon) -> None:
+    cold.environment["MOZART_HISTORY_DAYS"] = "30"
+    pid = start(cold, "--workers", "1")
+    config = cold.home / "config.yaml"
+    config.write_text("workers: 3\nworker_slots: 2\nhistory_days: 7\nhistory_jobs: 10\n")
+    del cold.environment["MOZART_HISTORY_DAYS"]
+    said = cold.mozartd("reload").stdout.splitlines()
+    assert said == [
+        f"mozartd (pid {pid}) has read {config} again",
+        "worker_slots: in force with new workers; those before end with what they run",
+        "stop_grace_seconds: in force with new workers; those before end with what they run",
+        "history_jobs: in force with a new coordinator",
+        "history_days: not in force, MOZART_HISTORY_DAYS in the daemon's environment wins until the daemon is started anew",
+        "workers: not in force, --workers 1 of the start wins until the daemon is started anew",
+    ]
+    assert [line for line in said[1:4] if f"reloading: {line.partition(':')[0]} is in force" not in log(cold)] == []
+    assert "nothing changed" in cold.mozartd("reload").stdout
+
+
+def test_a_setting_that_no_coordinator_starts_with_is_taken_back(cold: Daemon) -> None:
+    pid, config = start(cold), cold.home / "config.yaml"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        config.write_text(f"metrics_address: 127.0.0.1:{taken.getsockname()[1]}\nworkers: 3\n")
+        done = cold.mozartd("reload", "--json")
+    assert done.returncode == 1
+    error = json.loads(done.stdout)["error"]
+    assert error["message"] == "cannot use the new settings: the coordinator does not start with them"
+    assert "are in force again" in error["hint"]
+    assert "cannot serve metrics at" in log(cold)
+    assert cold.is_listening()
+    assert (cold.pid("supervisor"), len(cold.status()["workers"])) == (pid, 2)
+    config.write_text("history_jobs: 10\n")
+    assert cold.mozartd("reload").returncode == 0
 
 
 def open_gate(gate: Path) -> None:
@@ -266,7 +302,7 @@ def test_usage_is_exit_2_and_version_needs_no_daemon(cold: Daemon) -> None:
     for args in (["start", "--workers", "0"], ["stop", "--force", "--drain"], ["sing"], []):
         assert cold.mozartd(*args).returncode == 2, args
     assert re.fullmatch(r"mozartd \d+\.\d+\.\d+\n", cold.mozartd("--version").stdout)
-    for command in ("start", "stop", "status", "reload"):
+    for command in ("start", "stop", "status", "reload", "upgrade"):
         assert "Example: mozartd" in cold.mozartd(command, "--help").stdout
 
 

@@ -29,7 +29,8 @@ BACKLOG = 8
 #: Seconds after one kill's checks until the next, at most; seconds that anything may take to come back.
 CALM, PATIENCE = 0.8, 60.0
 VICTIMS = {"coordinator": 4, "worker": 3, "supervisor": 2, "everything": 2}
-SETTINGS = {"worker_slots": SLOTS, "stop_grace_seconds": 0.3}
+#: Segments as short as they may be, so that followers and kills meet their borders, and their compression.
+SETTINGS = {"worker_slots": SLOTS, "stop_grace_seconds": 0.3, "log_segment_bytes": 64 * 1024}
 
 
 class Storm:
@@ -111,6 +112,13 @@ class Storm:
                 # A sheet that we interrupted five times looks like the one that kills the daemon.
                 self._ask("resume", job["id"])
 
+    def _cancel_unacknowledged(self) -> None:
+        """Jobs whose submission was on disk when the coordinator died with the answer: some run until they are cancelled."""
+        acknowledged = {one.job for one in self.submitted}
+        for job in self.daemon.request("list", states=["queued", "running", "paused"])["jobs"]:
+            if job["id"] not in acknowledged:
+                self._ask("cancel", job["id"])
+
     # -- the kills
 
     def strike(self, victim: str) -> None:
@@ -171,6 +179,8 @@ class Storm:
         yield from invariants.run_twice(tuple(self.submitted))
 
     def bring_to_an_end(self) -> None:
+        self._cancel_unacknowledged()
+
         def over() -> bool:
             self._forget_ended()
             return all(one.job in self.ended for one in self.submitted)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
 import resource
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ from typing import Any
 import pytest
 
 from ipc.errors import MozartError
+from mozartd.backoff import TOLERATED_REFUSALS
 from tests.process.conftest import check_end
 from tests.process.daemon import Daemon, wait_until
 from tests.torture.disk import SmallDisk, require_mounts
@@ -100,6 +104,32 @@ def test_a_coordinator_that_dies_on_a_full_disk_serves_again(
     disk.make_room()
     wait_until(lambda: state_of(disk.daemon) == "ready")
     assert disk.daemon.wait(disk.daemon.run(score("say again")))["state"] == "completed"
+
+
+def test_a_database_out_of_reach_is_tried_until_it_is_back(
+    start_daemon: Callable[..., Daemon], score: Score, tmp_path: Path
+) -> None:
+    daemon = start_daemon()
+    coordinator, state = daemon.pid("coordinator"), daemon.home / "state"
+    files = sorted(state.glob("mozart.db*"))
+    for file in files:
+        file.rename(tmp_path / file.name)
+    (state / "mozart.db").mkdir()
+    os.kill(coordinator, signal.SIGKILL)
+    refused = r"coordinator\[\d+\] error cannot open the database .*; hint: see that its directory is there"
+    wait_until(lambda: len(re.findall(refused, daemon.printed())) > TOLERATED_REFUSALS)
+    (state / "mozart.db").rmdir()
+    for file in files:
+        (tmp_path / file.name).rename(file)
+    assert daemon.wait(daemon.run(score("say hello")))["state"] == "completed"
+
+
+def test_a_disk_too_small_for_a_database_is_told_at_the_start(home: Path) -> None:
+    require_mounts()
+    daemon = SmallDisk(home, "state", 64).daemon
+    with pytest.raises(AssertionError, match=r"cannot write to the database .* full; hint: make room on the disk"):
+        daemon.start()
+    check_end(daemon)
 
 
 def test_a_full_disk_for_logs_ends_that_attempt_with_a_sentence(

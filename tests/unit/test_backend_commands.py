@@ -255,7 +255,7 @@ def test_gemini() -> None:
 
 def test_opencode() -> None:
     made = command("opencode_cli", {"cli_model": "p/m"})
-    assert " ".join(made.argv) == "opencode run --print-logs --log-level ERROR --format json -m p/m --auto"
+    assert " ".join(made.argv) == "opencode run --print-logs --log-level INFO --format json -m p/m --auto"
     assert made.environment["OPENCODE_DISABLE_PROJECT_CONFIG"] == "1"
     assert "OPENCODE_DISABLE_PROJECT_CONFIG" not in command("opencode_cli", {"disable_mcp": False}).environment
     assert "-s abc" in line("opencode_cli", resume="abc")

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backends.base import Result, Verdict
+from backends.base import Result, Verdict, Waiting
 from ipc.errors import MozartError
 from ipc.frames import MAX_FRAME, encode_frame
 from ipc.messages import Validation
@@ -46,6 +46,20 @@ def test_the_nearest_clock(
     idle: float | None, last_output: float | None, result_at: float | None, expected: tuple[float, str]
 ) -> None:
     assert Clocks(10.0, 100.0, idle, 20.0, result_at).next(last_output) == expected
+
+
+async def test_a_retry_that_does_not_come_is_a_limit() -> None:
+    loop = asyncio.get_running_loop()
+    vigil = Vigil(loop, Halt(loop))
+    clocks = Clocks(loop.time(), 100.0, None, 20.0)
+    vigil.begin(clocks, lambda: None)
+    vigil.see(Waiting(50.0))
+    assert clocks.next(None) == (pytest.approx(loop.time() + 50.0, abs=1.0), "limited")
+    vigil.see(Waiting(None))
+    assert clocks.next(None)[1] == "timeout"
+    vigil.see(Waiting(0.0))
+    assert vigil.reason == "limited"
+    vigil.close()
 
 
 async def test_a_result_that_leads_to_no_end_is_a_reason_to_stop() -> None:
