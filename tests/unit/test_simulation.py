@@ -57,7 +57,7 @@ class World:
     """A coordinator without processes: `rows` is its disk, `running` in the book its workers' work."""
 
     def __init__(self, credit: int = 4) -> None:
-        self.now = 1000.0
+        self.now = 1e6
         self.credit = credit
         self.disk: dict[str, dict[Any, dict[str, Any]]] = {"job": {}, "sheet": {}, "attempt": {}, "hold": {}}
         self.journal = Journal(0)
