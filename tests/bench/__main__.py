@@ -32,6 +32,8 @@ NAMES = (
     "accounts",
     "limits",
     "tokens",
+    "attack",
+    "masking",
 )
 
 
