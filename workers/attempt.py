@@ -7,7 +7,6 @@ attempt.
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import errno
 import logging
@@ -16,6 +15,7 @@ import signal
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,7 @@ from ipc.score.prompt import assemble
 from ipc.score.rules import applicable, fill
 from ipc.score.template import TemplateProblem, render
 from ipc.score.variables import merge
+from ipc.threads import in_thread
 from workers import validate, workspace
 from workers.agent import UNWRITABLE, Ran, Vigil, run_agent
 from workers.capture import Capture
@@ -49,7 +50,7 @@ from workers.environment import Lookup, agent_environment
 from workers.halt import Halt
 from workers.mask import Mask, secret_values
 from workers.memory import oom_kills
-from workers.report import Facts, finished, judge
+from workers.report import Facts, finished, judge, masked
 from workers.spawn import Children
 from workers.stop import Traces
 from workers.validate import Ground
@@ -89,6 +90,10 @@ class Attempt:
         self.halt = Halt(around.children.loop)
         self.traces = Traces(around.state, self.id)
         self.capture: Capture | None = None
+        self._mask = around.mask(())
+        """Of what is told and kept of this attempt beside its output."""
+        self._whole_prompt = ""
+        """A file that only the agent is to see."""
         self.watched = assignment["watched"]
         self._around = around
 
@@ -112,15 +117,21 @@ class Attempt:
             await self._run()
         except MozartError as error:
             self.facts.verdict = _cannot(error)
+        except MemoryError:
+            hint = "give the machine more memory, or run fewer sheets at once"
+            self.facts.verdict = Verdict("failed", "E009", "cannot go on: the worker has no memory left", hint)
         except Exception as error:  # the edge: an attempt's bug must not take the worker's other attempts along
             log.exception("attempt %s broke", self.id)
             sentence = f"{type(error).__name__}: {error}"
             self.facts.verdict = Verdict("failed", "E999", sentence, "this is a bug in Mozart")
         finally:
             del self._around.running[self.id]
+            if self._whole_prompt:
+                with suppress(OSError):
+                    os.unlink(self._whole_prompt)
         if self.halt.verdict and self.facts.verdict.name != "skipped":
             self.facts.verdict = _halted(self.halt)
-        return finished(self.facts, time.time())
+        return masked(finished(self.facts, time.time()), self._mask)
 
     async def _run(self) -> None:
         if self.halt.verdict:
@@ -130,8 +141,11 @@ class Attempt:
         directory = assignment["backend"].get("working_directory") or assignment["score_dir"]
         workspace.require_directory(directory)
         environment = agent_environment(self._around.environment, assignment, self._around.lookup, self._around.state)
+        self._mask = self._around.mask(secret_values(environment))
         variables = merge(assignment["variables"], assignment["prompt"].get("variables") or {})
-        shell = Shell(self._around.children, self.traces, self._around.running.values(), environment, self.halt)
+        shell = Shell(
+            self._around.children, self.traces, self._around.running.values(), environment, self.halt, self._mask
+        )
         if assignment["skip_command"] and await self._is_skipped(assignment["skip_command"], variables, shell):
             return
         rules = applicable(assignment["validations"], variables)
@@ -162,14 +176,19 @@ class Attempt:
         return self.facts.verdict.name == "skipped"
 
     def _write_prompt(self) -> str:
-        """Assemble the prompt and keep it beside the log, exactly as the agent gets it."""
+        """Assemble the prompt and keep it beside the log, exactly as the agent gets it, but for secrets: with those it is
+        in another file, for as long as the agent may read it."""
         assignment = self.assignment
         text = _prompt(assignment, _mode(assignment))
         path = assignment["prompt_file"]
+        data = text.encode("utf-8", "replace")
+        kept = self._mask.apply(data)
         try:
             os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-            with open(path, "wb", opener=_private) as file:
-                file.write(text.encode("utf-8", "replace"))
+            _write(path, kept)
+            if kept != data:
+                self._whole_prompt = path + ".whole"
+                _write(self._whole_prompt, data)
         except OSError as error:
             raise _unwritable("keep the prompt in", path, error) from None
         return text
@@ -179,7 +198,7 @@ class Attempt:
         return Run(
             options=assignment["backend"],
             prompt=prompt,
-            prompt_file=assignment["prompt_file"],
+            prompt_file=self._whole_prompt or assignment["prompt_file"],
             workspace=assignment["workspace"],
             directory=directory,
             environment=environment,
@@ -284,7 +303,7 @@ class Attempt:
             return
         # In a thread: nobody knows how many files there are.
         place, limit = self.assignment["workspace"], capture["max_output_chars"]
-        facts.captured = await asyncio.to_thread(workspace.collect, patterns, place, limit)
+        facts.captured = await in_thread(workspace.collect, patterns, place, limit)
 
     def _on_start(self, ran: Ran) -> None:
         self.facts.agent_pid, self.facts.started_at = ran.pid, ran.started_at
@@ -311,6 +330,11 @@ def _end_of(text: str, most: int) -> str:
     """Its last bytes."""
     data = text[-most:].encode("utf-8", "replace")
     return data[-most:].decode("utf-8", "ignore")
+
+
+def _write(path: str, data: bytes) -> None:
+    with open(path, "wb", opener=_private) as file:
+        file.write(data)
 
 
 def _private(path: str, flags: int) -> int:
@@ -364,6 +388,9 @@ def _prepare(backend: Backend, run: Run) -> tuple[Command, Parser]:
 
 
 def _unwritable(what: str, path: str, error: OSError) -> MozartError:
+    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+        hint = "the machine ran out of memory or files; run fewer sheets at once"
+        return MozartError("E009", f"cannot {what} {path}: {error.strerror}", hint)
     hint = "make room on that disk" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "see who may write there"
     return MozartError("E403", f"cannot {what} {path}: {error.strerror}", hint)
 

@@ -13,6 +13,8 @@ import os
 from collections.abc import Callable, Sequence
 
 from ipc import cri, segments
+from ipc.errors import MozartError
+from ipc.threads import in_thread
 from workers import utf8
 
 Buffer = bytes | memoryview
@@ -35,7 +37,7 @@ class Log:
         self.size = os.fstat(self._fd).st_size
         self.error: OSError | None = None
         self._synced = self.size
-        self._retiring: set[asyncio.Future[None]] = set()
+        self._retiring: set[asyncio.Task[None]] = set()
 
     def append(self, records: Sequence[Buffer]) -> bool:
         """Store whole records. False when they were not: `error` says why."""
@@ -59,13 +61,13 @@ class Log:
         except OSError:
             # No descriptor or no inode to be had: a longer segment is better than no log. The next record tries again.
             return
-        retiring = asyncio.get_running_loop().run_in_executor(None, _retire, self._fd)
+        retiring = asyncio.ensure_future(_retire_aside(self._fd))
         self._retiring.add(retiring)
         retiring.add_done_callback(self._retired)
         self._fd, self._start = fd, self.size
         self._on_segment(self.size)
 
-    def _retired(self, retiring: asyncio.Future[None]) -> None:
+    def _retired(self, retiring: asyncio.Task[None]) -> None:
         self._retiring.discard(retiring)
         if isinstance(error := retiring.exception(), OSError):
             self.error = self.error or error
@@ -79,14 +81,17 @@ class Log:
             os.ftruncate(self._fd, self.size - self._start)
 
     async def sync(self) -> None:
-        """Put on disk what was appended. In a thread: a sync takes as long as the disk likes."""
+        """Put on disk what was appended. In a thread: a sync takes as long as the disk likes. Here when there is none."""
         if self._retiring:
             await asyncio.wait(self._retiring)
         if self._synced == self.size or self.error is not None:
             return
         size = self.size
         try:
-            await asyncio.get_running_loop().run_in_executor(None, os.fdatasync, self._fd)
+            try:
+                await in_thread(os.fdatasync, self._fd)
+            except MozartError:
+                os.fdatasync(self._fd)
         except OSError as error:
             self.error = error
         else:
@@ -100,6 +105,13 @@ class Log:
 
 def _open(path: str, more: int = 0) -> int:
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | more, 0o600)
+
+
+async def _retire_aside(fd: int) -> None:
+    try:
+        await in_thread(_retire, fd)
+    except MozartError:
+        _retire(fd)
 
 
 def _retire(fd: int) -> None:

@@ -6,11 +6,11 @@ is never shown. A job whose logs somebody reads stays until the next time.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import time
 
+from ipc.threads import in_thread
 from mozartd.coordinator.parts import Parts
 from mozartd.store.store import Row, Write
 
@@ -33,4 +33,4 @@ async def prunable(parts: Parts, most: int) -> list[Row]:
 
 
 async def remove_logs(parts: Parts, job: str) -> None:
-    await asyncio.to_thread(shutil.rmtree, os.path.join(parts.setup.paths.logs, job), ignore_errors=True)
+    await in_thread(shutil.rmtree, os.path.join(parts.setup.paths.logs, job), ignore_errors=True)

@@ -15,6 +15,7 @@ from mozartd.coordinator.journal import Journal
 from mozartd.coordinator.keeper import Keeper
 from mozartd.coordinator.limits import Limits
 from mozartd.coordinator.registry import Registry
+from mozartd.coordinator.troubles import Troubles
 from mozartd.coordinator.turn import Turn
 from mozartd.settings import Settings
 from mozartd.store.store import Store
@@ -37,6 +38,7 @@ class Parts:
     registry: Registry
     endings: Endings
     keeper: Keeper
+    troubles: Troubles
     metrics_url: str | None
     drain: Callable[[], None]
     """Take nothing new; stop everything when nothing runs any more."""

@@ -28,6 +28,8 @@ NAMES = (
     "shared_limit",
     "limits",
     "tokens",
+    "attack",
+    "masking",
 )
 
 

@@ -7,13 +7,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Callable
 from typing import Any
 
 from ipc.errors import MozartError
 from ipc.score.schema import BACKENDS
+from ipc.threads import in_thread
 from mozartd.coordinator.clients import Session
 from mozartd.coordinator.followers import Cursor, Filter, Follower
 from mozartd.coordinator.model import Job
@@ -68,7 +68,7 @@ async def _open_logs(parts: Parts, follower: Follower, tail: int | None, cursors
             path = parts.setup.paths.attempt_log(job.id, n, k)
             offset = cursors.get((n, k), 0)
             if tail is not None and (n, k) not in cursors:
-                offset = await asyncio.to_thread(tail_offset, path, tail)
+                offset = await in_thread(tail_offset, path, tail)
             section = sections(n, k)
             follower.add(Cursor(n, k, path, section["type"], section.get("profile"), offset, row["state"] == "ended"))
     _close_ended(parts, follower)
