@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 #: Seconds until the next try when there was no descriptor or memory for a connection.
 REST_SECONDS = 0.2
 #: Connections that may stand inside and wait for their turn; who comes then is turned away.
-MOST_WAITING = 256
+MOST_WAITING = 2048
 
 
 class Door:
