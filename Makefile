@@ -41,7 +41,7 @@ lint: $(VENV)/dev.stamp
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-torture: $(VENV)/dev.stamp
+torture: $(VENV)/dev.stamp $(if $(findstring fuzz,$(ARGS)),$(VENV)/fuzz.stamp)
 	@$(BIN)/python -m tests.torture $(ARGS)
 
 soak: $(VENV)/dev.stamp
@@ -73,6 +73,10 @@ $(VENV)/run.stamp: requirements.lock requirements-build.lock pyproject.toml | $(
 
 $(VENV)/dev.stamp: requirements-dev.lock pyproject.toml | $(BIN)/python
 	$(install)
+
+# Where it cannot be had, the ordeal says that it is skipped.
+$(VENV)/fuzz.stamp: requirements-fuzz.lock | $(VENV)/dev.stamp
+	@$(BIN)/python -m pip install --quiet --require-hashes -r $< && touch $@ || echo 'cannot install atheris' >&2
 
 $(VENV)/bench.stamp: requirements-bench.lock pyproject.toml | $(BIN)/python
 	$(install)

@@ -11,6 +11,9 @@ from typing import Any
 
 import orjson
 
+#: More than anybody ever used.
+MOST = 10**15
+
 
 def record(line: bytes) -> dict[str, Any] | None:
     """The JSON object on this line, or None."""
@@ -70,9 +73,9 @@ def number(value: Any) -> float | None:
 
 
 def count(value: Any) -> int:
-    """A number of tokens: whole, never negative."""
+    """A number of tokens: whole, never negative, and none that JSON or a database could not hold."""
     found = number(value)
-    return max(0, int(found)) if found is not None else 0
+    return int(min(max(0.0, found), MOST)) if found is not None else 0
 
 
 def decoded(line: bytes) -> str:

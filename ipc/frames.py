@@ -6,6 +6,7 @@ Sans-I/O: `FrameDecoder` eats bytes and gives objects, however they are cut. Use
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,8 @@ import orjson
 
 #: Bytes in the body of a frame, at most.
 MAX_FRAME = 16 * 1024 * 1024
+#: Bytes from which a frame is large; and commas in a large one, at most: a value of two bytes costs its reader a hundred.
+LARGE, MAX_COMMAS = 64 * 1024, 1_000_000
 
 Frame = dict[str, Any]
 
@@ -39,15 +42,29 @@ class FrameDecoder:
         return f"<FrameDecoder {len(self._buffer)} bytes waiting>"
 
     def feed(self, data: bytes | bytearray | memoryview) -> Iterator[Frame]:
-        self._buffer += data
-        while len(self._buffer) >= 4:
-            end = 4 + self._body_length()
-            if len(self._buffer) < end:
-                return
-            with memoryview(self._buffer) as view:
-                frame = _decode(view[4:end])
-            del self._buffer[:end]
+        self.take(data)
+        while (frame := self.next()) is not None:
             yield frame
+
+    def take(self, data: bytes | bytearray | memoryview) -> None:
+        self._buffer += data
+
+    def next(self) -> Frame | None:
+        """The next frame of what was taken; None when it is not there in full."""
+        if len(self._buffer) < 4:
+            return None
+        end = 4 + self._body_length()
+        if len(self._buffer) < end:
+            return None
+        with memoryview(self._buffer) as view:
+            frame = _decode(view[4:end])
+        del self._buffer[:end]
+        return frame
+
+    @property
+    def pending(self) -> int:
+        """Bytes taken that no frame was made of yet."""
+        return len(self._buffer)
 
     def _body_length(self) -> int:
         length = int.from_bytes(self._buffer[:4], "big")
@@ -56,10 +73,24 @@ class FrameDecoder:
         return length
 
 
+def _loads_large(body: memoryview) -> Any:
+    commas = body.tobytes().count(b",")
+    if commas > MAX_COMMAS:
+        raise FrameError(f"cannot read a frame of {len(body)} bytes with {commas} commas: the cap is {MAX_COMMAS}")
+    # JSON has no cycles, but looking for them in the middle of a large frame takes five times as long as reading it.
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        return orjson.loads(body)
+    finally:
+        if was_on:
+            gc.enable()
+
+
 def _decode(body: memoryview) -> Frame:
     try:
         with body:
-            frame = orjson.loads(body)
+            frame = _loads_large(body) if len(body) > LARGE else orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise FrameError(f"cannot read a frame that is not JSON: {error}") from None
     if not isinstance(frame, dict):

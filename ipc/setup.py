@@ -6,8 +6,10 @@ Inherited through the fork, never sent. `mozartd.supervisor` fills it in; `mozar
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +26,11 @@ EXIT_ORPHANED = 11
 
 #: Supervisor → worker: finish what runs, take nothing new, exit 0. How a worker is replaced at a reload, or one too many ends.
 DRAIN_SIGNAL = signal.SIGUSR1
+
+#: Coordinator → supervisor: read the note that I left you.
+NOTE_SIGNAL = signal.SIGUSR1
+#: Bytes of a note, at most.
+NOTE_BYTES = 1000
 
 
 @dataclass(slots=True)
@@ -62,6 +69,8 @@ class CoordinatorSetup:
     supervisor_pid: int
     started_at: float
     """When the supervisor started, seconds since the epoch."""
+    notes: int
+    """An unlinked file with what the supervisor finds wrong: a note."""
     boot: str
     """Names this life of the supervisor; workers' names begin with it."""
     workers: dict[str, int] = field(default_factory=dict)
@@ -69,3 +78,15 @@ class CoordinatorSetup:
     restarts: int = 0
     started_by_client: bool = False
     """`mozart run` started this daemon: it exits after `idle_exit_seconds` without work."""
+
+
+def write_note(descriptor: int, text: str) -> None:
+    """Say in an unlinked file what is wrong; '' when nothing is. A note nobody can keep is not worth a failure."""
+    with suppress(OSError):
+        data = text.encode()[:NOTE_BYTES]
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, data, 0)
+
+
+def read_note(descriptor: int) -> str:
+    return os.pread(descriptor, NOTE_BYTES, 0).decode(errors="replace")

@@ -10,7 +10,7 @@ import functools
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ipc.setup import CoordinatorSetup, Inherited, WorkerSetup
 from mozartd.converge import COORDINATOR, Child, Slot
@@ -42,6 +42,8 @@ class Births:
     boot: str
     started_at: float
     incarnations: int = 0
+    notes: int = field(default_factory=lambda: os.memfd_create("mozart-notes", os.MFD_CLOEXEC))
+    """What the supervisor finds wrong, for the coordinator to read."""
 
     @classmethod
     def begin(cls, launch: Launch, programs: Programs, held: Held) -> Births:
@@ -92,6 +94,7 @@ class Births:
             worker_listener=self.held.worker_listener,
             supervisor_pid=os.getpid(),
             started_at=self.started_at,
+            notes=self.notes,
             boot=self.boot,
             workers={child.name: child.pid for child in siblings if child.slot.role == "worker"},
             restarts=restarts,

@@ -35,6 +35,9 @@ class Notifier:
     def ready(self, status: str) -> None:
         self.send("READY=1", f"STATUS={status}")
 
+    def status(self, status: str) -> None:
+        self.send(f"STATUS={status}")
+
     def reloading(self, status: str = "reloading") -> None:
         self.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}", f"STATUS={status}")
 

@@ -21,7 +21,7 @@ from functools import partial
 
 from ipc import VERSION
 from ipc.errors import MozartError
-from ipc.setup import DRAIN_SIGNAL, EXIT_CANNOT_BOOT, EXIT_STOP_ALL
+from ipc.setup import DRAIN_SIGNAL, EXIT_CANNOT_BOOT, EXIT_STOP_ALL, NOTE_SIGNAL, read_note, write_note
 from mozartd import daemon_log, handover, upgrade
 from mozartd.announce import Announcer
 from mozartd.backoff import Tally, after_death, is_hopeless
@@ -86,6 +86,8 @@ class Supervisor:
         self._trial = upgrade.Trial(launch.command, partial(self._help, "trial"))
         self._sweeper = Sweeper(self._paths.state)
         self._exit_code = EXIT_DONE
+        self._troubles: dict[Slot, str] = {}
+        """Why a child that is wanted cannot be started."""
         if left is not None:
             self._adopt(left)
 
@@ -157,11 +159,12 @@ class Supervisor:
                 log.info("received SIGTTIN: %d workers now", self._wanted.workers)
             case signal.SIGTTOU:
                 self._wanted.workers = max(1, self._wanted.workers - 1)
+                self._note(Slot("worker", self._wanted.workers + 1), "")
                 log.info("received SIGTTOU: %d workers now", self._wanted.workers)
             case signal.SIGUSR2:
                 self.upgrade()
-            case signal.SIGUSR1:
-                log.warning("received %s, which means nothing here", number.name)
+            case _ if number == NOTE_SIGNAL:
+                self._announcer.notifier.status(self._status())
 
     # -- what is wanted
 
@@ -203,7 +206,9 @@ class Supervisor:
         if is_replaced("coordinator", needs.values()):
             self._readiness.lost()
         if "workers" in needs:
-            self._wanted.workers = self._in_force.settings.workers
+            before, self._wanted.workers = self._wanted.workers, self._in_force.settings.workers
+            for number in range(self._wanted.workers, before):
+                self._note(Slot("worker", number + 1), "")
         self._apply()
 
     def _apply(self) -> None:
@@ -312,9 +317,18 @@ class Supervisor:
             # Out of processes, descriptors or memory: the same back-off as for a child that dies at once.
             log.error("cannot start %s: %s", slot, error.strerror)
             self._tallies[slot] = after_death(tally, 0.0, EXIT_CRASHED, time.monotonic())
+            self._note(slot, f"cannot start {slot}: {error.strerror}")
             return
         self._children.append(child)
         log.info("started %s (pid %d)", slot, child.pid)
+        self._note(slot, "")
+
+    def _note(self, slot: Slot, trouble: str) -> None:
+        """Tell systemd and the coordinator."""
+        if self._troubles.get(slot, "") != trouble:
+            self._troubles[slot] = trouble
+            write_note(self._births.notes, "; ".join(filter(None, self._troubles.values())))
+            self._announcer.notifier.status(self._status())
 
     def _tally(self, slot: Slot) -> Tally:
         return self._tallies.get(slot, Tally())
@@ -409,4 +423,6 @@ class Supervisor:
 
     def _status(self) -> str:
         workers = sum(child.slot.role == "worker" for child in self._children)
-        return f"{self._wanted.phase}, {workers} workers"
+        notes = [read_note(child.liveness) for child in self._children if child.slot == COORDINATOR]
+        reasons = "; ".join(filter(None, [*self._troubles.values(), *notes]))
+        return f"{self._wanted.phase}, {workers} workers" + (f", degraded: {reasons}" if reasons else "")

@@ -7,7 +7,6 @@ attempt.
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import errno
 import logging
@@ -39,6 +38,7 @@ from ipc.score.prompt import assemble
 from ipc.score.rules import applicable, fill
 from ipc.score.template import TemplateProblem, render
 from ipc.score.variables import merge
+from ipc.threads import in_thread
 from workers import validate, workspace
 from workers.agent import UNWRITABLE, Ran, Vigil, run_agent
 from workers.capture import Capture
@@ -111,6 +111,9 @@ class Attempt:
             await self._run()
         except MozartError as error:
             self.facts.verdict = _cannot(error)
+        except MemoryError:
+            hint = "give the machine more memory, or run fewer sheets at once"
+            self.facts.verdict = Verdict("failed", "E009", "cannot go on: the worker has no memory left", hint)
         except Exception as error:  # the edge: an attempt's bug must not take the worker's other attempts along
             log.exception("attempt %s broke", self.id)
             sentence = f"{type(error).__name__}: {error}"
@@ -281,7 +284,7 @@ class Attempt:
             return
         # In a thread: nobody knows how many files there are.
         place, limit = self.assignment["workspace"], capture["max_output_chars"]
-        facts.captured = await asyncio.to_thread(workspace.collect, patterns, place, limit)
+        facts.captured = await in_thread(workspace.collect, patterns, place, limit)
 
     def _on_start(self, ran: Ran) -> None:
         self.facts.agent_pid, self.facts.started_at = ran.pid, ran.started_at
@@ -358,6 +361,9 @@ def _prepare(backend: Backend, run: Run) -> tuple[Command, Parser]:
 
 
 def _unwritable(what: str, path: str, error: OSError) -> MozartError:
+    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+        hint = "the machine ran out of memory or files; run fewer sheets at once"
+        return MozartError("E009", f"cannot {what} {path}: {error.strerror}", hint)
     hint = "make room on that disk" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "see who may write there"
     return MozartError("E403", f"cannot {what} {path}: {error.strerror}", hint)
 

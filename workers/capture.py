@@ -9,7 +9,9 @@ the backend's parser; nobody watching, nothing is sent. Never raises into the lo
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -202,12 +204,16 @@ class Capture:
             return 0
         try:
             chunk = stream.source.read(most)
+            if chunk:
+                self._take(stream, chunk)
+                return len(chunk)
         except OSError as error:
             self._note_error(error)
             chunk = b""
-        if chunk:
-            self._take(stream, chunk)
-            return len(chunk)
+        except MemoryError:
+            # What was read may be half stored: an attempt whose log has a hole must not end well.
+            self._note_error(OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)))
+            chunk = b""
         if chunk is not None:
             self._end(stream)
         return 0

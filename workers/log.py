@@ -7,12 +7,13 @@ reading live elsewhere.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 from collections.abc import Sequence
 
 from ipc import cri
+from ipc.errors import MozartError
+from ipc.threads import in_thread
 from workers import utf8
 
 Buffer = bytes | memoryview
@@ -49,12 +50,15 @@ class Log:
             os.ftruncate(self._fd, self.size)
 
     async def sync(self) -> None:
-        """Put on disk what was appended. In a thread: a sync takes as long as the disk likes."""
+        """Put on disk what was appended. In a thread: a sync takes as long as the disk likes. Here when there is none."""
         if self._synced == self.size or self.error is not None:
             return
         size = self.size
         try:
-            await asyncio.get_running_loop().run_in_executor(None, os.fdatasync, self._fd)
+            try:
+                await in_thread(os.fdatasync, self._fd)
+            except MozartError:
+                os.fdatasync(self._fd)
         except OSError as error:
             self.error = error
         else:

@@ -136,6 +136,9 @@ async def _gone(children: Children, victims: list[Seen], seconds: float) -> None
             ends.append(_end_of(children.loop, os.pidfd_open(victim.pid)))
     if ends:
         await asyncio.wait(ends, timeout=seconds)
+    else:
+        # Out of descriptors: nobody says when they are gone, so look again in the loop's next turn.
+        await asyncio.sleep(0)
     for end in ends:
         end.cancel()
 

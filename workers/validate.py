@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from ipc.errors import MozartError
 from ipc.messages import Validation
 from ipc.score.rules import condition_fault, describe, fill
+from ipc.threads import in_thread
 from workers import match, workspace
 from workers.commands import Ended, Shell
 from workers.halt import Halt
@@ -155,7 +156,7 @@ async def _content(rule: Rule, path: str, shown: str, ground: Ground) -> Found:
 async def _contains(path: str, text: str, size: int, halt: Halt) -> bool:
     if size <= match.SMALL_BYTES:
         return match.contains(path, text)
-    search = asyncio.get_running_loop().run_in_executor(None, match.contains, path, text)
+    search = asyncio.ensure_future(in_thread(match.contains, path, text))
     either: list[asyncio.Future[Any]] = [search, halt.requested]
     await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     # After a halt nobody looks at the answer.

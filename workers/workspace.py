@@ -91,7 +91,7 @@ def collect(patterns: Iterable[str], workspace: str, limit: int) -> dict[str, st
             if len(found) < MAX_COLLECTED and _is_inside(path, workspace):
                 # Unreadable, or gone meanwhile: as if it did not match.
                 with contextlib.suppress(OSError):
-                    found[os.path.relpath(path, workspace)] = _end_of(path, limit)
+                    found[os.path.relpath(path, workspace)] = _end_of(path, workspace, limit)
     return found
 
 
@@ -102,8 +102,11 @@ def _is_inside(path: str, workspace: str) -> bool:
         return False
 
 
-def _end_of(path: str, limit: int) -> str:
-    with open(path, "rb") as file:
+def _end_of(path: str, workspace: str, limit: int) -> str:
+    # Whatever became of the path since it was looked at: what is open is inside, and is no pipe that nobody writes to.
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not _is_inside(os.readlink(f"/proc/self/fd/{file.fileno()}"), workspace):
+            raise PermissionError(path)
         # A character has four bytes at most.
         file.seek(max(0, os.fstat(file.fileno()).st_size - 4 * limit))
         return file.read(4 * limit).decode("utf-8", "replace")[-limit:]

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from ipc.errors import LIMIT_CODES
 from ipc.states import JOB_ENDED, SHEET_SATISFIED, next_job_state, next_sheet_state
 from ipc.states import Job as JobState
 from ipc.states import Sheet as SheetState
@@ -209,6 +210,23 @@ class Book:
             # An entry outlives its sheet's waiting: a cancelled or retried sheet has another `until`, or none.
             if job and sheet and sheet.state is SheetState.WAITING and sheet.until == until:
                 self.change_sheet(job, sheet, "ready", now)
+
+    def move_waits(self, seconds: float, now: float) -> None:
+        """The clock was set by so much: what waits for a while goes on waiting for as long; what waits for a limit to end,
+        or for a time that a person gave, waits for that time."""
+        for job in self.jobs.values():
+            if job.state is JobState.RUNNING and job.not_before > now - seconds:
+                job.not_before += seconds
+                self.touch(job)
+            if not job.counts[SheetState.WAITING.value]:
+                continue
+            for sheet in job.sheets.values():
+                met = sheet.last is not None and sheet.last["code"] in LIMIT_CODES
+                if sheet.state is SheetState.WAITING and sheet.until is not None and not met:
+                    sheet.until += seconds
+                    heapq.heappush(self._waiting, (sheet.until, job.id, sheet.n))
+                    self._dirty_sheets[job.id, sheet.n] = (job.seq, sheet)
+                    self.touch(job)
 
     def next_ripe(self) -> float | None:
         """When the next waiting sheet is due (or an earlier time at which nothing is)."""

@@ -14,8 +14,10 @@ import pwd
 import sqlite3
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any
 
+from ipc.bounds import PeerBounds
 from ipc.connection import Connection, hello_problem
 from ipc.errors import (
     RPC_INTERNAL,
@@ -25,12 +27,16 @@ from ipc.errors import (
     MozartError,
 )
 from ipc.frames import Frame, FrameError
+from mozartd.coordinator.crowd import Begin, Crowd, Done, Share
 from mozartd.coordinator.params import InvalidParamsError, Params
 
 log = logging.getLogger(__name__)
 
 #: Requests of one connection under way at once, until the peer has taken their answers; above it we stop reading from it.
 MAX_REQUESTS = 8
+#: Requests that take as long as a job may: they are counted apart, so that they keep no other from being answered.
+LASTING = frozenset({"wait"})
+MAX_LASTING = 64
 
 Handler = Callable[["Session", Params], Awaitable[Any]]
 
@@ -44,16 +50,25 @@ class Session:
         allowed_uids: frozenset[int] | None,
         gone: Callable[[Session], None],
         greeting: Frame,
+        crowd: Crowd,
+        bounds: PeerBounds,
     ) -> None:
-        self.connection = Connection(self._frame, self._lost)
+        self.connection = Connection(self._frame, self._lost, self._made, bounds, self._spent)
         self._handlers = handlers
         self._allowed_uids = allowed_uids
         self._gone = gone
         self._greeting = greeting
         self._greeted = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._crowd = crowd
+        self._share: Share | None = None
+        """Of the process on the other side, once it is connected."""
         self._queued: deque[Frame] = deque()
+        self._asked: Begin | None = None
+        """The request that waits for its turn."""
         self._under_way = 0
+        self._lasting = 0
+        self._resting: asyncio.TimerHandle | None = None
         self._subscriptions = 0
 
     def __repr__(self) -> str:
@@ -85,9 +100,20 @@ class Session:
             log.error("%s failed", task.get_name(), exc_info=task.exception())
             self.connection.abort()
 
+    def _made(self, connection: Connection) -> None:
+        self._share = self._crowd.share(connection.peer.pid)
+        self._share.enter(self)
+
     def _lost(self, connection: Connection) -> None:
         for task in tuple(self._tasks):
             task.cancel()
+        if self._resting is not None:
+            self._resting.cancel()
+        if self._share is not None:
+            self._share.leave(self)
+            if self._asked is not None:
+                self._share.forget(self._asked)
+        self._queued.clear()
         self._gone(self)
 
     # -- frames
@@ -95,27 +121,65 @@ class Session:
     def _frame(self, connection: Connection, frame: Frame) -> None:
         if not self._greeted:
             self._greet(frame)
-        elif frame.get("jsonrpc") != "2.0" or not isinstance(frame.get("method"), str) or "id" not in frame:
-            self._answer_error(
-                frame.get("id"), RPC_INVALID_REQUEST, "cannot take a frame that is no JSON-RPC 2.0 request"
-            )
         else:
             self._queued.append(frame)
             self._begin_next()
 
     def _begin_next(self) -> None:
-        while self._queued and self._under_way < MAX_REQUESTS and not self.connection.lost:
+        """One after the other asks for its turn; what was read beyond that waits, and nothing more is read meanwhile."""
+        while self._queued and self._asked is None and self._may_begin(self._queued[0]) and not self.connection.lost:
+            assert self._share is not None
             frame = self._queued.popleft()
-            self._under_way += 1
-            self.spawn(self._answer(frame), f"request {frame['method']}").add_done_callback(self._answered)
-        if self._queued:
+            if _name(frame) in LASTING:
+                self._begin_lasting(frame)
+            else:
+                self._asked = partial(self._begin, frame)
+                self._share.ask(self._asked)
+        if self._queued or self._asked is not None or self._resting is not None:
             self.connection.pause_reading()
         else:
             self.connection.resume_reading()
 
-    def _answered(self, _: asyncio.Task[None]) -> None:
+    def _may_begin(self, frame: Frame) -> bool:
+        return self._lasting < MAX_LASTING if _name(frame) in LASTING else self._under_way < MAX_REQUESTS
+
+    def _begin(self, frame: Frame, done: Done) -> None:
+        self._asked = None
+        self._under_way += 1
+        task = self.spawn(self._answer(frame, done), f"request {_name(frame)}")
+        task.add_done_callback(partial(self._answered, done))
+
+    def _begin_lasting(self, frame: Frame) -> None:
+        self._lasting += 1
+        self.spawn(self._answer(frame, lambda: None), f"request {_name(frame)}").add_done_callback(self._lasted)
+
+    def _answered(self, done: Done, _: asyncio.Task[None]) -> None:
+        # A task that was cancelled before its first step has not said so.
+        done()
         self._under_way -= 1
         self._begin_next()
+
+    def _lasted(self, _: asyncio.Task[None]) -> None:
+        self._lasting -= 1
+        self._begin_next()
+
+    # -- reading that took too long
+
+    def _spent(self, seconds: float) -> None:
+        if self._share is not None:
+            self._share.pay(seconds)
+
+    def rest(self, seconds: float) -> None:
+        """Read nothing for so long: the process on the other side has had its due."""
+        if self._resting is None and not self.connection.lost:
+            self._resting = asyncio.get_running_loop().call_later(seconds, self._rested)
+            self.connection.pause_reading()
+
+    def _rested(self) -> None:
+        self._resting = None
+        self._begin_next()
+
+    # -- answering
 
     def _greet(self, frame: Frame) -> None:
         problem = hello_problem(frame, "client")
@@ -128,13 +192,19 @@ class Session:
         self._greeted = True
         self.connection.send(self._greeting)
 
-    async def _answer(self, frame: Frame) -> None:
-        await self._try(frame)
+    async def _answer(self, frame: Frame, done: Done) -> None:
+        try:
+            await self._try(frame)
+        finally:
+            done()
         # Who does not read its answers gets no more of them.
         await self.connection.drained()
 
     async def _try(self, frame: Frame) -> None:
-        call, method = frame["id"], frame["method"]
+        call, method = frame.get("id"), frame.get("method")
+        if frame.get("jsonrpc") != "2.0" or not isinstance(method, str) or "id" not in frame:
+            self._answer_error(call, RPC_INVALID_REQUEST, "cannot take a frame that is no JSON-RPC 2.0 request")
+            return
         handler = self._handlers.get(method)
         if handler is None:
             self._answer_error(call, RPC_UNKNOWN_METHOD, f"cannot do {method!r}: there is no such method")
@@ -146,9 +216,17 @@ class Session:
             self._answer_error(call, RPC_INVALID_PARAMS, str(error))
         except MozartError as error:
             self.connection.send({"jsonrpc": "2.0", "id": call, "error": error.as_rpc()})
+        except MemoryError:
+            hint = "give the machine more memory, or ask for less at once"
+            short = MozartError("E009", f"cannot answer {method}: the daemon has no memory left", hint)
+            self.connection.send({"jsonrpc": "2.0", "id": call, "error": short.as_rpc()})
         except (FrameError, sqlite3.Error, OSError) as error:
             log.exception("request %s failed", method)
             self._answer_error(call, RPC_INTERNAL, f"cannot answer {method}: {error}")
 
     def _answer_error(self, call: Any, code: int, message: str) -> None:
         self.connection.send({"jsonrpc": "2.0", "id": call, "error": {"code": code, "message": message}})
+
+
+def _name(frame: Frame) -> str:
+    return str(frame.get("method"))[:40]

@@ -16,9 +16,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ipc.bounds import PeerBounds
 from ipc.connection import Connection, Peer, hello, hello_problem
 from ipc.frames import Frame, FrameError
-from ipc.messages import Limit, attempt_id
+from ipc.messages import Finished, Limit, attempt_id
 from mozartd.coordinator.book import Book
 from mozartd.coordinator.limits import Limits
 from mozartd.coordinator.model import Attempt, Job, Sheet
@@ -66,6 +67,7 @@ class Crew:
         self.on_over: Callable[[Attempt], None] = lambda attempt: None
         self.is_watched: Callable[[Attempt], bool] = lambda attempt: False
         self.price: Callable[[Job, Frame], float | None] = lambda job, report: report["cost_usd"]
+        self.on_report: Callable[[Finished], None] = lambda report: None
         self.on_empty: Callable[[], None] = lambda: None
 
     def __repr__(self) -> str:
@@ -119,9 +121,9 @@ class Crew:
 
     # -- connections
 
-    def connect(self) -> Connection:
+    def connect(self, bounds: PeerBounds) -> Connection:
         """The protocol of a new connection on the worker socket."""
-        return Connection(self._first_frame_or_next, self._lost)
+        return Connection(self._first_frame_or_next, self._lost, bounds=bounds)
 
     def _first_frame_or_next(self, connection: Connection, frame: Frame) -> None:
         worker = self._by_connection.get(connection)
@@ -287,6 +289,7 @@ class Crew:
     def _finished(self, worker: Worker, attempt: Attempt, frame: Frame) -> None:
         frame["cost_usd"] = self.price(self._book.find(attempt)[0], frame)
         settle(self._book, self._limits, attempt, frame, time.time(), random.random())  # type: ignore[arg-type]
+        self.on_report(frame)  # type: ignore[arg-type]
         worker.running.discard(attempt.id)
         self.after_commit(lambda: worker.send({"type": "ack", "attempt": attempt.id}))
         self.on_over(attempt)

@@ -5,11 +5,11 @@ Asked after each job's end. Rows go first and in one transaction, then the logs:
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import time
 
+from ipc.threads import in_thread
 from mozartd.coordinator.parts import Parts
 from mozartd.store.store import Write
 
@@ -26,4 +26,4 @@ async def prune(parts: Parts) -> None:
         writes += [("drop_job_events", {"job": row["id"]}) for row in gone]
         await parts.store.write(writes)
         for row in gone:
-            await asyncio.to_thread(shutil.rmtree, os.path.join(parts.setup.paths.logs, row["id"]), ignore_errors=True)
+            await in_thread(shutil.rmtree, os.path.join(parts.setup.paths.logs, row["id"]), ignore_errors=True)

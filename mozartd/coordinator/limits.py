@@ -144,6 +144,12 @@ class Limits:
                     self._journal.append(now, "breaker.half-open", scope=throttle.scope, reason="one probe goes first")
             throttle.roll(now)
 
+    def move(self, seconds: float) -> None:
+        """The clock was set by so much."""
+        for throttle in self._scopes.values():
+            if throttle.move(seconds):
+                self._dirty.add(throttle.scope)
+
     def _set(self, throttle: Throttle, is_new: bool, now: float) -> None:
         if not is_new:
             return

@@ -10,18 +10,27 @@ import asyncio
 import logging
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 import uvloop
 import yaml
 
+from ipc.bounds import PeerBounds
 from ipc.connection import hello
 from ipc.errors import CODES, EXIT_FAILED, MozartError
-from ipc.setup import EXIT_CANNOT_BOOT, EXIT_OK, EXIT_ORPHANED, EXIT_STOP_ALL, CoordinatorSetup, Inherited
+from ipc.setup import (
+    EXIT_CANNOT_BOOT,
+    EXIT_OK,
+    EXIT_ORPHANED,
+    EXIT_STOP_ALL,
+    NOTE_SIGNAL,
+    CoordinatorSetup,
+    Inherited,
+    read_note,
+    write_note,
+)
 from ipc.states import JOB_ENDED
 from mozartd.coordinator import history, metrics, recovery, requests
 from mozartd.coordinator.admission import Admission, Bounds
@@ -30,6 +39,8 @@ from mozartd.coordinator.budget import Price, cost_of, load_prices
 from mozartd.coordinator.caps import Caps
 from mozartd.coordinator.clients import Session
 from mozartd.coordinator.crew import Crew
+from mozartd.coordinator.crowd import Crowd
+from mozartd.coordinator.door import Door
 from mozartd.coordinator.endings import Endings
 from mozartd.coordinator.followers import Followers
 from mozartd.coordinator.model import Job
@@ -38,9 +49,10 @@ from mozartd.coordinator.registry import Registry
 from mozartd.coordinator.scopes import is_private
 from mozartd.coordinator.settle import release_successors
 from mozartd.coordinator.skips import why_skip
+from mozartd.coordinator.troubles import Troubles
 from mozartd.coordinator.turn import Turn
+from mozartd.coordinator.wallclock import WallClock
 from mozartd.settings import BackendSettings
-from mozartd.sockets import BACKLOG
 from mozartd.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -73,10 +85,10 @@ async def _run(setup: CoordinatorSetup) -> int:
         if setup.started_by_client:
             _watch_idle(parts, _once(stop))
         sessions: set[Session] = set()
-        servers = await _listen(setup, parts, sessions, _once(stop))
+        open_ = [WallClock(partial(_clock_was_set, parts)), *await _listen(setup, parts, sessions)]
         code = await stop
-        for server in servers:
-            server.close()
+        for each in open_:
+            each.close()
         await parts.turn.shown()
         for session in tuple(sessions):
             session.connection.abort()
@@ -105,11 +117,12 @@ async def _compose(setup: CoordinatorSetup, store: Store, stop: Callable[[int], 
     endings = Endings()
     parts = Parts(
         setup, setup.settings, store, journal, book, limits, crew, turn, scores, followers, groups, Registry(book, store),
-        endings, None, lambda: _drain(parts, stop),
+        endings, _troubles(setup), None, lambda: _drain(parts, stop),
     )  # fmt: skip
     turn.assign = Assigner(book, crew, scores, followers, store, setup.paths).assign
     turn.on_settled = partial(_settled, parts)
     crew.due, crew.after_commit = turn.due, turn.after_commit
+    turn.on_degraded, crew.on_report = partial(parts.troubles.set, "disk"), parts.troubles.learn
     crew.on_grew, crew.on_over, crew.is_watched = followers.grew, followers.ended, followers.is_watched
     for name, pid in setup.workers.items():
         crew.expect(name, pid)
@@ -117,6 +130,17 @@ async def _compose(setup: CoordinatorSetup, store: Store, stop: Callable[[int], 
     journal.append(time.time(), "daemon.started", pid=os.getpid(), restarts=setup.restarts)
     await turn.shown()
     return parts
+
+
+def _troubles(setup: CoordinatorSetup) -> Troubles:
+    """They come from here and from the supervisor, and each tells the other on a page that both have."""
+
+    def tell(reason: str) -> None:
+        write_note(setup.inherited.liveness, reason)
+        if os.getppid() == setup.supervisor_pid:
+            os.kill(setup.supervisor_pid, NOTE_SIGNAL)
+
+    return Troubles(tell, lambda: read_note(setup.notes))
 
 
 def read_prices(path: str | None) -> dict[str, Price]:
@@ -149,10 +173,8 @@ def _settled(parts: Parts, job: Job) -> None:
 # -- sockets
 
 
-async def _listen(
-    setup: CoordinatorSetup, parts: Parts, sessions: set[Session], stop: Callable[[int], None]
-) -> list[asyncio.AbstractServer]:
-    loop = asyncio.get_running_loop()
+async def _listen(setup: CoordinatorSetup, parts: Parts, sessions: set[Session]) -> list[Door | asyncio.Server]:
+    crowd, bounds = Crowd(), PeerBounds()
     handlers = requests.bind(parts)
     allowed = None if setup.settings.socket_mode == 0o660 else frozenset({0, os.geteuid()})
 
@@ -160,24 +182,21 @@ async def _listen(
     greeting = hello("coordinator", submit_env=setup.settings.submit_env)
 
     def session() -> asyncio.Protocol:
-        session = Session(handlers, allowed, sessions.discard, greeting)
+        session = Session(handlers, allowed, sessions.discard, greeting, crowd, bounds)
         sessions.add(session)
         return session.connection
 
-    # The sockets' files are the supervisor's: uvloop would look for them, and remove them, from Python 3.13 on.
-    options: dict[str, Any] = {"backlog": BACKLOG, "cleanup_socket": False}
-    servers: list[asyncio.AbstractServer] = [
-        await loop.create_unix_server(parts.crew.connect, sock=_keep_open(setup.worker_listener), **options),
-        await loop.create_unix_server(session, sock=_keep_open(setup.client_listener), **options),
+    def worker() -> asyncio.Protocol:
+        return parts.crew.connect(bounds)
+
+    trouble = partial(parts.troubles.see_or_end, "connections")
+    found: list[Door | asyncio.Server] = [
+        Door(setup.worker_listener, worker, crowd, trouble),
+        Door(setup.client_listener, session, crowd, trouble),
     ]
     if setup.settings.metrics_address:
-        servers.append(await _serve_metrics(parts, setup.settings.metrics_address))
-    return servers
-
-
-def _keep_open(listener: socket.socket) -> socket.socket:
-    """A copy for the loop to close: the listening socket is the supervisor's and outlives us."""
-    return listener.dup()
+        found.append(await _serve_metrics(parts, setup.settings.metrics_address))
+    return found
 
 
 async def _serve_metrics(parts: Parts, address: str) -> asyncio.Server:
@@ -189,6 +208,14 @@ async def _serve_metrics(parts: Parts, address: str) -> asyncio.Server:
 
 
 # -- life and death
+
+
+def _clock_was_set(parts: Parts, seconds: float) -> None:
+    """What was to happen at a time of day does; what was to happen after a while still does."""
+    if seconds:
+        parts.book.move_waits(seconds, time.time())
+        parts.limits.move(seconds)
+    parts.turn.due()
 
 
 def _beat(loop: asyncio.AbstractEventLoop, inherited: Inherited) -> None:
@@ -219,7 +246,7 @@ def _watch_idle(parts: Parts, stop: Callable[[int], None]) -> None:
     """A daemon that `mozart run` started ends itself when it was without work for long enough. One timer, seldom due."""
     seconds = parts.settings.idle_exit_seconds
     busy = any(not job.is_settled for job in parts.book.jobs.values())
-    quiet = 0.0 if busy else time.time() - parts.turn.changed_at
+    quiet = 0.0 if busy else time.monotonic() - parts.turn.changed_at
     if quiet >= seconds:
         log.info("no work for %g s: stopping", quiet)
         stop(EXIT_STOP_ALL)

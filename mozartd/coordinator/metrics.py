@@ -70,7 +70,12 @@ class _States:
         yield _gauge("mozart_workers", "Workers alive.", [], [((), len(parts.crew.workers))])
         yield _gauge("mozart_holds", "Holds in force.", [], [((), len(parts.limits.held(time.time())))])
         yield _gauge("mozart_followers", "Log streams being followed.", [], [((), len(parts.followers))])
-        yield _gauge("mozart_degraded", "1 while state cannot be saved.", [], [((), int(bool(parts.turn.degraded)))])
+        yield _gauge(
+            "mozart_degraded",
+            "1 while something is wrong.",
+            [],
+            [((), int(bool(parts.troubles.reason)))],
+        )
         yield _gauge(
             "mozart_coordinator_restarts", "Restarts in this life of the daemon.", [], [((), parts.setup.restarts)]
         )

@@ -14,6 +14,7 @@ from mozartd.coordinator.followers import Followers
 from mozartd.coordinator.journal import Journal
 from mozartd.coordinator.limits import Limits
 from mozartd.coordinator.registry import Registry
+from mozartd.coordinator.troubles import Troubles
 from mozartd.coordinator.turn import Turn
 from mozartd.settings import Settings
 from mozartd.store.store import Store
@@ -35,6 +36,7 @@ class Parts:
     """How many sheets of a group run at once: name → number."""
     registry: Registry
     endings: Endings
+    troubles: Troubles
     metrics_url: str | None
     drain: Callable[[], None]
     """Take nothing new; stop everything when nothing runs any more."""

@@ -193,6 +193,17 @@ class Throttle:
         passed = (now - self.opened_at) // self.period
         self._open(self.opened_at + passed * self.period)
 
+    def move(self, seconds: float) -> bool:
+        """The clock was set by so much. Windows last as long as before, and so does the rest that a breaker gives; a hold
+        ends at the time that the service, or a person, gave. False when nothing changed."""
+        if self.opened_at is not None:
+            self.opened_at += seconds
+        if self.reset_at is not None:
+            self.reset_at += seconds
+        if self.until and self.kind == "breaker":
+            self.until += seconds
+        return bool(seconds) and (self.opened_at or self.reset_at or self.until or 0.0) != 0.0
+
     def next_time(self, now: float) -> float | None:
         """When time alone changes `room`."""
         if self.is_held(now):

@@ -60,7 +60,9 @@ class Turn:
         """A job ended or paused, and that is on disk."""
         self.on_idle: Callable[[], None] = lambda: None
         """Nothing runs while draining."""
-        self.changed_at = time.time()
+        self.on_degraded: Callable[[str], None] = lambda reason: None
+        """Rows cannot be written, for a reason; or they can again: ''."""
+        self.changed_at = time.monotonic()
         self.draining = False
         self.degraded = ""
         """Why rows cannot be written, while that is so."""
@@ -202,7 +204,7 @@ class Turn:
             _resolve(waiting)
             return
         self._committing = True
-        self.changed_at = time.time()
+        self.changed_at = time.monotonic()
         writes, self._writes = self._writes, []
         events, self._events = self._events, []
         effects = self._take_effects()
@@ -223,7 +225,7 @@ class Turn:
         self._committing = False
         error = done.exception()
         if error is None:
-            self.degraded = ""
+            self._degrade("")
             self._succeed(events, effects)
             _resolve(waiting)
             if self._changed_meanwhile:
@@ -233,7 +235,7 @@ class Turn:
         self._writes[:0], self._events[:0], self._effects[:0] = writes, events, effects
         if not self.degraded:
             log.error("%s; trying again every %g s", error, RETRY_WRITE)
-        self.degraded = error.message if isinstance(error, MozartError) else str(error)
+        self._degrade(error.message if isinstance(error, MozartError) else str(error))
         _resolve(
             waiting,
             MozartError(
@@ -241,6 +243,11 @@ class Turn:
             ),
         )
         self._loop.call_later(RETRY_WRITE, self.due)
+
+    def _degrade(self, reason: str) -> None:
+        if reason != self.degraded:
+            self.degraded = reason
+            self.on_degraded(reason)
 
     def _succeed(self, events: list[Event], effects: list[Callable[[], None]]) -> None:
         _do(lambda: self._book.journal.publish(events))

@@ -28,6 +28,7 @@ NAMES = (
     "shared_limit",
     "limits",
     "tokens",
+    "attack",
 )
 
 

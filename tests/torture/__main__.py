@@ -1,7 +1,8 @@
 """The long forms: `python -m tests.torture [NAME …] [--seed N]`; without names storm, writes and runaways.
 
 storm      random kills of any process, or of all, over a mixed load (--kills)
-writes     the coordinator dies at every write to its database (--points)
+writes     at every write to the database the coordinator dies, or the disk fails (--points)
+fuzz       frames, requests' parameters and YAML, guided by coverage (--seconds for each)
 runaways   agents with children in sessions of their own are killed (--agents)
 soak       attempts in one daemon, and what each process holds (--attempts)
 """
@@ -16,8 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.process.daemon import Daemon, write_score
-from tests.torture import faults, runaways, soak, storm
+from tests.torture import fuzz, runaways, soak, storm, writes
 
 
 def run_storm(home: Path, options: argparse.Namespace) -> str:
@@ -27,17 +27,15 @@ def run_storm(home: Path, options: argparse.Namespace) -> str:
 
 
 def run_writes(home: Path, options: argparse.Namespace) -> str:
-    daemon = Daemon(home)
-    injected = faults.Faults(daemon)
-    daemon.start()
-    try:
-        score = write_score(home, "say one", "attempt 1: exit 1\nsay two")
-        tried = faults.die_at_points(daemon, injected, score, options.points, random.Random(options.seed))
-    finally:
-        injected.end()
-        daemon.stop()
-        daemon.remove()
-    return f"died at {tried} write points: nothing lost"
+    lives, total = writes.run(options.points, random.Random(options.seed))
+    return f"{lives} lives with a write that went wrong, of {total} writes in each: nothing lost"
+
+
+def run_fuzz(home: Path, options: argparse.Namespace) -> str:
+    if not fuzz.is_here():
+        return "SKIPPED: atheris is not installed (`make torture ARGS=fuzz` installs it where it can be had)"
+    fuzz.run(home, options.seconds)
+    return "nothing breaks"
 
 
 def run_runaways(home: Path, options: argparse.Namespace) -> str:
@@ -56,6 +54,7 @@ ORDEALS: dict[str, Callable[[Path, argparse.Namespace], str]] = {
     "writes": run_writes,
     "runaways": run_runaways,
     "soak": run_soak,
+    "fuzz": run_fuzz,
 }
 
 
@@ -65,7 +64,7 @@ def main() -> int:
     )
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
-    for name, count in (("kills", 200), ("points", 1000), ("agents", 1000), ("attempts", 10_000)):
+    for name, count in (("kills", 200), ("points", 1000), ("agents", 1000), ("attempts", 10_000), ("seconds", 60)):
         parser.add_argument(f"--{name}", type=int, default=count, metavar="N")
     options = parser.parse_args()
     if unknown := set(options.names) - set(ORDEALS):

@@ -1,24 +1,35 @@
-/* Preloaded into a daemon: what it writes to one file fails, or kills it, when a test says so.
+/* Preloaded into a daemon: calls fail, wait or lie in it when a test says so.
  *
- * FAULTY_CONTROL names a file of four int32 that the test maps, too:
+ * FAULTY_CONTROL names a file of int32 that the test maps, too. The calls on one file (FAULTY_FILE is a part of its path):
  *   [0] what happens: 0 nothing, > 0 the call fails with this errno, -1 the caller dies by SIGKILL before it, -2 after it
  *   [1] how many calls still pass before that; counted down here, by all processes together
- *   [2] the process that it is for
+ *   [2] the process that it is for, -1: all
  *   [3] calls seen
- * FAULTY_FILE is a part of the path of the file that it is about.
+ * The machine:
+ *   [4] the process that has a machine in trouble, -1: all
+ *   [5] fork, vfork and pthread_create fail with this errno
+ *   [6] fsync and fdatasync take so many milliseconds more (of all processes)
+ *   [7] the wall clock is so many seconds ahead (of all processes)
+ *   [8] 1: the next call that fails is the last one
+ * A timerfd of the wall clock, by which a process hears that the clock was set, is the FIFO FAULTY_CLOCK.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/timerfd.h>
 #include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
+
+#define WORDS 9
 
 static volatile int32_t *control;
 
@@ -26,7 +37,7 @@ __attribute__((constructor)) static void map_control(void)
 {
 	const char *path = getenv("FAULTY_CONTROL");
 	int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
-	void *page = fd < 0 ? MAP_FAILED : mmap(NULL, 16, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	void *page = fd < 0 ? MAP_FAILED : mmap(NULL, 4 * WORDS, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
 	if (fd >= 0)
 		close(fd);
@@ -34,12 +45,19 @@ __attribute__((constructor)) static void map_control(void)
 		control = page;
 }
 
+#define REAL(type, name, params)                                     \
+	static type (*real) params;                                  \
+	if (!real)                                                   \
+		real = (type (*) params) dlsym(RTLD_NEXT, #name);
+
+/* -- one file ------------------------------------------------------------------------------------------------------ */
+
 static int is_meant(int fd)
 {
 	char link[64], path[4096];
 	ssize_t length;
 
-	if (!control || control[2] != getpid())
+	if (!control || (control[2] != -1 && control[2] != getpid()))
 		return 0;
 	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
 	length = readlink(link, path, sizeof path - 1);
@@ -52,6 +70,8 @@ static int is_meant(int fd)
 /* What to do about this call: 0 let it pass, else as control[0]. */
 static int fate(int fd)
 {
+	int what;
+
 	if (!is_meant(fd))
 		return 0;
 	__sync_fetch_and_add(&control[3], 1);
@@ -59,17 +79,27 @@ static int fate(int fd)
 		return 0;
 	if (control[0] == -1)
 		kill(getpid(), SIGKILL);
-	return control[0];
+	what = control[0];
+	if (control[8])
+		control[0] = 0;
+	return what;
 }
 
-#define FAULTY(type, name, params, args)                            \
+static void be_slow(void)
+{
+	int32_t wait = control ? control[6] : 0;
+
+	if (wait > 0)
+		usleep(wait * 1000);
+}
+
+#define FAULTY(type, name, params, args, before)                    \
 	type name params                                            \
 	{                                                           \
-		static type (*real) params;                         \
 		int what = fate(fd);                                \
 		type result;                                        \
-		if (!real)                                          \
-			real = (type (*) params) dlsym(RTLD_NEXT, #name); \
+		REAL(type, name, params)                            \
+		before;                                             \
 		if (what > 0) {                                     \
 			errno = what;                               \
 			return -1;                                  \
@@ -80,10 +110,65 @@ static int fate(int fd)
 		return result;                                      \
 	}
 
-FAULTY(ssize_t, write, (int fd, const void *data, size_t size), (fd, data, size))
-FAULTY(ssize_t, pwrite, (int fd, const void *data, size_t size, off_t at), (fd, data, size, at))
-FAULTY(ssize_t, pwrite64, (int fd, const void *data, size_t size, off64_t at), (fd, data, size, at))
-FAULTY(int, fsync, (int fd), (fd))
-FAULTY(int, fdatasync, (int fd), (fd))
-FAULTY(int, ftruncate, (int fd, off_t size), (fd, size))
-FAULTY(int, ftruncate64, (int fd, off64_t size), (fd, size))
+FAULTY(ssize_t, write, (int fd, const void *data, size_t size), (fd, data, size), (void)0)
+FAULTY(ssize_t, pwrite, (int fd, const void *data, size_t size, off_t at), (fd, data, size, at), (void)0)
+FAULTY(ssize_t, pwrite64, (int fd, const void *data, size_t size, off64_t at), (fd, data, size, at), (void)0)
+FAULTY(int, fsync, (int fd), (fd), be_slow())
+FAULTY(int, fdatasync, (int fd), (fd), be_slow())
+FAULTY(int, ftruncate, (int fd, off_t size), (fd, size), (void)0)
+FAULTY(int, ftruncate64, (int fd, off64_t size), (fd, size), (void)0)
+
+/* -- the machine --------------------------------------------------------------------------------------------------- */
+
+static int is_short(void)
+{
+	return control && control[5] && (control[4] == -1 || control[4] == getpid());
+}
+
+pid_t fork(void)
+{
+	REAL(pid_t, fork, (void))
+	if (is_short()) {
+		errno = control[5];
+		return -1;
+	}
+	return real();
+}
+
+/* A fork: a function cannot return twice on the stack that its caller goes on with, and to callers it is the same. */
+pid_t vfork(void)
+{
+	return fork();
+}
+
+int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *), void *argument)
+{
+	REAL(int, pthread_create, (pthread_t *, const pthread_attr_t *, void *(*)(void *), void *))
+	return is_short() ? control[5] : real(thread, attr, start, argument);
+}
+
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+	REAL(int, clock_gettime, (clockid_t, struct timespec *))
+	int result = real(clock, now);
+
+	if (control && !result && clock == CLOCK_REALTIME)
+		now->tv_sec += control[7];
+	return result;
+}
+
+int timerfd_create(int clock, int flags)
+{
+	REAL(int, timerfd_create, (int, int))
+	const char *path = getenv("FAULTY_CLOCK");
+
+	if (clock != CLOCK_REALTIME || !path)
+		return real(clock, flags);
+	return open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+}
+
+int timerfd_settime(int fd, int flags, const struct itimerspec *new, struct itimerspec *old)
+{
+	REAL(int, timerfd_settime, (int, int, const struct itimerspec *, struct itimerspec *))
+	return getenv("FAULTY_CLOCK") && (flags & TFD_TIMER_CANCEL_ON_SET) ? 0 : real(fd, flags, new, old);
+}

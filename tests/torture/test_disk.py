@@ -1,10 +1,9 @@
-"""A full disk, a read-only one, no descriptors left: a clear error for who is hit, and everything goes on afterwards."""
+"""A full disk, a read-only one: a clear error for who is hit, and everything goes on afterwards."""
 
 from __future__ import annotations
 
 import os
 import re
-import resource
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -161,33 +160,3 @@ def test_a_read_only_disk_is_told_and_recovered_from(small_disk: Callable[..., S
     assert "Read-only" in attempt["message"]
     disk.remount("rw")
     assert daemon.wait(daemon.run(score("say hello")))["state"] == "completed"
-
-
-def test_a_worker_without_descriptors_says_so_and_goes_on(start_daemon: Callable[..., Daemon], score: Score) -> None:
-    daemon = start_daemon(workers=1)
-    worker = daemon.pid("worker")
-    before = resource.prlimit(worker, resource.RLIMIT_NOFILE)
-    resource.prlimit(worker, resource.RLIMIT_NOFILE, (3, before[1]))
-    job = daemon.run(score("say hello", retry={"max_retries": 1}))
-    assert daemon.wait(job)["state"] == "failed"
-    attempt = attempt_of(daemon, job)
-    assert "Too many open files" in attempt["message"]
-    assert attempt["message"].startswith("cannot ")
-    assert "Traceback" not in daemon.printed()
-    resource.prlimit(worker, resource.RLIMIT_NOFILE, before)
-    assert daemon.wait(daemon.run(score("say hello")))["state"] == "completed"
-    assert daemon.pid("worker") == worker
-
-
-def test_a_coordinator_without_descriptors_serves_who_is_there_and_later_everybody(
-    start_daemon: Callable[..., Daemon], score: Score
-) -> None:
-    daemon = start_daemon()
-    pid = daemon.pid("coordinator")
-    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    with daemon.client() as client:
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, before[1]))
-        assert client.request("daemon.status")["state"] == "ready"
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
-    assert daemon.wait(daemon.run(score("say hello")))["state"] == "completed"
-    assert daemon.pid("coordinator") == pid

@@ -33,7 +33,7 @@ async def daemon_json(parts: Parts) -> dict[str, Any]:
     setup = parts.setup
     counts = await parts.store.read("count_jobs")
     return {
-        "state": _state(parts), "reason": parts.turn.degraded, "pid": setup.supervisor_pid, "version": VERSION,
+        "state": _state(parts), "reason": parts.troubles.reason, "pid": setup.supervisor_pid, "version": VERSION,
         "uptime_seconds": round(time.time() - setup.started_at, 3), "socket": setup.paths.client_socket,
         "metrics_url": parts.metrics_url, "coordinator": {"pid": os.getpid(), "restarts": setup.restarts},
         "workers": workers_json(parts.crew), "jobs": {row["state"]: row["count"] for row in counts},
@@ -43,7 +43,7 @@ async def daemon_json(parts: Parts) -> dict[str, Any]:
 
 
 def _state(parts: Parts) -> str:
-    if parts.turn.degraded:
+    if parts.troubles.reason:
         return "degraded"
     if parts.turn.draining:
         return "draining"

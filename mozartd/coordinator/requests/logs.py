@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from typing import Any, BinaryIO
 from ipc.cri import MAX_RECORD
 from ipc.errors import MozartError
 from ipc.score.schema import BACKENDS
+from ipc.threads import in_thread
 from mozartd.coordinator.clients import Session
 from mozartd.coordinator.followers import Cursor, Filter, Follower
 from mozartd.coordinator.model import Job
@@ -66,7 +66,7 @@ async def _open_logs(parts: Parts, follower: Follower, tail: int | None, cursors
             path = parts.setup.paths.attempt_log(job.id, n, k)
             offset = cursors.get((n, k), 0)
             if tail is not None and (n, k) not in cursors:
-                offset = await asyncio.to_thread(tail_offset, path, tail)
+                offset = await in_thread(tail_offset, path, tail)
             section = sections(n, k)
             follower.add(Cursor(n, k, path, section["type"], section.get("profile"), offset, row["state"] == "ended"))
     _close_ended(parts, follower)

@@ -6,13 +6,13 @@ keep their number, state and history; every other one is the new score's. Budget
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Any
 
 from ipc.errors import MozartError
 from ipc.states import JOB_ENDED, SHEET_SATISFIED
 from ipc.states import Sheet as SheetState
+from ipc.threads import in_thread
 from mozartd.coordinator import assign
 from mozartd.coordinator.clients import Session
 from mozartd.coordinator.model import Job, Sheet
@@ -26,8 +26,8 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     source = params.text_or("source", "")
     environment = submit.chosen_environment(params.mapping("environment"), parts.settings.submit_env)
     params.finish()
-    score = await asyncio.to_thread(submit.check, document, path)
-    planned = await asyncio.to_thread(submit.make_job, score, path, time.time())
+    score = await in_thread(submit.check, document, path)
+    planned = await in_thread(submit.make_job, score, path, time.time())
     job = await parts.registry.find(typed)
     if job.state in JOB_ENDED:
         raise MozartError(

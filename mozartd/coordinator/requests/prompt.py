@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from ipc.errors import MozartError
+from ipc.threads import in_thread
 from mozartd.coordinator.clients import Session
 from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
@@ -26,7 +26,7 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     n, k = chosen[-1]["n"], chosen[-1]["k"]
     path = parts.setup.paths.attempt_prompt(job.id, n, k)
     try:
-        text = await asyncio.to_thread(_read, path)
+        text = await in_thread(_read, path)
     except FileNotFoundError:
         message = f"cannot show the prompt of {job.id}, sheet {n}, attempt {k}: it was never rendered"
         raise MozartError("no_prompt", message, f"mozart status {job.id} says why") from None

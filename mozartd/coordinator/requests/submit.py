@@ -29,6 +29,7 @@ from ipc.score.schema import Score
 from ipc.score.unavailable import unavailable
 from ipc.states import Job as JobState
 from ipc.states import Sheet as SheetState
+from ipc.threads import in_thread
 from mozartd.coordinator import assign
 from mozartd.coordinator.clients import Session
 from mozartd.coordinator.model import Choice, History, Job, Policy, Sheet
@@ -51,10 +52,10 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
         )
     if parts.turn.draining:
         raise MozartError("draining", f"cannot take {path}: the daemon is about to stop", "submit it again in a moment")
-    score = await asyncio.to_thread(check, document, path)
+    score = await in_thread(check, document, path)
     if fresh:
-        await asyncio.to_thread(archive_workspace, score, time.time())
-    job = await asyncio.to_thread(make_job, score, path, time.time(), start_sheet)
+        await in_thread(archive_workspace, score, time.time())
+    job = await in_thread(make_job, score, path, time.time(), start_sheet)
     job.not_before, job.group = at or 0.0, group or job.group
     if after:
         await _put_after(parts, job, after)

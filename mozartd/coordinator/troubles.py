@@ -1,0 +1,71 @@
+"""What is wrong although the daemon goes on: a disk that takes nothing, a machine without processes or descriptors.
+
+Each trouble has a source, which begins and ends it; one whose end nobody would tell ends by itself some time after it was last
+seen. Shown by `daemon.status` and a metric, and handed to the supervisor for systemd. Decides nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from ipc.messages import Finished
+
+#: Seconds after which a trouble that was not seen again is believed to be over.
+FADES = 30.0
+
+
+class Troubles:
+    """`tell` is called with what is wrong, or '', whenever that changes. `others` is what the supervisor has to say."""
+
+    def __init__(self, tell: Callable[[str], None], others: Callable[[], str]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._tell = tell
+        self._others = others
+        self._known: dict[str, str] = {}
+        self._fading: dict[str, asyncio.TimerHandle] = {}
+
+    def __repr__(self) -> str:
+        return f"<Troubles {self.reason or 'none'}>"
+
+    @property
+    def reason(self) -> str:
+        """Everything that is wrong now, or ''."""
+        return "; ".join(filter(None, [*self._known.values(), self._others()]))
+
+    def set(self, source: str, sentence: str) -> None:
+        """As long as this source says so; '' ends it."""
+        if timer := self._fading.pop(source, None):
+            timer.cancel()
+        if self._known.get(source, "") == sentence:
+            return
+        if sentence:
+            self._known[source] = sentence
+        else:
+            del self._known[source]
+        self._tell("; ".join(self._known.values()))
+
+    def see(self, source: str, sentence: str) -> None:
+        """Seen just now; nobody may ever say that it is over."""
+        self.set(source, sentence)
+        self._fading[source] = self._loop.call_later(FADES, self.set, source, "")
+
+    def see_or_end(self, source: str, sentence: str) -> None:
+        if sentence:
+            self.see(source, sentence)
+        else:
+            self.set(source, "")
+
+    def learn(self, report: Finished) -> None:
+        """From how an attempt ended: whether workers can start and store anything."""
+        if is_machines_fault(report):
+            self.see("attempts", report["message"])
+        elif report["verdict"] not in ("cancelled", "interrupted"):
+            self.set("attempts", "")
+
+
+def is_machines_fault(report: Finished) -> bool:
+    """It failed before or beside the agent, for want of processes, memory, descriptors or disk."""
+    return report["code"] == "E403" or (
+        report["code"] == "E009" and report["exit_code"] is None and report["signal"] is None
+    )
