@@ -57,6 +57,8 @@ from mozartd.store.store import Store
 
 log = logging.getLogger(__name__)
 
+#: Seconds in which the last answers are given when this coordinator ends, and taken.
+FINISH_SECONDS = 1.0
 #: Seconds that workers have to report when the supervisor has died, before we close the store.
 ORPHAN_SECONDS = 5.0
 
@@ -89,12 +91,20 @@ async def _run(setup: CoordinatorSetup) -> int:
         code = await stop
         for each in open_:
             each.close()
+        await _finish(sessions)
         await parts.turn.shown()
-        for session in tuple(sessions):
-            session.connection.abort()
         return code
     finally:
         await store.close()
+
+
+async def _finish(sessions: set[Session]) -> None:
+    """What was asked is answered; whatever is sent from now on fails at the sender, who asks our successor."""
+    finishing = [session.finish() for session in tuple(sessions)]
+    if finishing:
+        await asyncio.wait(finishing, timeout=FINISH_SECONDS)
+    for session in tuple(sessions):
+        session.connection.abort()
 
 
 def _once(stop: asyncio.Future[int]) -> Callable[[int], None]:
