@@ -69,6 +69,7 @@ def run(setup: CoordinatorSetup) -> int:
         return uvloop.run(_run(setup))
     except MozartError as error:
         log.error("%s", str(error).replace("\n", "; "))
+        write_note(setup.inherited.liveness, error.message)
         # A disk that is full may have room later: then the supervisor goes on trying.
         _, may_pass = CODES.get(error.code, ("", False))
         return EXIT_FAILED if may_pass else EXIT_CANNOT_BOOT
@@ -200,12 +201,12 @@ async def _listen(setup: CoordinatorSetup, parts: Parts, sessions: set[Session])
         return parts.crew.connect(bounds)
 
     trouble = partial(parts.troubles.see_or_end, "connections")
-    found: list[Door | asyncio.Server] = [
-        Door(setup.worker_listener, worker, crowd, trouble),
-        Door(setup.client_listener, session, crowd, trouble),
-    ]
+    found: list[Door | asyncio.Server] = []
+    # The doors last: who is greeted may believe that everything else is there.
     if setup.settings.metrics_address:
         found.append(await _serve_metrics(parts, setup.settings.metrics_address))
+    found.append(Door(setup.worker_listener, worker, crowd, trouble))
+    found.append(Door(setup.client_listener, session, crowd, trouble))
     return found
 
 
