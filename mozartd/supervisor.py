@@ -248,12 +248,13 @@ class Supervisor:
         problem = self._trial.reaped(status) or self._why_no_upgrade()
         if not problem:
             log.info("upgrading: executing what is installed")
-            self._announcer.notifier.reloading("upgrading")
+            self._announcer.notifier.upgrading()
             environment = {**os.environ, **self._announcer.notifier.environment}
             try:
                 upgrade.become(self._launch.command, self._handover(), environment)
             except OSError as error:
                 problem = f"cannot execute it: {error.strerror}"
+                self._announcer.notifier.upgraded()
         self._refuse_upgrade(problem)
 
     def _handover(self) -> Handover:
@@ -268,6 +269,7 @@ class Supervisor:
         if self._wanted.workers == left.configured_workers:
             self._wanted.workers = left.workers
         self._readiness.was_ready = True
+        self._announcer.notifier.upgraded()
         log.info("version %s took over from %s with %d children", VERSION, left.version, len(left.children))
         self._announcer.promise("upgrade", {"version": VERSION, "before": left.version})
 
