@@ -12,8 +12,8 @@ from typing import Any, Protocol, cast
 from cli import lines, output
 from cli.board import Board, describe
 from cli.feed import Feed
-from cli.writers import JsonWriter, TextWriter, end_record
-from ipc.messages import Chunk
+from cli.writers import JsonWriter, TextWriter, end_record, gone_sentence
+from ipc.messages import Chunk, Gone
 
 #: How long a sentence about a sheet waits for the sheet's last lines, which come by another way.
 SETTLE_SECONDS = 0.05
@@ -21,6 +21,9 @@ SETTLE_SECONDS = 0.05
 
 class View(Protocol):
     def chunk(self, chunk: Chunk) -> None: ...
+
+    def gone(self, gone: Gone) -> None:
+        """Bytes of a log that should have come now are not there any more."""
 
     def event(self, event: dict[str, Any]) -> None: ...
 
@@ -43,6 +46,8 @@ def watch(feed: Feed, view: View) -> dict[str, Any]:
             method, params = found
             if method == "logs.chunk":
                 view.chunk(cast("Chunk", params))
+            elif method == "logs.gone":
+                view.gone(cast("Gone", params))
             elif method == "events.event":
                 view.event(params)
             else:
@@ -62,6 +67,9 @@ class JsonView:
 
     def chunk(self, chunk: Chunk) -> None:
         output.write(self._writer.feed(chunk))
+
+    def gone(self, gone: Gone) -> None:
+        output.write(self._writer.gone(gone))
 
     def event(self, event: dict[str, Any]) -> None:
         output.document({name: value for name, value in event.items() if name != "subscription"})
@@ -121,6 +129,10 @@ class PlainView:
     def chunk(self, chunk: Chunk) -> None:
         self._say(self._notices.before(chunk))
         output.write(self._writer.feed(chunk))
+
+    def gone(self, gone: Gone) -> None:
+        output.write(self._writer.gone(gone))
+        output.say(f"mozart: {gone_sentence(gone)}")
 
     def event(self, event: dict[str, Any]) -> None:
         self._notices.add(event, time.time())

@@ -112,7 +112,7 @@ class Feed:
                 self._client.close()
 
     def _remember(self, method: str, params: dict[str, Any]) -> None:
-        if method == "logs.chunk":
+        if method in ("logs.chunk", "logs.gone"):
             cursors = self._requests["logs.follow"].setdefault("cursors", {})
             cursors[f"{params['sheet']}.{params['attempt']}"] = params["end"]
         elif method == "events.event":

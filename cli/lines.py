@@ -121,6 +121,11 @@ class Text:
             yield from attempt.finish()
         self._attempts.clear()
 
+    def break_off(self, sheet: int, attempt: int) -> Iterator[Fragment]:
+        """What is held of an attempt whose next bytes are missing: what follows them does not belong to it."""
+        if (sheet, attempt) in self._attempts:
+            yield from self._attempts.pop((sheet, attempt)).finish()
+
     def _begin(self, chunk: Chunk) -> _Bytes | _Rendered:
         sheet, k = chunk["sheet"], chunk["attempt"]
         renderer = self._renderers(chunk["backend"], chunk.get("profile"))

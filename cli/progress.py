@@ -23,8 +23,8 @@ from rich.text import Text
 from cli import text
 from cli.attached import Notices
 from cli.board import Board
-from cli.writers import TextWriter
-from ipc.messages import Chunk
+from cli.writers import TextWriter, gone_sentence
+from ipc.messages import Chunk, Gone
 
 #: Between two drawings at least; a flood of lines is drawn in blocks.
 FRAME_SECONDS = 0.04
@@ -89,6 +89,11 @@ class LiveView:
             self.tick(time.time())
         else:
             self._want_frame()
+
+    def gone(self, gone: Gone) -> None:
+        self._lines += self._writer.gone(gone)
+        self._say([gone_sentence(gone)])
+        self._want_frame()
 
     def event(self, event: dict[str, Any]) -> None:
         self._notices.add(event, time.time())

@@ -63,6 +63,16 @@ def money(usd: float | None) -> str:
     return "" if usd is None else f"${usd:.2f}" if usd >= 0.1 or usd == 0 else f"${usd:.4f}"
 
 
+def size(count: int) -> str:
+    """`812 B`, `3.4 KiB`, `64 MiB`, `1.5 GiB`."""
+    value, unit = float(count), "B"
+    for unit in ("B", "KiB", "MiB", "GiB"):  # the last one stays
+        if value < 1024 or unit == "GiB":
+            break
+        value /= 1024
+    return f"{value:.0f} {unit}" if value >= 10 or unit == "B" else f"{value:.1f} {unit}"
+
+
 def counts(states: dict[str, int]) -> str:
     """`3 completed, 1 running, 8 pending`."""
     return ", ".join(f"{n} {state(name)}" for name, n in states.items() if n)

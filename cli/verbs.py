@@ -7,7 +7,7 @@ from types import ModuleType
 
 VERBS = (
     "run", "status", "list", "logs", "events", "wait", "cancel", "pause", "resume", "retry", "modify", "priority",
-    "limits", "hold", "group", "daemon", "validate", "plan", "schema", "backends", "completion",
+    "limits", "hold", "group", "gc", "daemon", "validate", "plan", "schema", "backends", "completion",
 )  # fmt: skip
 
 #: Set by a shell's completion script, as `mozart completion` prints it.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from cli import lines, output
+from cli import lines, output, text
 from ipc.client import Client
-from ipc.messages import Chunk
+from ipc.messages import Chunk, Gone
 
 if TYPE_CHECKING:
     from backends.base import Renderer
@@ -24,6 +24,11 @@ class TextWriter:
 
     def feed(self, chunk: Chunk) -> bytes:
         return b"".join(map(self._sink.put, self._text.feed(chunk)))
+
+    def gone(self, gone: Gone) -> bytes:
+        """What is to be shown before it is said that something is missing."""
+        left = self._text.break_off(gone["sheet"], gone["attempt"])
+        return b"".join(map(self._sink.put, left)) + self._sink.interrupt()
 
     def finish(self) -> bytes:
         return b"".join(map(self._sink.put, self._text.finish())) + self._sink.finish()
@@ -49,6 +54,11 @@ class JsonWriter:
             orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
             for record in lines.json_records(chunk, self._selection)
         )
+
+    def gone(self, gone: Gone) -> bytes:
+        import orjson
+
+        return orjson.dumps(gone_record(gone), option=orjson.OPT_APPEND_NEWLINE)
 
     def finish(self) -> bytes:
         return b""
@@ -88,6 +98,19 @@ def count_sheets(client: Client, job: str) -> tuple[str, int]:
     """The job's id and how many sheets it has, without the sheets themselves: a page behind the last of them."""
     found = client.request("status", {"job": job, "after": 1 << 31})["job"]
     return found["id"], sum(found["sheets"].values())
+
+
+def gone_record(gone: Gone) -> dict[str, Any]:
+    """In the place of records that are not there any more."""
+    names = ("job", "sheet", "attempt", "offset", "end", "why")
+    return {"type": "gone", **{name: gone[name] for name in names}}  # type: ignore[literal-required]
+
+
+def gone_sentence(gone: Gone) -> str:
+    """`sheet 3: 64 MiB of its log are gone (log_attempt_bytes)`."""
+    which = f"sheet {gone['sheet']}" + (f", attempt {gone['attempt']}" if gone["attempt"] > 1 else "")
+    size = gone["end"] - gone["offset"]
+    return f"{which}: {text.size(size)} of its log ({size} bytes from {gone['offset']}) are gone: {gone['why']}"
 
 
 def end_record(end: dict[str, Any]) -> dict[str, Any]:

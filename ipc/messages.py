@@ -52,6 +52,9 @@ class Assign(TypedDict):
     k: int
     mode: Literal["normal", "completion", "resume"]
     log: str
+    """Its first segment; `ipc.segments` names the others."""
+    log_segment_bytes: NotRequired[int]
+    """How long a segment becomes before the next one begins."""
     prompt_file: str
     """Where the prompt actually sent is kept."""
     score_dir: str
@@ -138,6 +141,14 @@ class Grew(TypedDict):
     type: Literal["grew"]
     attempt: str
     size: int
+
+
+class Segment(TypedDict):
+    """A new segment of the log begins at this offset: nothing is appended any more to those before."""
+
+    type: Literal["segment"]
+    attempt: str
+    start: int
 
 
 class Draining(TypedDict):
@@ -231,7 +242,7 @@ class Finished(TypedDict):
     """Processes of the attempt that outlived KILL."""
 
 
-WorkerFrame = Started | Grew | Draining | Progress | Noted | Finished
+WorkerFrame = Started | Grew | Segment | Draining | Progress | Noted | Finished
 CoordinatorFrame = Assign | Cancel | Watch | Ack | Drain
 
 
@@ -257,6 +268,7 @@ METHODS = (
     "hold",  # {scope, seconds?, reason?} → {holds}
     "group.set",  # {name, parallel?} → {groups}
     "group.list",  # {} → {groups}
+    "gc",  # {dry_run} → {dry_run, log_bytes, actions}: what is removed and compressed by the settings
     "daemon.status",  # {} → as `mozartd status --json`
     "daemon.drain",  # {} → {state}; nothing new starts, and when nothing runs everything stops
 )
@@ -264,10 +276,23 @@ METHODS = (
 #: Notifications that follow a subscription until its `*.end`.
 NOTIFICATIONS = (
     "logs.chunk",  # {subscription, job, sheet, attempt, offset, end, backend, text | base64}: whole CRI records
+    "logs.gone",  # {subscription, job, sheet, attempt, offset, end, why}: what was asked for, and why it is not there
     "logs.end",  # {subscription, job, state, reason, exit_code}
     "events.event",  # {subscription, id, time, type, job?, sheet?, attempt?, data}
     "events.end",  # {subscription, job, state, reason, exit_code}
 )
+
+
+class Gone(TypedDict):
+    """Params of `logs.gone`: the bytes [offset, end) of one attempt's log, which the follower would have got next."""
+
+    subscription: int
+    job: str
+    sheet: int
+    attempt: int
+    offset: int
+    end: int
+    why: str
 
 
 class Chunk(TypedDict):

@@ -103,6 +103,25 @@ class Settings(BaseSettings):
     )
     history_jobs: int = Field(1000, ge=1, description="Finished jobs kept, with their logs; the oldest go first.")
     history_days: float = Field(90, gt=0, description="Days for which a finished job and its logs are kept.")
+    log_segment_bytes: int = Field(
+        64 * 1024**2,
+        ge=64 * 1024,
+        le=1024**3,
+        description="An attempt's log goes on in a new file after so many bytes.",
+    )
+    log_attempt_bytes: int = Field(
+        2 * 1024**3, ge=64 * 1024, description="Of one attempt's log its oldest files go when all take more than this."
+    )
+    log_total_bytes: int = Field(
+        20 * 1024**3,
+        ge=64 * 1024,
+        description="Of all logs those that ended first go when all take more than this; a running one's stays.",
+    )
+    log_compress_hours: float | None = Field(
+        1,
+        ge=0,
+        description="Files of a log are compressed when it goes on in others, or ended so long ago; null: never.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="How much the daemon says in its own log."
     )

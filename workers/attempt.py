@@ -15,6 +15,7 @@ import signal
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,7 @@ from backends.base import (
     Usage,
     Verdict,
 )
+from ipc import segments
 from ipc.errors import MozartError
 from ipc.messages import Assign, Finished, Noted, Running, Started
 from ipc.score.prompt import assemble
@@ -48,7 +50,7 @@ from workers.environment import Lookup, agent_environment
 from workers.halt import Halt
 from workers.mask import Mask, secret_values
 from workers.memory import oom_kills
-from workers.report import Facts, finished, judge
+from workers.report import Facts, finished, judge, masked
 from workers.spawn import Children
 from workers.stop import Traces
 from workers.validate import Ground
@@ -88,6 +90,10 @@ class Attempt:
         self.halt = Halt(around.children.loop)
         self.traces = Traces(around.state, self.id)
         self.capture: Capture | None = None
+        self._mask = around.mask(())
+        """Of what is told and kept of this attempt beside its output."""
+        self._whole_prompt = ""
+        """A file that only the agent is to see."""
         self.watched = assignment["watched"]
         self._around = around
 
@@ -120,9 +126,12 @@ class Attempt:
             self.facts.verdict = Verdict("failed", "E999", sentence, "this is a bug in Mozart")
         finally:
             del self._around.running[self.id]
+            if self._whole_prompt:
+                with suppress(OSError):
+                    os.unlink(self._whole_prompt)
         if self.halt.verdict and self.facts.verdict.name != "skipped":
             self.facts.verdict = _halted(self.halt)
-        return finished(self.facts, time.time())
+        return masked(finished(self.facts, time.time()), self._mask)
 
     async def _run(self) -> None:
         if self.halt.verdict:
@@ -132,8 +141,11 @@ class Attempt:
         directory = assignment["backend"].get("working_directory") or assignment["score_dir"]
         workspace.require_directory(directory)
         environment = agent_environment(self._around.environment, assignment, self._around.lookup, self._around.state)
+        self._mask = self._around.mask(secret_values(environment))
         variables = merge(assignment["variables"], assignment["prompt"].get("variables") or {})
-        shell = Shell(self._around.children, self.traces, self._around.running.values(), environment, self.halt)
+        shell = Shell(
+            self._around.children, self.traces, self._around.running.values(), environment, self.halt, self._mask
+        )
         if assignment["skip_command"] and await self._is_skipped(assignment["skip_command"], variables, shell):
             return
         rules = applicable(assignment["validations"], variables)
@@ -164,14 +176,19 @@ class Attempt:
         return self.facts.verdict.name == "skipped"
 
     def _write_prompt(self) -> str:
-        """Assemble the prompt and keep it beside the log, exactly as the agent gets it."""
+        """Assemble the prompt and keep it beside the log, exactly as the agent gets it, but for secrets: with those it is
+        in another file, for as long as the agent may read it."""
         assignment = self.assignment
         text = _prompt(assignment, _mode(assignment))
         path = assignment["prompt_file"]
+        data = text.encode("utf-8", "replace")
+        kept = self._mask.apply(data)
         try:
             os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-            with open(path, "wb", opener=_private) as file:
-                file.write(text.encode("utf-8", "replace"))
+            _write(path, kept)
+            if kept != data:
+                self._whole_prompt = path + ".whole"
+                _write(self._whole_prompt, data)
         except OSError as error:
             raise _unwritable("keep the prompt in", path, error) from None
         return text
@@ -181,7 +198,7 @@ class Attempt:
         return Run(
             options=assignment["backend"],
             prompt=prompt,
-            prompt_file=assignment["prompt_file"],
+            prompt_file=self._whole_prompt or assignment["prompt_file"],
             workspace=assignment["workspace"],
             directory=directory,
             environment=environment,
@@ -232,6 +249,8 @@ class Attempt:
                 self._grew,
                 on_error=lambda _: vigil.stop(UNWRITABLE),
                 tail_bytes=max(self._tail_bytes(), ENDING_TAIL),
+                segment_bytes=self.assignment.get("log_segment_bytes", segments.SEGMENT_BYTES),
+                on_segment=self._began_segment,
             )
         except OSError as error:
             raise _unwritable("write the log", path, error) from None
@@ -293,6 +312,9 @@ class Attempt:
     def _note(self, event: Limited | Session) -> None:
         self._around.send(Noted(type="noted", attempt=self.id, at=time.time(), event=_as_dict(event)))
 
+    def _began_segment(self, start: int) -> None:
+        self._around.send({"type": "segment", "attempt": self.id, "start": start})
+
     def _grew(self, size: int) -> None:
         self._around.send({"type": "grew", "attempt": self.id, "size": size})
 
@@ -308,6 +330,11 @@ def _end_of(text: str, most: int) -> str:
     """Its last bytes."""
     data = text[-most:].encode("utf-8", "replace")
     return data[-most:].decode("utf-8", "ignore")
+
+
+def _write(path: str, data: bytes) -> None:
+    with open(path, "wb", opener=_private) as file:
+        file.write(data)
 
 
 def _private(path: str, flags: int) -> int:

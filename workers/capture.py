@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from backends.base import STDERR, STDOUT, Event, Parser
-from ipc import cri
+from ipc import cri, segments
 from workers.log import Buffer, Log, encode
 from workers.mask import Mask, MaskStream, Text, whole
 from workers.pipe import Pipe
@@ -105,9 +105,11 @@ class Capture:
         *,
         on_error: Callable[[OSError], None] | None = None,
         tail_bytes: int = TAIL_BYTES,
+        segment_bytes: int = segments.SEGMENT_BYTES,
+        on_segment: Callable[[int], None] = lambda start: None,
     ) -> None:
         self._loop = loop
-        self._log = Log(log_path)
+        self._log = Log(log_path, segment_bytes, on_segment)
         self._mask = mask
         self._parser = parser
         self._parser_failed = False
@@ -131,7 +133,7 @@ class Capture:
 
     @property
     def size(self) -> int:
-        """The log's bytes, up to the end of the last whole record."""
+        """The log's bytes over all segments, up to the end of the last whole record."""
         return self._log.size
 
     @property

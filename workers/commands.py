@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from workers import stop
 from workers.halt import Halt
+from workers.mask import Mask, MaskStream
 from workers.spawn import Children, explain, spawn
 from workers.stop import Traces
 
@@ -42,11 +43,12 @@ class Shell:
     running: Collection[Traces]
     environment: Mapping[str, str]
     halt: Halt
+    mask: Mask
 
     async def run(self, argv: Sequence[str], directory: str, timeout: float) -> Ended:
         """Raises MozartError when it cannot be started. Stopped at the time limit, or when the attempt is."""
         try:
-            tail = Tail(self.children.loop)
+            tail = Tail(self.children.loop, self.mask.stream())
         except OSError as error:
             raise explain(error, argv[0], directory) from None
         try:
@@ -69,10 +71,11 @@ class Shell:
 
 
 class Tail:
-    """The read end of a pipe, of which the last bytes are kept."""
+    """The read end of a pipe, of which the last bytes are kept. Masked first: what is cut off a secret leaves no secret."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, mask: MaskStream) -> None:
         self._loop = loop
+        self._mask = mask
         self._reading, self.writing = os.pipe()
         os.set_blocking(self._reading, False)
         self._kept = bytearray()
@@ -83,6 +86,7 @@ class Tail:
         self._read()
         self._loop.remove_reader(self._reading)
         os.close(self._reading)
+        self._keep(self._mask.finish())
         return self._kept.decode("utf-8", "replace")
 
     def _read(self) -> None:
@@ -91,5 +95,8 @@ class Tail:
             data = os.read(self._reading, PIPE_BYTES)
             if not data:
                 self._loop.remove_reader(self._reading)
-            self._kept += data
-            del self._kept[:-TAIL_BYTES]
+            self._keep(self._mask.feed(data))
+
+    def _keep(self, data: bytes) -> None:
+        self._kept += data
+        del self._kept[:-TAIL_BYTES]

@@ -1,17 +1,18 @@
-"""One attempt's log file: CRI records, appended in the order in which the worker read them.
+"""One attempt's log: CRI records, appended in the order in which the worker read them, to segments one after the other.
 
-Owned by `workers.capture`, the only writer. The file ends at a record's end at all times, also after a full disk: what
-could not be written whole is cut off again, the error is kept, and nothing more is stored. Rendering, rotation and
-reading live elsewhere.
+Owned by `workers.capture`, the only writer. A segment ends at a record's end at all times, also after a full disk: what
+could not be written whole is cut off again, the error is kept, and nothing more is stored. A segment is never renamed and
+never written to again once there is a next one. Rendering, compressing and reading live elsewhere.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from ipc import cri
+from ipc import cri, segments
 from ipc.errors import MozartError
 from ipc.threads import in_thread
 from workers import utf8
@@ -20,19 +21,30 @@ Buffer = bytes | memoryview
 
 
 class Log:
-    """`size` is where the last whole record ends; `error` why nothing is stored any more, or None."""
+    """`size` is where the last whole record ends, counted over all segments; `error` why nothing is stored any more, or
+    None. `on_segment` is told where a new segment begins."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(
+        self,
+        path: str,
+        segment_bytes: int = segments.SEGMENT_BYTES,
+        on_segment: Callable[[int], None] = lambda start: None,
+    ) -> None:
+        self._path, self._segment_bytes, self._on_segment = path, segment_bytes, on_segment
         os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
-        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._fd = _open(path)
+        self._start = 0
         self.size = os.fstat(self._fd).st_size
         self.error: OSError | None = None
         self._synced = self.size
+        self._retiring: set[asyncio.Task[None]] = set()
 
     def append(self, records: Sequence[Buffer]) -> bool:
         """Store whole records. False when they were not: `error` says why."""
         if self.error is not None:
             return False
+        if self.size - self._start >= self._segment_bytes:
+            self._begin_segment()
         try:
             write_all(self._fd, records)
         except OSError as error:
@@ -42,15 +54,36 @@ class Log:
         self.size += sum(map(len, records))
         return True
 
+    def _begin_segment(self) -> None:
+        """Readers look for the next segment by this segment's end, so it may exist only when that does not move any more."""
+        try:
+            fd = _open(segments.path_of(self._path, self.size), os.O_EXCL)
+        except OSError:
+            # No descriptor or no inode to be had: a longer segment is better than no log. The next record tries again.
+            return
+        retiring = asyncio.ensure_future(_retire_aside(self._fd))
+        self._retiring.add(retiring)
+        retiring.add_done_callback(self._retired)
+        self._fd, self._start = fd, self.size
+        self._on_segment(self.size)
+
+    def _retired(self, retiring: asyncio.Task[None]) -> None:
+        self._retiring.discard(retiring)
+        if isinstance(error := retiring.exception(), OSError):
+            self.error = self.error or error
+
     def _cut_torn_record(self, wanted: bytes) -> None:
         """Keep the whole records of what the disk has taken."""
         # Readers stop at the last newline, so a torn tail that cannot be cut off is ugly, not wrong.
         with contextlib.suppress(OSError):
-            self.size += wanted.rfind(b"\n", 0, os.fstat(self._fd).st_size - self.size) + 1
-            os.ftruncate(self._fd, self.size)
+            taken = os.fstat(self._fd).st_size - (self.size - self._start)
+            self.size += wanted.rfind(b"\n", 0, taken) + 1
+            os.ftruncate(self._fd, self.size - self._start)
 
     async def sync(self) -> None:
         """Put on disk what was appended. In a thread: a sync takes as long as the disk likes. Here when there is none."""
+        if self._retiring:
+            await asyncio.wait(self._retiring)
         if self._synced == self.size or self.error is not None:
             return
         size = self.size
@@ -68,6 +101,25 @@ class Log:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def _open(path: str, more: int = 0) -> int:
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | more, 0o600)
+
+
+async def _retire_aside(fd: int) -> None:
+    try:
+        await in_thread(_retire, fd)
+    except MozartError:
+        _retire(fd)
+
+
+def _retire(fd: int) -> None:
+    """In a thread: a segment that is complete goes to disk and is closed."""
+    try:
+        os.fdatasync(fd)
+    finally:
+        os.close(fd)
 
 
 def write_all(fd: int, buffers: Sequence[Buffer]) -> None:

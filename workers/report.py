@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from backends.base import Event, Result, Session, Usage, Verdict
 from ipc.messages import Finished, Limit, Tokens, Validation
+from workers.mask import Mask
 
 #: Bytes of evidence that travel.
 EVIDENCE_BYTES = 2048
@@ -112,4 +113,25 @@ def salvage(value: Any) -> Any:
     if isinstance(value, dict):
         items = list(value.items())[:SALVAGED_ITEMS]
         return {salvage(key): salvage(item) for key, item in items}
+    return value
+
+
+def masked(report: Finished, mask: Mask) -> Finished:
+    """Without the secrets that reached it on other ways than the agent's output: a file's content, a command's words."""
+    told = {key: value if key in _NAMES else _masked(value, mask) for key, value in report.items()}
+    return cast("Finished", told)
+
+
+#: Of a report, what is a name and must stay one.
+_NAMES = ("type", "attempt", "session_id")
+
+
+def _masked(value: Any, mask: Mask) -> Any:
+    if isinstance(value, str):
+        # Whatever is in the text, lone surrogates too, is there afterwards.
+        return mask.apply(value.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
+    if isinstance(value, list):
+        return [_masked(item, mask) for item in value]
+    if isinstance(value, dict):
+        return {key: _masked(item, mask) for key, item in value.items()}
     return value

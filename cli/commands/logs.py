@@ -12,10 +12,20 @@ from cli.arguments import Option
 from cli.daemon import ask, connect
 from cli.feed import Feed
 from cli.options import JobArgument, Json
-from cli.writers import JsonWriter, TextWriter, Writer, count_sheets, end_record, no_renderer, renderer_of, sink_for
+from cli.writers import (
+    JsonWriter,
+    TextWriter,
+    Writer,
+    count_sheets,
+    end_record,
+    gone_sentence,
+    no_renderer,
+    renderer_of,
+    sink_for,
+)
 from ipc import cri
 from ipc.errors import EXIT_USAGE, MozartError
-from ipc.messages import Chunk
+from ipc.messages import Chunk, Gone
 
 EXAMPLE = "mozart logs -f hello-12\nmozart logs hello-12 --sheet 3 --raw > sheet3.jsonl"
 
@@ -89,6 +99,10 @@ def _pump(feed: Feed, writer: Writer) -> dict[str, Any]:
         if method == "logs.end":
             output.write(writer.finish())
             return params
+        if method == "logs.gone":
+            output.write(writer.gone(cast("Gone", params)))
+            output.tell(f"mozart: {gone_sentence(cast('Gone', params))}")
+            continue
         output.write(writer.feed(cast("Chunk", params)))
     raise AssertionError("a feed ends with its end")
 

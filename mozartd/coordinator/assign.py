@@ -103,7 +103,14 @@ class Scores:
 
 class Assigner:
     def __init__(
-        self, book: Book, crew: Crew, scores: Scores, followers: Followers, store: Store, paths: Paths
+        self,
+        book: Book,
+        crew: Crew,
+        scores: Scores,
+        followers: Followers,
+        store: Store,
+        paths: Paths,
+        segment_bytes: int,
     ) -> None:
         self._book = book
         self._crew = crew
@@ -111,6 +118,7 @@ class Assigner:
         self._followers = followers
         self._store = store
         self._paths = paths
+        self._segment_bytes = segment_bytes
         self._tasks: set[asyncio.Task[None]] = set()
 
     def assign(self, attempt: Attempt) -> None:
@@ -162,7 +170,7 @@ class Assigner:
         return {
             "type": "assign", "attempt": attempt.id, "job": job.id, "sheet": sheet.n, "k": attempt.k,
             "mode": attempt.mode,  # type: ignore[typeddict-item]
-            "log": self._paths.attempt_log(job.id, sheet.n, attempt.k),
+            "log": self._paths.attempt_log(job.id, sheet.n, attempt.k), "log_segment_bytes": self._segment_bytes,
             "prompt_file": self._paths.attempt_prompt(job.id, sheet.n, attempt.k),
             "score_dir": os.path.dirname(job.score_path), "workspace": job.workspace, "environment": parts.environment,
             "backend": parts.backend_of(sheet.n, history.choice), "timeout_seconds": parts.timeout_of(sheet.n, history.choice),

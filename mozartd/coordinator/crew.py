@@ -64,6 +64,7 @@ class Crew:
         self.due: Callable[[], None] = lambda: None
         self.after_commit: Callable[[Callable[[], None]], None] = lambda effect: effect()
         self.on_grew: Callable[[Attempt], None] = lambda attempt: None
+        self.on_segment: Callable[[Attempt], None] = lambda attempt: None
         self.on_over: Callable[[Attempt], None] = lambda attempt: None
         self.is_watched: Callable[[Attempt], bool] = lambda attempt: False
         self.price: Callable[[Job, Frame], float | None] = lambda job, report: report["cost_usd"]
@@ -264,6 +265,8 @@ class Crew:
         if kind == "grew":
             attempt.size = frame["size"]
             self.on_grew(attempt)
+        elif kind == "segment":
+            self.on_segment(attempt)
         elif kind == "finished":
             self._finished(worker, attempt, frame)
         elif kind == "started":

@@ -2,28 +2,25 @@
 
 A follower sends what lies between its cursor and the end of each attempt's log, at its own reader's pace; live is just not
 being at the end. So replay and live are one path, and a slow follower slows nobody. After a coordinator's death the CLI
-comes back with its cursors. Reads whole CRI records only; knows nothing of what they mean.
+comes back with its cursors. What is not there any more it says, and goes on behind it. Which files a log has is `reading`'s.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import os
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ipc.connection import Connection
-from ipc.cri import MAX_RECORD
 from ipc.frames import encode_frame
+from ipc.segments import Link
 from ipc.states import Job as JobState
 from mozartd.coordinator.model import Attempt, Job
+from mozartd.coordinator.reading import WINDOW, LogReader, log_end
 
-#: Bytes read and sent at a time; holds at least one record of any length.
-WINDOW = 256 * 1024
-assert WINDOW >= 2 * MAX_RECORD
 #: Encoded chunks kept for other followers of the same log.
 KEPT_FRAMES = 8
 
@@ -46,17 +43,17 @@ class Cursor:
     """No more will be written."""
     limit: int | None = None
     """What lies beyond is not wanted: it was written after the question."""
-    fd: int = -1
+    reader: LogReader = field(init=False)
 
-    def read(self) -> bytes:
-        """The next whole records; empty at the end, or where the file is not there yet."""
-        if self.fd < 0:
-            try:
-                self.fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-            except FileNotFoundError:
-                return b""
-        data = os.pread(self.fd, self._wanted(), self.offset)
-        return data[: data.rfind(b"\n") + 1]
+    def __post_init__(self) -> None:
+        self.reader = LogReader(self.path)
+
+    def read(self) -> bytes | Link:
+        """The next whole records, or what is gone instead; empty at the end, or where the log is not there yet."""
+        found = self.reader.read(self.offset)
+        if isinstance(found, Link) or len(found) <= (wanted := self._wanted()):
+            return found
+        return found[: found.rfind(b"\n", 0, wanted) + 1]
 
     def is_satisfied(self) -> bool:
         return self._wanted() == 0
@@ -65,9 +62,7 @@ class Cursor:
         return WINDOW if self.limit is None else max(0, min(WINDOW, self.limit - self.offset))
 
     def close(self) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+        self.reader.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +93,8 @@ class Frames:
         found = self._kept.get(key)
         if found is None:
             data = cursor.read()
+            if isinstance(data, Link):
+                return data.end, _encode_gone(job, cursor, subscription, data)
             if not data:
                 return None
             found = self._kept[key] = (cursor.offset + len(data), _encode(job, cursor, subscription, data))
@@ -107,6 +104,14 @@ class Frames:
 
     def clear(self) -> None:
         self._kept.clear()
+
+
+def _encode_gone(job: str, cursor: Cursor, subscription: int, gone: Link) -> bytes:
+    params = {
+        "subscription": subscription, "job": job, "sheet": cursor.sheet, "attempt": cursor.k, "offset": cursor.offset,
+        "end": gone.end, "why": gone.why,
+    }  # fmt: skip
+    return encode_frame({"jsonrpc": "2.0", "method": "logs.gone", "params": params})
 
 
 def _encode(job: str, cursor: Cursor, subscription: int, data: bytes) -> bytes:
@@ -153,7 +158,7 @@ class Follower:
         """Want nothing that is written from now on: an agent may write faster than a reader reads."""
         for cursor in self._cursors.values():
             if not cursor.ended:
-                cursor.limit = size_of(cursor.path)
+                cursor.limit = log_end(cursor.path)
 
     def wake(self) -> None:
         self._woken.set()
@@ -217,6 +222,8 @@ class Followers:
         self._watch = watch
         self.frames = Frames()
         self._by_job: dict[str, set[Follower]] = {}
+        self.reading: Counter[str] = Counter()
+        """How many read a job's logs now, those included who do not follow: it must not be forgotten under their hands."""
         self._watched: dict[str, set[str]] = {}
         """Running attempts whose workers were asked for `grew`, by job."""
 
@@ -267,13 +274,6 @@ class Followers:
         """The job ended or paused: its followers look whether that was all."""
         for follower in self._by_job.get(job.id, ()):
             follower.wake()
-
-
-def size_of(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except FileNotFoundError:
-        return 0
 
 
 def end_of(job: Job) -> dict[str, Any]:

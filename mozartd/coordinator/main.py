@@ -12,6 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import partial
 
 import uvloop
@@ -43,16 +44,18 @@ from mozartd.coordinator.crowd import Crowd
 from mozartd.coordinator.door import Door
 from mozartd.coordinator.endings import Endings
 from mozartd.coordinator.followers import Followers
-from mozartd.coordinator.model import Job
+from mozartd.coordinator.keeper import Keeper
+from mozartd.coordinator.model import Attempt, Job
 from mozartd.coordinator.parts import Parts
 from mozartd.coordinator.registry import Registry
+from mozartd.coordinator.retention import Bounds as LogBounds
 from mozartd.coordinator.scopes import is_private
 from mozartd.coordinator.settle import release_successors
 from mozartd.coordinator.skips import why_skip
 from mozartd.coordinator.troubles import Troubles
 from mozartd.coordinator.turn import Turn
 from mozartd.coordinator.wallclock import WallClock
-from mozartd.settings import BackendSettings
+from mozartd.settings import BackendSettings, Settings
 from mozartd.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -61,6 +64,8 @@ log = logging.getLogger(__name__)
 FINISH_SECONDS = 1.0
 #: Seconds that workers have to report when the supervisor has died, before we close the store.
 ORPHAN_SECONDS = 5.0
+#: Seconds from an attempt's end until somebody looks whether the logs are too many now.
+KEEP_SECONDS = 60.0
 
 
 def run(setup: CoordinatorSetup) -> int:
@@ -79,8 +84,10 @@ async def _run(setup: CoordinatorSetup) -> int:
     loop = asyncio.get_running_loop()
     stop: asyncio.Future[int] = loop.create_future()
     store = await Store.open(setup.paths.database)
+    opened = ExitStack()
     try:
         parts = await _compose(setup, store, _once(stop))
+        opened.callback(parts.keeper.close)
         loop.add_signal_handler(signal.SIGTERM, _once(stop), EXIT_OK)
         loop.add_signal_handler(signal.SIGINT, lambda: None)
         loop.add_reader(setup.inherited.lifeline, _orphaned, setup.inherited.lifeline, parts, _once(stop))
@@ -96,6 +103,7 @@ async def _run(setup: CoordinatorSetup) -> int:
         await parts.turn.shown()
         return code
     finally:
+        opened.close()
         await store.close()
 
 
@@ -126,20 +134,24 @@ async def _compose(setup: CoordinatorSetup, store: Store, stop: Callable[[int], 
     followers = Followers(crew.watch)
     scores = Scores(store)
     endings = Endings()
+    keeper = Keeper(setup.paths, _log_bounds(settings), book.running.keys)
     parts = Parts(
         setup, setup.settings, store, journal, book, limits, crew, turn, scores, followers, groups, Registry(book, store),
-        endings, _troubles(setup), None, lambda: _drain(parts, stop),
+        endings, keeper, _troubles(setup), None, lambda: _drain(parts, stop),
     )  # fmt: skip
-    turn.assign = Assigner(book, crew, scores, followers, store, setup.paths).assign
+    turn.assign = Assigner(book, crew, scores, followers, store, setup.paths, settings.log_segment_bytes).assign
     turn.on_settled = partial(_settled, parts)
     crew.due, crew.after_commit = turn.due, turn.after_commit
     turn.on_degraded, crew.on_report = partial(parts.troubles.set, "disk"), parts.troubles.learn
-    crew.on_grew, crew.on_over, crew.is_watched = followers.grew, followers.ended, followers.is_watched
+    crew.on_grew, crew.is_watched = followers.grew, followers.is_watched
+    crew.on_segment = lambda attempt: keeper.due()
+    crew.on_over = partial(_over, followers, keeper)
     for name, pid in setup.workers.items():
         crew.expect(name, pid)
     recovery.repair(book, limits, setup.workers, time.time())
     journal.append(time.time(), "daemon.started", pid=os.getpid(), restarts=setup.restarts)
     await turn.shown()
+    keeper.due()
     return parts
 
 
@@ -152,6 +164,11 @@ def _troubles(setup: CoordinatorSetup) -> Troubles:
             os.kill(setup.supervisor_pid, NOTE_SIGNAL)
 
     return Troubles(tell, lambda: read_note(setup.notes))
+
+
+def _log_bounds(settings: Settings) -> LogBounds:
+    hours = settings.log_compress_hours
+    return LogBounds(settings.log_attempt_bytes, settings.log_total_bytes, None if hours is None else hours * 3600)
 
 
 def read_prices(path: str | None) -> dict[str, Price]:
@@ -167,6 +184,11 @@ def read_prices(path: str | None) -> dict[str, Price]:
 
 def _backend_caps(backends: Mapping[str, BackendSettings]) -> dict[str, int]:
     return {name: one.max_concurrent for name, one in backends.items() if one.max_concurrent is not None}
+
+
+def _over(followers: Followers, keeper: Keeper, attempt: Attempt) -> None:
+    followers.ended(attempt)
+    keeper.due(time.time() + KEEP_SECONDS)
 
 
 def _settled(parts: Parts, job: Job) -> None:

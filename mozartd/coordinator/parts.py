@@ -12,6 +12,7 @@ from mozartd.coordinator.crew import Crew
 from mozartd.coordinator.endings import Endings
 from mozartd.coordinator.followers import Followers
 from mozartd.coordinator.journal import Journal
+from mozartd.coordinator.keeper import Keeper
 from mozartd.coordinator.limits import Limits
 from mozartd.coordinator.registry import Registry
 from mozartd.coordinator.troubles import Troubles
@@ -36,6 +37,7 @@ class Parts:
     """How many sheets of a group run at once: name → number."""
     registry: Registry
     endings: Endings
+    keeper: Keeper
     troubles: Troubles
     metrics_url: str | None
     drain: Callable[[], None]

@@ -30,6 +30,7 @@ NAMES = (
     "limits",
     "tokens",
     "attack",
+    "masking",
 )
 
 

@@ -73,36 +73,43 @@ def by_us(lines: Path, directory: Path) -> float:
 
 
 def rate(command: Sequence[str], directory: Path, size: int) -> float:
-    """MB/s of the child's bytes, from the gate to `size` bytes in the file `captured`."""
-    gate, captured = directory / "gate", directory / "captured"
+    """MB/s of the child's bytes, from the gate to `size` bytes in the file `captured`, or in its segments."""
+    gate = directory / "gate"
     os.mkfifo(gate)
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         fd = os.open(gate, os.O_WRONLY)
         begin = time.perf_counter()
         os.close(fd)
-        wait_for_size(captured, size, begin + PATIENCE)
+        wait_for_size(directory, size, begin + PATIENCE)
         return TOTAL / MB / (time.perf_counter() - begin)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(PATIENCE)
-        captured.unlink()
+        for captured in directory.glob("captured*"):
+            captured.unlink()
 
 
-def wait_for_size(path: Path, size: int, deadline: float) -> None:
+def wait_for_size(directory: Path, size: int, deadline: float) -> None:
     # Looking costs both sides the same, and nobody tells: supervisord has no event for the last byte.
-    while not path.exists() or path.stat().st_size < size:
+    while sum(path.stat().st_size for path in directory.glob("captured*")) < size:
         if time.perf_counter() > deadline:
-            raise TimeoutError(f"{path} did not come to {size} bytes")
+            raise TimeoutError(f"the log in {directory} did not come to {size} bytes")
         time.sleep(0.002)
 
 
-def capture(command: str, directory: str) -> None:
-    """Our side: what a worker does with an agent's output, with nothing else in the process."""
+def capture(command: str, directory: str, bare: bool) -> None:
+    """Our side: what a worker does with an agent's output, with nothing else in the process. `bare`: and without a mask."""
     import uvloop
 
     from workers.capture import Capture
     from workers.mask import Mask, preload
+
+    class Unmasked(Mask):
+        """Looks at nothing."""
+
+        def hits(self, block: bytes) -> list[tuple[int, int]]:
+            return []
 
     preload()  # as a worker's parent does, before any agent runs
     pipes = {"stdout": os.pipe(), "stderr": os.pipe()}
@@ -115,7 +122,9 @@ def capture(command: str, directory: str) -> None:
         loop = asyncio.get_running_loop()
         stopped = asyncio.Event()
         loop.add_signal_handler(signal.SIGTERM, stopped.set)
-        log = Capture(loop, f"{directory}/captured", Mask(), None, lambda event: None, lambda size: None)
+        log = Capture(
+            loop, f"{directory}/captured", Unmasked() if bare else Mask(), None, lambda event: None, lambda size: None
+        )
         for name, (reading, _) in pipes.items():
             log.attach(name, reading)
         await stopped.wait()
@@ -128,9 +137,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.capture", description=__doc__)
     parser.add_argument("--json", metavar="FILE", help="write the table there, too")
     parser.add_argument("--child", nargs=2, metavar=("COMMAND", "DIRECTORY"), help=argparse.SUPPRESS)
+    parser.add_argument("--bare", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        capture(*options.child)
+        capture(*options.child, options.bare)
         return 0
     from tests.bench.__main__ import show, write
 

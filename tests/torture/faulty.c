@@ -10,7 +10,7 @@
  *   [5] fork, vfork and pthread_create fail with this errno
  *   [6] fsync and fdatasync take so many milliseconds more (of all processes)
  *   [7] the wall clock is so many seconds ahead (of all processes)
- *   [8] 1: the next call that fails is the last one
+ *   [8] 1: what happens, happens once
  * A timerfd of the wall clock, by which a process hears that the clock was set, is the FIFO FAULTY_CLOCK.
  */
 #define _GNU_SOURCE
@@ -77,11 +77,11 @@ static int fate(int fd)
 	__sync_fetch_and_add(&control[3], 1);
 	if (!control[0] || __sync_fetch_and_sub(&control[1], 1) > 0)
 		return 0;
-	if (control[0] == -1)
-		kill(getpid(), SIGKILL);
 	what = control[0];
 	if (control[8])
 		control[0] = 0;
+	if (what == -1)
+		kill(getpid(), SIGKILL);
 	return what;
 }
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from ipc.states import JOB_ENDED, SHEET_ENDED
 from tests.process.daemon import Daemon
+from tests.process.logfiles import attempts, read_log
 from tests.torture.load import Submitted
 from tests.torture.watch import Watcher
 
@@ -47,22 +48,19 @@ def unlike_its_log(daemon: Daemon, watcher: Watcher, job: str, *, whole: bool) -
     seen = watcher.seen.get(job, {})
     for (n, k), data in list(seen.items()):
         taken = bytes(data)
-        file = log_of(daemon, job, n, k)
-        with open(file, "rb") as log:
-            kept = log.read() if whole else log.read(len(taken))
+        kept = read_log(logs_of(daemon, job), n, k)
         if kept[: len(taken)] != taken:
-            yield f"{job} sheet {n}.{k}: what was sent is not in {file.name}"
+            yield f"{job} sheet {n}.{k}: what was sent is not in its log"
         elif whole and len(kept) != len(taken):
             yield f"{job} sheet {n}.{k}: {len(taken)} bytes sent of {len(kept)}"
     if whole:
-        for file in (daemon.home / "logs" / job).glob("*.log"):
-            n, k = map(int, file.name.split(".")[:2])
-            if file.stat().st_size and (n, k) not in seen:
-                yield f"{job} sheet {n}.{k}: nothing sent of {file.stat().st_size} bytes"
+        for n, k in attempts(logs_of(daemon, job)) - set(seen):
+            if size := len(read_log(logs_of(daemon, job), n, k)):
+                yield f"{job} sheet {n}.{k}: nothing sent of {size} bytes"
 
 
-def log_of(daemon: Daemon, job: str, n: int, k: int) -> Path:
-    return daemon.home / "logs" / job / f"{n}.{k}.log"
+def logs_of(daemon: Daemon, job: str) -> Path:
+    return daemon.home / "logs" / job
 
 
 def run_twice(submitted: Iterable[Submitted]) -> Iterator[str]:

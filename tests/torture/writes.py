@@ -93,7 +93,10 @@ def live(order: Callable[[Faults], None]) -> int:
             order(injected)
             start(daemon)
             story.tell()
-            wait_until(daemon.is_ready)
+            try:
+                wait_until(daemon.is_ready)
+            except AssertionError:
+                raise AssertionError(f"it does not become well: {daemon.status()}\n{daemon.printed()}") from None
             wrong = list(story.untrue())
             code = daemon.stop()
             writes = injected.seen

@@ -19,9 +19,9 @@ from ipc.connection import Connection
 from ipc.cri import MAX_CONTENT, MAX_RECORD, timestamp
 from ipc.frames import FrameDecoder
 from ipc.states import Job as JobState
-from mozartd.coordinator.followers import WINDOW, Cursor, Filter, Follower, Followers, Frames, end_of
+from mozartd.coordinator.followers import Cursor, Filter, Follower, Followers, Frames, end_of
 from mozartd.coordinator.model import Attempt, Job
-from mozartd.coordinator.requests.logs import tail_offset
+from mozartd.coordinator.reading import WINDOW, tail_offset
 from tests.unit.scenes import make_job
 
 

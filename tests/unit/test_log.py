@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
+import signal
 import stat
 from pathlib import Path
 
@@ -151,3 +153,52 @@ def test_a_full_disk_is_kept_as_the_error() -> None:
     assert not log.append([b"record\n"])
     asyncio.run(log.sync())
     log.close()
+
+
+def sizes(directory: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_size for path in directory.iterdir()}
+
+
+async def test_a_log_goes_on_in_segments_that_are_named_by_where_they_begin(tmp_path: Path) -> None:
+    begun: list[int] = []
+    log = Log(str(tmp_path / "1.1.log"), 100, begun.append)
+    record = b"x" * 59 + b"\n"
+    assert all(log.append([record]) for _ in range(5))
+    await log.sync()
+    log.close()
+    assert begun == [120, 240]
+    assert sizes(tmp_path) == {"1.1.log": 120, "1.1.120.log": 120, "1.1.240.log": 60}
+    assert log.size == 300
+
+
+@pytest.fixture
+def taken(tmp_path: Path) -> Path:
+    """A file where the next segment should be."""
+    path = tmp_path / "1.1.120.log"
+    path.write_bytes(b"somebody's")
+    return path
+
+
+async def test_a_log_that_cannot_begin_a_segment_goes_on_in_the_one_it_has(tmp_path: Path, taken: Path) -> None:
+    log = Log(str(tmp_path / "1.1.log"), 100)
+    assert all(log.append([b"x" * 59 + b"\n"]) for _ in range(4))
+    log.close()
+    assert sizes(tmp_path) == {"1.1.log": 180, "1.1.180.log": 60, taken.name: 10}, "tried again at the next border"
+
+
+async def test_a_full_disk_leaves_whole_records_in_the_last_segment(tmp_path: Path) -> None:
+    """A limit on a file's size is a disk that takes only a part."""
+    log = Log(str(tmp_path / "1.1.log"), 100)
+    assert log.append([b"x" * 119 + b"\n"])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (70, hard))
+    try:
+        assert not log.append([(b"y" * 29 + b"\n") * 4])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    await log.sync()
+    log.close()
+    assert sizes(tmp_path) == {"1.1.log": 120, "1.1.120.log": 60}, "two whole records of four"
+    assert log.size == 180

@@ -16,6 +16,7 @@ from mozartd.coordinator.requests import (
     cancel,
     daemon,
     events,
+    gc,
     group,
     hold,
     limits,
@@ -51,6 +52,7 @@ _HANDLERS: dict[str, Callable[[Parts, Session, Params], Awaitable[Any]]] = {
     "hold": hold.handle,
     "group.set": group.handle_set,
     "group.list": group.handle_list,
+    "gc": gc.handle,
     "daemon.status": daemon.handle_status,
     "daemon.drain": daemon.handle_drain,
 }

@@ -1,17 +1,16 @@
 """`logs.follow`: an answer, then every byte of a job's logs, from the first.
 
-{job, sheet?, attempt?, follow, tail?, cursors?} → {job, subscription}, then `logs.chunk` notifications and one `logs.end`.
+{job, sheet?, attempt?, follow, tail?, cursors?} → {job, subscription}, then `logs.chunk` notifications and one `logs.end`;
+`logs.gone` in the place of bytes that were removed.
 `cursors` ({"<sheet>.<k>": offset}) goes on where a lost connection stopped; `tail` begins N lines before each log's end.
 """
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from collections.abc import Callable
+from typing import Any
 
-from ipc.cri import MAX_RECORD
 from ipc.errors import MozartError
 from ipc.score.schema import BACKENDS
 from ipc.threads import in_thread
@@ -20,6 +19,7 @@ from mozartd.coordinator.followers import Cursor, Filter, Follower
 from mozartd.coordinator.model import Job
 from mozartd.coordinator.params import InvalidParamsError, Params, is_whole
 from mozartd.coordinator.parts import Parts
+from mozartd.coordinator.reading import tail_offset
 
 
 async def handle(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
@@ -39,6 +39,8 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
         follower.stop_at_present_ends()
     # A task of its own, begun in a later iteration: the answer goes out before the first chunk.
     task = session.spawn(follower.run(), f"follower of {job.id}")
+    parts.followers.reading[job.id] += 1
+    task.add_done_callback(lambda _: parts.followers.reading.subtract([job.id]))
     if follow:
         task.add_done_callback(lambda _: parts.followers.dismiss(follower))
     return {"job": job.id, "subscription": subscription}
@@ -98,42 +100,3 @@ def _cursors(values: dict[str, Any]) -> dict[tuple[int, int], int]:
             raise InvalidParamsError(f"cannot use the cursor {key[:50]!r}: {str(offset)[:50]}")
         cursors[int(numbers[1]), int(numbers[2])] = offset
     return cursors
-
-
-def tail_offset(path: str, lines: int) -> int:
-    """Where the last `lines` lines of a log begin; 0 when there are fewer or no log."""
-    try:
-        with open(path, "rb") as log:
-            found = 0
-            for record, end in _records_backwards(log):
-                # The last line may have no end yet.
-                found += found == 0 or _ends_line(record)
-                if found > lines:
-                    return end
-    except FileNotFoundError:
-        pass
-    return 0
-
-
-def _records_backwards(log: BinaryIO) -> Iterator[tuple[bytes, int]]:
-    """(record, offset of its end), the last first."""
-    position = os.fstat(log.fileno()).st_size
-    rest: bytes | None = None
-    while position > 0:
-        step = min(position, 4 * MAX_RECORD)
-        position -= step
-        log.seek(position)
-        block = log.read(step)
-        # What is behind the last newline is torn by a crash or being written: no record.
-        block = block[: block.rfind(b"\n") + 1] if rest is None else block + rest
-        # The block's first record may have begun earlier: it is looked at again with what comes before it.
-        cut = block.find(b"\n") + 1 if position else 0
-        rest, end = block[:cut], position + len(block)
-        for record in reversed(block[cut:].split(b"\n")[:-1]):
-            yield record, end
-            end -= len(record) + 1
-
-
-def _ends_line(record: bytes) -> bool:
-    """A `P` part is not the end of its line."""
-    return record.split(b" ", 3)[2:3] != [b"P"]

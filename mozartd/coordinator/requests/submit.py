@@ -74,7 +74,7 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
 async def _enter(parts: Parts, job: Job, cut: assign.Parts, rows: Callable[[], list[Write]], who: str) -> None:
     """When the job's rows are on disk, it is a job."""
     # In a thread: 100,000 sheets take a second or two, and others are asking.
-    await parts.store.write(await asyncio.to_thread(rows))
+    await parts.store.write(await in_thread(rows))
     now = time.time()
     parts.scores.keep(job.seq, cut)
     parts.book.add(job)

@@ -171,4 +171,8 @@ SELECT * FROM events WHERE job = :job AND id > :since ORDER BY id LIMIT :limit;
 SELECT seq, id FROM jobs WHERE state IN ('completed', 'failed', 'cancelled')
     AND (ended_at < :before OR seq NOT IN (
         SELECT seq FROM jobs WHERE state IN ('completed', 'failed', 'cancelled') ORDER BY seq DESC LIMIT :keep))
-LIMIT 100;
+LIMIT :most;
+
+-- name: job_ids
+-- Every job's id.
+SELECT id FROM jobs;

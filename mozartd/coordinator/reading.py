@@ -1,0 +1,253 @@
+"""Reading one attempt's log at logical offsets, whatever its segments are by now: growing, complete, compressed, gone.
+
+A `LogReader` holds one segment open at a time. What is removed or compressed while it is read is read on: the descriptor
+keeps it. Gives whole records only. Used by followers and by `requests/logs`; knows nothing of what records mean.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from functools import partial
+
+import orjson
+
+from ipc.cri import MAX_RECORD
+from ipc.segments import GONE, LOG, PACKED, Link, end_of, links, path_of, seek
+from mozartd.coordinator.packed import DamagedError, Head, read_head, unpack
+
+#: Bytes read at a time; holds at least one record of any length.
+WINDOW = 256 * 1024
+assert WINDOW >= 2 * MAX_RECORD
+
+TORN = "cut off by a crash"
+DAMAGED = "damaged on disk"
+
+
+class Plain:
+    """A segment as its writer left it, or is writing it."""
+
+    def __init__(self, fd: int, start: int) -> None:
+        self._fd, self.start = fd, start
+
+    def end(self) -> int:
+        return self.start + os.fstat(self._fd).st_size
+
+    def is_in_place(self) -> bool:
+        """Neither compressed nor removed yet. Then those behind it are not either."""
+        return os.fstat(self._fd).st_nlink > 0
+
+    def read(self, offset: int) -> bytes:
+        return os.pread(self._fd, WINDOW, offset - self.start)
+
+    def read_backwards(self) -> Iterator[tuple[bytes, int]]:
+        """All of it: (bytes, offset of the first), the last first."""
+        at = os.fstat(self._fd).st_size
+        while at > 0:
+            step = min(at, WINDOW)
+            at -= step
+            yield os.pread(self._fd, step, at), self.start + at
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class Packed:
+    """A compressed segment."""
+
+    def __init__(self, fd: int, start: int) -> None:
+        self._fd, self.start = fd, start
+        self._member, self._member_start = 0, start
+        head = read_head(fd, 0)
+        self._total = head.total if head else 0
+
+    def end(self) -> int:
+        return self.start + self._total
+
+    def is_in_place(self) -> bool:
+        """Those behind it may be compressed, too."""
+        return False
+
+    def read(self, offset: int) -> bytes:
+        """From there to the end of its member."""
+        if offset < self._member_start:
+            self._member, self._member_start = 0, self.start
+        while (head := read_head(self._fd, self._member)) is not None:
+            if offset < self._member_start + head.size:
+                return unpack(self._fd, self._member, head)[offset - self._member_start :]
+            self._member += head.packed
+            self._member_start += head.size
+        return b""
+
+    def read_backwards(self) -> Iterator[tuple[bytes, int]]:
+        members: list[tuple[int, int, Head]] = []
+        position, offset = 0, self.start
+        while (head := read_head(self._fd, position)) is not None:
+            members.append((position, offset, head))
+            position += head.packed
+            offset += head.size
+        for position, offset, head in reversed(members):
+            yield unpack(self._fd, position, head), offset
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+Segment = Plain | Packed
+
+
+def open_segment(log: str, start: int) -> Segment | None:
+    """The segment that begins there; None when there is none. Plain first: its compressed twin is complete before it goes."""
+    for kind, form in ((LOG, Plain), (PACKED, Packed)):
+        try:
+            fd = os.open(path_of(log, start, kind), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            continue
+        try:
+            return form(fd, start)
+        except DamagedError:
+            os.close(fd)
+            raise OSError(errno.EIO, "cannot read a damaged log", path_of(log, start, kind)) from None
+    return None
+
+
+def look(log: str, start: int) -> Link | None:
+    """What the chain of a log has from there on."""
+    segment = open_segment(log, start)
+    if segment is None:
+        return _read_gone(log, start)
+    try:
+        return Link(start, segment.end())
+    finally:
+        segment.close()
+
+
+def _read_gone(log: str, start: int) -> Link | None:
+    try:
+        with open(path_of(log, start, GONE), "rb") as file:
+            gone = orjson.loads(file.read())
+    except FileNotFoundError:
+        return None
+    return Link(start, gone["end"], gone["why"])
+
+
+def log_end(log: str) -> int:
+    return end_of(partial(look, log))
+
+
+class LogReader:
+    """`log` is the path of its first segment."""
+
+    def __init__(self, log: str) -> None:
+        self._log = log
+        self._segment: Segment | None = None
+
+    def read(self, offset: int) -> bytes | Link:
+        """The next whole records; nothing where there is nothing more now; a link with its why for bytes that are gone."""
+        if self._segment is None:
+            gone = self._find(offset)
+            if gone is not None:
+                return gone
+        while self._segment is not None:
+            try:
+                data = self._segment.read(offset)
+            except DamagedError:
+                return Link(offset, self._segment.end(), DAMAGED)
+            whole = data[: data.rfind(b"\n") + 1]
+            if whole:
+                return whole
+            beyond = self._go_on(self._segment, offset)
+            if beyond is not True:
+                return beyond or b""
+        return b""
+
+    def _go_on(self, segment: Segment, offset: int) -> Link | bool:
+        """Whether there is a next segment, which is open then."""
+        end = segment.end()
+        if offset < end:
+            if look(self._log, end) is None:
+                return False  # A record that is being written now.
+            # Complete, for there is a next segment. What was written since we read is read now.
+            return b"\n" in segment.read(offset) or Link(offset, end, TORN)
+        if offset <= segment.start:
+            return False  # Its writer has only just begun it.
+        if offset == end and segment.is_in_place():
+            return self._open(offset) or _read_gone(self._log, offset) or False
+        # Its twin or its place is found by walking, and so is where a reader is that got what others had read.
+        found = self._find(offset)
+        return found or self._segment is not segment
+
+    def _find(self, offset: int) -> Link | None:
+        """Open the segment that holds the offset, if there is one. The link, when that is gone."""
+        while (link := seek(partial(look, self._log), offset)) is not None:
+            if link.why:
+                return Link(offset, link.end, link.why)
+            # It may have been removed between look and open: then its place says so.
+            if self._open(link.start):
+                break
+        return None
+
+    def _open(self, start: int) -> bool:
+        segment = open_segment(self._log, start)
+        if segment is None:
+            return False
+        self.close()
+        self._segment = segment
+        return True
+
+    def close(self) -> None:
+        if self._segment is not None:
+            self._segment.close()
+            self._segment = None
+
+
+# ---- from the end ---------------------------------------------------------------------------------------------------
+
+
+def tail_offset(log: str, lines: int) -> int:
+    """Where the last `lines` lines of a log begin; 0 when there never were so many, or those are gone."""
+    chain = list(links(partial(look, log)))
+    # What lies before a gap does not count: nobody can say how many lines that has.
+    bottom = max((n + 1 for n, link in enumerate(chain) if link.why), default=0)
+    found = 0
+    first = chain[bottom].start if bottom < len(chain) else 0
+    for record, end in _records_backwards(log, chain[bottom:], first):
+        # The last line may have no end yet.
+        found += found == 0 or _ends_line(record)
+        if found > lines:
+            return end
+    return first if found == lines else 0
+
+
+def _records_backwards(log: str, chain: list[Link], first: int) -> Iterator[tuple[bytes, int]]:
+    """(record, offset of its end), the last first."""
+    rest: bytes | None = None
+    for data, position in _blocks_backwards(log, chain):
+        # What is behind the last newline is torn by a crash or being written: no record.
+        block = data[: data.rfind(b"\n") + 1] if rest is None else data + rest
+        # The block's first record may have begun earlier: it is looked at again with what comes before it.
+        cut = block.find(b"\n") + 1 if position > first else 0
+        rest, end = block[:cut], position + len(block)
+        for record in reversed(block[cut:].split(b"\n")[:-1]):
+            yield record, end
+            end -= len(record) + 1
+
+
+def _blocks_backwards(log: str, chain: list[Link]) -> Iterator[tuple[bytes, int]]:
+    """(bytes, offset of the first), the last first."""
+    for link in reversed(chain):
+        segment = open_segment(log, link.start)
+        if segment is None:
+            return
+        try:
+            yield from segment.read_backwards()
+        except DamagedError:
+            return
+        finally:
+            segment.close()
+
+
+def _ends_line(record: bytes) -> bool:
+    """A `P` part is not the end of its line."""
+    return record.split(b" ", 3)[2:3] != [b"P"]
