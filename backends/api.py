@@ -15,10 +15,10 @@ from signal import Signals
 from typing import Any
 
 from backends import endings
-from backends.base import STDERR, STDOUT, Command, Ending, Event, Limited, Result, Run, Session, Usage, Verdict
+from backends.base import STDOUT, Command, Ending, Event, Limited, Result, Run, Session, Usage, Verdict
 from backends.failures import FAILURES, LIMITS, by_status, failure, limited
-from backends.records import count, decoded, number, record, section, text
-from backends.rendering import Page, call, clean, one_line
+from backends.records import count, number, record, section, text
+from backends.rendering import Records, call, clean, one_line
 from backends.resets import Reset, clamp, from_header, limit_until
 
 #: How a daemon's own interpreter runs an agent of ours, wherever it was installed.
@@ -167,21 +167,12 @@ def _instant(value: str) -> float | None:
 _TELLING = ("command", "path", "file_path", "query", "url", "pattern", "name")
 
 
-class ApiRenderer:
+class ApiRenderer(Records):
     """Text as it is generated, one line for each tool call, what went wrong, and how it ended."""
 
     def __init__(self) -> None:
-        self._page = Page()
+        super().__init__()
         self._usage: dict[str, Any] = {}
-
-    def feed(self, stream: str, line: bytes) -> str:
-        item = None if stream == STDERR else record(line)
-        if item is None or not isinstance(item.get("type"), str):
-            return self._page.line(clean(decoded(line)))
-        return self._show(item)
-
-    def finish(self) -> str:
-        return self._page.fresh()
 
     def _show(self, item: dict[str, Any]) -> str:
         match item["type"]:

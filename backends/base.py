@@ -194,6 +194,16 @@ class PromptTooLongError(ValueError):
     """The prompt does not fit, and will not the next time either."""
 
 
+def encoded(prompt: str, program: str, most: int | None = None) -> bytes:
+    """A prompt for stdin. `most`: bytes that the program takes."""
+    if not prompt.strip():
+        raise ValueError(f"cannot start {program} with an empty prompt")
+    data = prompt.encode("utf-8", "replace")
+    if most is not None and len(data) > most:
+        raise PromptTooLongError(f"cannot send {program} a prompt of {len(data):,} bytes: it takes {most:,}")
+    return data
+
+
 class Backend(Protocol):
     name: str
     renders: bool

@@ -19,7 +19,6 @@ from typing import Any
 from backends import endings
 from backends.base import (
     FIRST_BYTE_SECONDS,
-    STDERR,
     STDOUT,
     Command,
     Ending,
@@ -31,10 +30,11 @@ from backends.base import (
     Session,
     Usage,
     Verdict,
+    encoded,
 )
-from backends.failures import LIMITS, by_status, failure, limited
-from backends.records import count, decoded, items, last_line, record, section, text
-from backends.rendering import Page, brief, clean, one_line
+from backends.failures import LIMITS, Sayings, by_status, failure, limited
+from backends.records import count, items, last_line, record, section, text
+from backends.rendering import Records, brief, clean, one_line
 from backends.resets import limit_said, zone_of
 
 #: Characters. It refuses more.
@@ -111,13 +111,11 @@ def _mcp_servers(environment: Mapping[str, str]) -> list[str]:
 
 
 def _prompt(prompt: str) -> bytes:
-    if not prompt.strip():
-        raise ValueError("cannot start codex with an empty prompt")
     if len(prompt) > LARGEST_PROMPT:
         raise PromptTooLongError(
             f"cannot send codex a prompt of {len(prompt):,} characters: it takes {LARGEST_PROMPT:,}"
         )
-    return prompt.encode("utf-8", "replace")
+    return encoded(prompt, "codex")
 
 
 # ---- lines to events ------------------------------------------------------------------------------------------------
@@ -232,7 +230,7 @@ class CodexParser:
         if ending.exit_code == 0:
             return endings.truncated(ending)
         complaint = _complaint(ending.stderr_tail)
-        kind = next((kind for pattern, kind in _COMPLAINTS if pattern.search(complaint)), "")
+        kind = _COMPLAINTS.found_in(complaint)
         if kind:
             return failure(kind, complaint)
         if _kind(complaint) != "other":
@@ -263,39 +261,33 @@ def _usage(usage: dict[str, Any], before: Usage) -> Usage:
 # ---- what its messages mean -----------------------------------------------------------------------------------------
 
 #: How the messages of its failed turns read. Of its own making, never the model's words.
-_SAYINGS = tuple(
-    (re.compile(pattern, re.IGNORECASE), kind)
-    for pattern, kind in (
-        (r"^Missing environment variable", "auth"),
-        (r"\bnot logged in\b|\b(?:refresh token|access token)\b.*\b(?:expired|revoked|could not be refreshed)", "auth"),
-        (r"^You['’]ve hit your .{0,40}limit|^Quota exceeded|\bupgrade to (?:Plus|Pro)\b", "quota"),
-        (r"^rate limit exceeded: slow down|\bhigh demand\b|\bat capacity\b|\boverloaded\b", "overloaded"),
-        (r"^rate limit exceeded", "limit"),
-        (r"\bran out of room in the model's context window", "long"),
-        (r"^The model .* does not exist|\bmodel is not supported\b", "model"),
-        (r"^Incomplete response returned, reason: max_output_tokens", "output"),
-        (r"^Incomplete response returned, reason: content_filter|\bwas flagged\b|\busage policy\b", "refused"),
-        (r"\bfailed to lookup address information|\bdns error", "dns"),
-        (r"\binvalid peer certificate|\bcertificate verify failed|\btls handshake", "tls"),
-        (r"\bidle timeout waiting for SSE|\boperation timed out|\brequest timed out", "timeout"),
-        (r"\berror sending request|\bConnection failed|\bConnection refused", "unreachable"),
-        (r"\bnetwork error\b|\bconnection reset", "network"),
-        (r"^stream disconnected before completion", "bad_response"),
-    )
+_SAYINGS = Sayings(
+    (r"^Missing environment variable", "auth"),
+    (r"\bnot logged in\b|\b(?:refresh token|access token)\b.*\b(?:expired|revoked|could not be refreshed)", "auth"),
+    (r"^You['’]ve hit your .{0,40}limit|^Quota exceeded|\bupgrade to (?:Plus|Pro)\b", "quota"),
+    (r"^rate limit exceeded: slow down|\bhigh demand\b|\bat capacity\b|\boverloaded\b", "overloaded"),
+    (r"^rate limit exceeded", "limit"),
+    (r"\bran out of room in the model's context window", "long"),
+    (r"^The model .* does not exist|\bmodel is not supported\b", "model"),
+    (r"^Incomplete response returned, reason: max_output_tokens", "output"),
+    (r"^Incomplete response returned, reason: content_filter|\bwas flagged\b|\busage policy\b", "refused"),
+    (r"\bfailed to lookup address information|\bdns error", "dns"),
+    (r"\binvalid peer certificate|\bcertificate verify failed|\btls handshake", "tls"),
+    (r"\bidle timeout waiting for SSE|\boperation timed out|\brequest timed out", "timeout"),
+    (r"\berror sending request|\bConnection failed|\bConnection refused", "unreachable"),
+    (r"\bnetwork error\b|\bconnection reset", "network"),
+    (r"^stream disconnected before completion", "bad_response"),
 )
 _STATUS = re.compile(r"\b(?:unexpected|last) status:? (\d{3})\b")
 
 #: What it says on stderr when it does not even start a turn.
-_COMPLAINTS = tuple(
-    (re.compile(pattern, re.IGNORECASE), kind)
-    for pattern, kind in (
-        (r"no rollout found for thread id|No session(?:s)? found|\bno recorded session", "no_session"),
-        (r"Input exceeds the maximum length", "long"),
-        (r"CODEX_HOME points to|^Error: No such file or directory", "path"),
-        (r"\bmcp_servers\b|\bMCP\b.*\b(?:invalid|failed to start)", "mcp"),
-        (r"^No prompt provided|^Not inside a trusted directory|^Failed to read prompt from stdin", "configuration"),
-        (r"^error: |^Error loading config|^Usage: ", "configuration"),
-    )
+_COMPLAINTS = Sayings(
+    (r"no rollout found for thread id|No session(?:s)? found|\bno recorded session", "no_session"),
+    (r"Input exceeds the maximum length", "long"),
+    (r"CODEX_HOME points to|^Error: No such file or directory", "path"),
+    (r"\bmcp_servers\b|\bMCP\b.*\b(?:invalid|failed to start)", "mcp"),
+    (r"^No prompt provided|^Not inside a trusted directory|^Failed to read prompt from stdin", "configuration"),
+    (r"^error: |^Error loading config|^Usage: ", "configuration"),
 )
 
 
@@ -304,7 +296,7 @@ def _kind(message: str) -> str:
         kind = by_status(int(found[1]))
         if kind != "other":
             return kind
-    return next((kind for pattern, kind in _SAYINGS if pattern.search(message)), "other")
+    return _SAYINGS.found_in(message) or "other"
 
 
 def _complaint(stderr: str) -> str:
@@ -328,22 +320,10 @@ _LOGGED = re.compile(
 _NOISE = (b"Reading additional input from stdin", b"Reading prompt from stdin", b"WARNING: proceeding, even though")
 
 
-class CodexRenderer:
+class CodexRenderer(Records):
     """Messages, one line for each command and change, what went wrong, and how it ended."""
 
-    def __init__(self) -> None:
-        self._page = Page()
-
-    def feed(self, stream: str, line: bytes) -> str:
-        if stream == STDERR:
-            return "" if line.startswith(_NOISE) else self._page.line(clean(decoded(line)))
-        item = record(line) if line.startswith(b"{") else None
-        if item is None or "type" not in item:
-            return self._page.line(clean(decoded(line)))
-        return self._show(item)
-
-    def finish(self) -> str:
-        return self._page.fresh()
+    noise = _NOISE
 
     def _show(self, item: dict[str, Any]) -> str:
         match item["type"]:

@@ -6,6 +6,7 @@ of two agents has the same code. Also the statuses of HTTP, which mean the same 
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from backends.base import Limited, Verdict
@@ -63,6 +64,21 @@ _STATUSES = {
     429: "limit",
     504: "timeout",
 }
+
+
+class Sayings:
+    """How a program's own messages read, and the kind of failure each shows. Asked about error records alone."""
+
+    def __init__(self, *sayings: tuple[str, str]) -> None:
+        self._sayings = tuple((re.compile(pattern, re.IGNORECASE), kind) for pattern, kind in sayings)
+
+    def found_in(self, said: str) -> str:
+        """The kind of the first that is somewhere in it, or empty."""
+        return next((kind for pattern, kind in self._sayings if pattern.search(said)), "")
+
+    def begins(self, said: str) -> str:
+        """The kind of the first that it begins with, or empty."""
+        return next((kind for pattern, kind in self._sayings if pattern.match(said)), "")
 
 
 def by_status(status: int | None) -> str:

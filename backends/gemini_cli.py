@@ -22,16 +22,16 @@ from backends.base import (
     Ending,
     Event,
     Limited,
-    PromptTooLongError,
     Result,
     Run,
     Session,
     Usage,
     Verdict,
+    encoded,
 )
-from backends.failures import LIMITS, by_status, failure, limited
+from backends.failures import LIMITS, Sayings, by_status, failure, limited
 from backends.records import count, decoded, last_line, number, record, section, text
-from backends.rendering import Page, call, clean, one_line
+from backends.rendering import Records, call, clean, one_line
 from backends.resets import limit_said, zone_of
 
 #: Bytes. It cuts more off, with a warning.
@@ -70,7 +70,7 @@ class GeminiBackend:
         argv += [str(word) for word in run.options.get("cli_extra_args") or ()]
         return Command(
             argv,
-            stdin=_prompt(run.prompt),
+            stdin=encoded(run.prompt, "gemini", LARGEST_PROMPT),
             environment=_environment(run),
             # An event of more than 128 KiB is always cut in a pipe, never in a file.
             spool=True,
@@ -90,15 +90,6 @@ def _environment(run: Run) -> dict[str, str]:
     if run.system_prompt is not None:
         wanted["GEMINI_SYSTEM_MD"] = str(run.options["system_prompt_file"])
     return {name: value for name, value in wanted.items() if name not in run.environment}
-
-
-def _prompt(prompt: str) -> bytes:
-    if not prompt.strip():
-        raise ValueError("cannot start gemini with an empty prompt")
-    data = prompt.encode("utf-8", "replace")
-    if len(data) > LARGEST_PROMPT:
-        raise PromptTooLongError(f"cannot send gemini a prompt of {len(data):,} bytes: it takes {LARGEST_PROMPT:,}")
-    return data
 
 
 # ---- lines to events ------------------------------------------------------------------------------------------------
@@ -256,27 +247,24 @@ def _usage(stats: dict[str, Any]) -> Usage:
 # ---- what its messages mean -----------------------------------------------------------------------------------------
 
 #: What it says in error records and on stderr; never the model's words.
-_SAYINGS = tuple(
-    (re.compile(pattern, re.IGNORECASE), kind)
-    for pattern, kind in (
-        (r"\bexhausted your (?:daily quota|capacity)|\bquota will reset\b|\bexceeded your current quota\b", "quota"),
-        (r"\bAPI_KEY_INVALID\b|\bAPI key not valid\b|\bInvalid auth method\b|\bUNAUTHENTICATED\b", "auth"),
-        (r"\bPERMISSION_DENIED\b|\bset an Auth method\b", "auth"),
-        (r"\bexceeds the maximum number of tokens\b", "long"),
-        (r"\bis not found for API version\b|\bModelNotFoundError\b", "model"),
-        (r"\bResource has been exhausted\b|\bRESOURCE_EXHAUSTED\b", "limit"),
-        (r"\bFatalTurnLimitedError\b|\bmax session turns\b", "capped"),
-        (r"\bblocked due to\b|\bPROHIBITED_CONTENT\b", "refused"),
-        (r"\bempty response\b|\bmalformed function call\b|\bwithout a finish reason\b", "bad_response"),
-        (r"\bIncomplete JSON segment\b", "bad_response"),
-        (r"^Loop detected", "loop"),
-        (r"\bENOTFOUND\b|\bEAI_AGAIN\b", "dns"),
-        (r"\bCERT_\w+|\bself[- ]signed certificate\b|\bUNABLE_TO_VERIFY\w*", "tls"),
-        (r"\bfetch failed\b|\bECONNREFUSED\b|\bECONNRESET\b", "unreachable"),
-        (r"\bmodel is overloaded\b|\bUNAVAILABLE\b", "overloaded"),
-        (r"^Unknown argument|^Not enough arguments|\bNo input provided via stdin\b", "configuration"),
-        (r"\bInvalid session identifier\b|\bNo previous sessions found\b|\bError resuming session\b", "no_session"),
-    )
+_SAYINGS = Sayings(
+    (r"\bexhausted your (?:daily quota|capacity)|\bquota will reset\b|\bexceeded your current quota\b", "quota"),
+    (r"\bAPI_KEY_INVALID\b|\bAPI key not valid\b|\bInvalid auth method\b|\bUNAUTHENTICATED\b", "auth"),
+    (r"\bPERMISSION_DENIED\b|\bset an Auth method\b", "auth"),
+    (r"\bexceeds the maximum number of tokens\b", "long"),
+    (r"\bis not found for API version\b|\bModelNotFoundError\b", "model"),
+    (r"\bResource has been exhausted\b|\bRESOURCE_EXHAUSTED\b", "limit"),
+    (r"\bFatalTurnLimitedError\b|\bmax session turns\b", "capped"),
+    (r"\bblocked due to\b|\bPROHIBITED_CONTENT\b", "refused"),
+    (r"\bempty response\b|\bmalformed function call\b|\bwithout a finish reason\b", "bad_response"),
+    (r"\bIncomplete JSON segment\b", "bad_response"),
+    (r"^Loop detected", "loop"),
+    (r"\bENOTFOUND\b|\bEAI_AGAIN\b", "dns"),
+    (r"\bCERT_\w+|\bself[- ]signed certificate\b|\bUNABLE_TO_VERIFY\w*", "tls"),
+    (r"\bfetch failed\b|\bECONNREFUSED\b|\bECONNRESET\b", "unreachable"),
+    (r"\bmodel is overloaded\b|\bUNAVAILABLE\b", "overloaded"),
+    (r"^Unknown argument|^Not enough arguments|\bNo input provided via stdin\b", "configuration"),
+    (r"\bInvalid session identifier\b|\bNo previous sessions found\b|\bError resuming session\b", "no_session"),
 )
 _STATUS = re.compile(r'"code":\s?(\d{3})\b|\bstatus:? (\d{3})\b')
 #: Its own exit codes, for when it says nothing that is known.
@@ -297,7 +285,7 @@ _EXITS = {
 
 
 def _kind(said: str) -> str:
-    kind = next((kind for pattern, kind in _SAYINGS if pattern.search(said)), "")
+    kind = _SAYINGS.found_in(said)
     if kind or not (found := _STATUS.search(said)):
         return kind or "other"
     return by_status(int(found[1] or found[2]))
@@ -329,22 +317,10 @@ _NOISE = (
 _TELLING = ("command", "file_path", "absolute_path", "path", "pattern", "query", "url", "description", "prompt")
 
 
-class GeminiRenderer:
+class GeminiRenderer(Records):
     """Text as it is generated, one line for each tool call, what went wrong, and how it ended."""
 
-    def __init__(self) -> None:
-        self._page = Page()
-
-    def feed(self, stream: str, line: bytes) -> str:
-        if stream == STDERR:
-            return "" if line.startswith(_NOISE) else self._page.line(clean(decoded(line)))
-        item = record(line) if line.startswith(b"{") else None
-        if item is None or "type" not in item:
-            return self._page.line(clean(decoded(line)))
-        return self._show(item)
-
-    def finish(self) -> str:
-        return self._page.fresh()
+    noise = _NOISE
 
     def _show(self, item: dict[str, Any]) -> str:
         match item["type"]:

@@ -16,10 +16,24 @@ from signal import Signals
 from typing import Any
 
 from backends import endings, evidence
-from backends.base import STDERR, STDOUT, Command, Ending, Event, Limited, Result, Run, Session, Usage, Verdict, Waiting
-from backends.failures import LIMITS, by_status, failure, limited
+from backends.base import (
+    STDERR,
+    STDOUT,
+    Command,
+    Ending,
+    Event,
+    Limited,
+    Result,
+    Run,
+    Session,
+    Usage,
+    Verdict,
+    Waiting,
+    encoded,
+)
+from backends.failures import LIMITS, Sayings, by_status, failure, limited
 from backends.records import count, decoded, last_line, number, record, section, text
-from backends.rendering import Page, call, clean, one_line
+from backends.rendering import Records, call, clean, one_line
 from backends.resets import from_header, limit_said, limit_until, zone_of
 
 #: Steps in a row that end for no reason, and tries in a row that fail, before it is believed that they go on like that.
@@ -48,7 +62,7 @@ class OpenCodeBackend:
         argv += [str(word) for word in run.options.get("cli_extra_args") or ()]
         return Command(
             argv,
-            stdin=_prompt(run.prompt),
+            stdin=encoded(run.prompt, "opencode"),
             environment=_environment(run),
             # It exits with unflushed output when the reader of a pipe is slow.
             spool=True,
@@ -83,12 +97,6 @@ def _with_system_prompt(run: Run) -> str:
     except (ValueError, AttributeError, TypeError) as error:
         raise ValueError("cannot add a system prompt: OPENCODE_CONFIG_CONTENT is not a JSON object") from error
     return json.dumps(config)
-
-
-def _prompt(prompt: str) -> bytes:
-    if not prompt.strip():
-        raise ValueError("cannot start opencode with an empty prompt")
-    return prompt.encode("utf-8", "replace")
 
 
 # ---- lines to events ------------------------------------------------------------------------------------------------
@@ -316,24 +324,21 @@ def _kind_of(error: dict[str, Any], reason: str) -> str:
     return _kind_said(text(data.get("message")))
 
 
-_SAYINGS = tuple(
-    (re.compile(pattern, re.IGNORECASE), kind)
-    for pattern, kind in (
-        (r"\b(?:exceeded your current|insufficient)[ _]quota\b|\busage limit\b", "quota"),
-        (r"\brate limit|\btoo many requests\b", "limit"),
-        (r"\boverloaded\b|\binternal server error\b|\bservice unavailable\b|\bat capacity\b", "overloaded"),
-        (r"\bapi key\b|\bunauthori[sz]ed\b|\bforbidden\b", "auth"),
-        (r"\bmaximum context length\b", "long"),
-        (r"\bENOTFOUND\b|\bEAI_AGAIN\b", "dns"),
-        (r"\b(?:cannot|unable to) connect\b|\bECONNREFUSED\b|\bConnectionRefused\b", "unreachable"),
-        (r"\bsocket connection was closed\b|\bECONNRESET\b", "network"),
-        (r"\btimed out\b|\btimeout\b", "timeout"),
-    )
+_SAYINGS = Sayings(
+    (r"\b(?:exceeded your current|insufficient)[ _]quota\b|\busage limit\b", "quota"),
+    (r"\brate limit|\btoo many requests\b", "limit"),
+    (r"\boverloaded\b|\binternal server error\b|\bservice unavailable\b|\bat capacity\b", "overloaded"),
+    (r"\bapi key\b|\bunauthori[sz]ed\b|\bforbidden\b", "auth"),
+    (r"\bmaximum context length\b", "long"),
+    (r"\bENOTFOUND\b|\bEAI_AGAIN\b", "dns"),
+    (r"\b(?:cannot|unable to) connect\b|\bECONNREFUSED\b|\bConnectionRefused\b", "unreachable"),
+    (r"\bsocket connection was closed\b|\bECONNRESET\b", "network"),
+    (r"\btimed out\b|\btimeout\b", "timeout"),
 )
 
 
 def _kind_said(said: str) -> str:
-    return next((kind for pattern, kind in _SAYINGS if pattern.search(said)), "other")
+    return _SAYINGS.found_in(said) or "other"
 
 
 def _is_limit(tries: Sequence[str]) -> bool:
@@ -345,25 +350,14 @@ def _is_limit(tries: Sequence[str]) -> bool:
 _TELLING = ("command", "filePath", "path", "pattern", "query", "url", "description", "prompt")
 
 
-class OpenCodeRenderer:
+class OpenCodeRenderer(Records):
     """Messages, one line for each tool call, what went wrong, and how it ended."""
 
     def __init__(self) -> None:
-        self._page = Page()
+        super().__init__()
         self._usage = Usage(cost_usd=0.0)
 
-    def feed(self, stream: str, line: bytes) -> str:
-        if stream == STDERR:
-            return self._show_log(line)
-        item = record(line) if line.startswith(b"{") else None
-        if item is None or "type" not in item:
-            return self._page.line(clean(decoded(line)))
-        return self._show(item)
-
-    def finish(self) -> str:
-        return self._page.fresh()
-
-    def _show_log(self, line: bytes) -> str:
+    def _show_stderr(self, line: bytes) -> str:
         if found := _TRY.search(line):
             return self._page.line(f"… {one_line(decoded(found['said']))}")
         words = clean(_COLOUR.sub("", decoded(line)))

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from backends.records import decoded, text
+from backends.base import STDERR
+from backends.records import decoded, record, text
 
 _CONTROLS = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)))
 #: Characters of a tool's argument, or of its error, worth one line.
@@ -62,6 +63,34 @@ class Page:
         """A newline if one is needed."""
         before, self.midline = "\n" if self.midline else "", False
         return before
+
+
+class Records:
+    """The frame of renderers for agents that print one JSON object a line, with its `type`; what is none is shown as it is.
+    Each says in `_show` what its records look like."""
+
+    noise: tuple[bytes, ...] = ()
+    """How lines on stderr begin that tell nobody anything."""
+
+    def __init__(self) -> None:
+        self._page = Page()
+
+    def feed(self, stream: str, line: bytes) -> str:
+        if stream == STDERR:
+            return self._show_stderr(line)
+        item = record(line) if line.startswith(b"{") else None
+        if item is None or not isinstance(item.get("type"), str):
+            return self._page.line(clean(decoded(line)))
+        return self._show(item)
+
+    def finish(self) -> str:
+        return self._page.fresh()
+
+    def _show_stderr(self, line: bytes) -> str:
+        return "" if self.noise and line.startswith(self.noise) else self._page.line(clean(decoded(line)))
+
+    def _show(self, item: dict[str, Any]) -> str:
+        raise NotImplementedError
 
 
 class Plain:

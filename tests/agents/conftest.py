@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -21,8 +22,8 @@ from tests.process.conftest import check_end
 from tests.process.daemon import Daemon
 
 SERVER = ROOT / "tests" / "fakes" / "model_apis.py"
-#: Seconds for a program of which a short test alone has need.
-SHORT_PATIENCE = 90.0
+#: Seconds that all installations together may take. `make test-agents` has made them before.
+PATIENCE = 90.0
 
 
 @cache
@@ -57,13 +58,35 @@ def apis() -> Iterator[Apis]:
             assert server.wait(20) == 0
 
 
-@cache
-def executables(name: str) -> Path | str:
-    """Where the program is, or why it is not there. Asked once: a registry that cannot be reached takes its time."""
-    try:
-        return install.installed(name, SHORT_PATIENCE)
-    except install.UnavailableError as error:
-        return str(error)
+class Programs:
+    """Where each program is, or why it is not there. A registry that could not give one is not asked for another."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Path | str] = {}
+        self._left = PATIENCE
+        self._failed = ""
+
+    def find(self, name: str) -> Path | str:
+        if name not in self._known:
+            self._known[name] = self._install(name)
+        return self._known[name]
+
+    def _install(self, name: str) -> Path | str:
+        if self._failed and not install.place(name).is_dir():
+            return f"{name} is not installed either: {self._failed}"
+        began = time.monotonic()
+        try:
+            return install.installed(name, max(self._left, 1.0))
+        except install.UnavailableError as error:
+            self._failed = str(error)
+            return self._failed
+        finally:
+            self._left -= time.monotonic() - began
+
+
+@pytest.fixture(scope="session")
+def programs() -> Programs:
+    return Programs()
 
 
 @pytest.fixture(scope="session")
@@ -73,15 +96,16 @@ def lonely_daemon(apis: Apis) -> Iterator[Daemon]:
         daemon = Daemon(Path(directory))
         daemon.prefix = apis.entering
         yield daemon
-        check_end(daemon)
+        if daemon.process is not None:
+            check_end(daemon)
 
 
 @pytest.fixture
-def scene(apis: Apis, lonely_daemon: Daemon, tmp_path: Path) -> Callable[[Program], Scene]:
+def scene(apis: Apis, lonely_daemon: Daemon, programs: Programs, tmp_path: Path) -> Callable[[Program], Scene]:
     """`scene(CLAUDE)`: that program, sent to the server, in a HOME of its own."""
 
     def arrange(program: Program) -> Scene:
-        found = executables(program.name)
+        found = programs.find(program.name)
         if isinstance(found, str):
             pytest.skip(found)
         if lonely_daemon.process is None:

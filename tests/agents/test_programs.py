@@ -1,7 +1,8 @@
 """What every real program must do in Mozart, and what each of its failures is called.
 
-Those of Claude Code that stand for the rest are part of `make test`; the others are marked `agents` and run by `make
-test-agents`. `max_retries` is 0 throughout: a sheet that waits after a limit has proof that no retry was spent on it.
+One success of each program, and those tests of Claude Code that stand for the rest, are part of `make test`; the others
+are marked `agents` and run by `make test-agents`. `max_retries` is 0 throughout: a sheet that waits after a limit has proof
+that no retry was spent on it.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def arranged(scene: Callable[[Program], Scene]) -> Iterator[Callable[[Program], 
 # ---- what goes well -------------------------------------------------------------------------------------------------
 
 
-@cases(*PROGRAMS, short=SHORT)
+@cases(*PROGRAMS, short=PROGRAMS)
 def test_an_answer_is_a_success(arranged: Callable[[Program], Scene], program: Program) -> None:
     scene = arranged(program)
     attempt = scene.play("say All is done, no rate limit, no error 500.")

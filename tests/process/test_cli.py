@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.process.asking import open_gate
 from tests.process.daemon import PATIENCE, Daemon, wait_until
 
 Score = Callable[..., Path]
@@ -23,19 +24,6 @@ Score = Callable[..., Path]
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
     return tmp_path / "workspace"
-
-
-def open_gate(path: Path) -> None:
-    """Returns when the agent behind it goes on."""
-
-    def try_it() -> bool:
-        try:
-            os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
-        except OSError:
-            return False
-        return True
-
-    wait_until(try_it)
 
 
 def documents(text: str) -> list[dict[str, Any]]:

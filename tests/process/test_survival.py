@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.bench.flood import check_all, flood
+from tests.process.asking import open_gate
 from tests.process.daemon import Daemon, is_alive, processes_of, wait_until
 
 Score = Callable[..., Path]
@@ -28,19 +29,6 @@ GATED = "append runs.{n} ran\nsay begun\ngate go.{n}\nsay done"
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
     return tmp_path / "workspace"
-
-
-def open_gate(path: Path) -> None:
-    """Returns when the agent behind it goes on. O_NONBLOCK fails as long as it does not stand there."""
-
-    def try_it() -> bool:
-        try:
-            os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
-        except OSError:
-            return False
-        return True
-
-    wait_until(try_it)
 
 
 def runs(workspace: Path, n: int = 1) -> int:
