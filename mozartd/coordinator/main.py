@@ -99,6 +99,7 @@ async def _run(setup: CoordinatorSetup) -> int:
         code = await stop
         for each in open_:
             each.close()
+        await asyncio.gather(*(each.entered() for each in open_ if isinstance(each, Door)))
         await _finish(sessions)
         await parts.turn.shown()
         return code
