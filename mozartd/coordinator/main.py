@@ -194,6 +194,8 @@ def _over(followers: Followers, keeper: Keeper, attempt: Attempt) -> None:
 
 def _settled(parts: Parts, job: Job) -> None:
     """A job ended or paused, and that is on disk."""
+    if job.state in JOB_ENDED:
+        parts.scores.forget(job.seq)
     parts.endings.tell(job)
     release_successors(parts.book, job, time.time())
     if job.state in JOB_ENDED:
