@@ -61,6 +61,11 @@ class Door:
             peer.close()
         self._listener.close()
 
+    async def entered(self) -> None:
+        """After `close`: return when whoever was on the doorstep is inside."""
+        if self._entering:
+            await asyncio.wait(self._entering)
+
     def _open(self) -> None:
         self._resting = None
         self._loop.add_reader(self._listener.fileno(), self._let_in)

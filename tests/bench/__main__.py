@@ -21,6 +21,7 @@ NAMES = (
     "latency",
     "status_process",
     "restart",
+    "upgrade",
     "sheets",
     "memory",
     "idle",

@@ -84,6 +84,9 @@ def test_a_veto_says_when_the_limit_is_over_and_waits_for_a_person(
     shown = daemon.mozart("limits").stdout
     assert "somebody acts" in shown
     assert re.search(r"over at (\w+ )?\d\d:\d\d, then wait for a person", shown)
+    (sheet,) = daemon.job(job)["sheets"]
+    assert sheet["until"] is None, "not at the limit's own end, which is told with the reason"
+    assert "wait for a person" in sheet["reason"]
     assert daemon.mozart("limits", "clear", "command").returncode == 0
     assert ended(daemon, job)["state"] == "completed"
 
