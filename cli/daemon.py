@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-from ipc.client import Client, Disconnected, NotListening
+from ipc.client import Client, Disconnected, NotListening, NotTaken
 from ipc.errors import EXIT_UNREACHABLE, MozartError
 from ipc.paths import find_paths
 
@@ -18,12 +19,29 @@ from ipc.paths import find_paths
 ANSWER_SECONDS = 30.0
 
 
+#: How often what a coordinator did not take is asked of the next one: it may itself be replaced.
+TRIES = 3
+
+
 def connect() -> Client:
+    for _ in range(TRIES - 1):
+        # Who was accepted by a coordinator that is being replaced comes too late for it; the next time he waits.
+        with suppress(NotTaken):
+            return Client(find_paths().client_socket, ANSWER_SECONDS)
     return Client(find_paths().client_socket, ANSWER_SECONDS)
 
 
 def ask(method: str, params: dict[str, Any] | None = None) -> Any:
-    with connect() as client:
+    return ask_with(connect(), method, params)
+
+
+def ask_with(client: Client, method: str, params: dict[str, Any] | None = None) -> Any:
+    """Ask over this connection, and over another one when the coordinator is replaced before it takes the question."""
+    for _ in range(TRIES - 1):
+        with client, suppress(NotTaken):
+            return client.request(method, params)
+        client = connect()
+    with client:
         return client.request(method, params)
 
 

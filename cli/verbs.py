@@ -6,7 +6,7 @@ from importlib import import_module
 from types import ModuleType
 
 VERBS = (
-    "run", "status", "list", "logs", "events", "wait", "cancel", "pause", "resume", "retry", "modify", "priority",
+    "run", "status", "list", "logs", "events", "wait", "cancel", "pause", "resume", "retry", "modify", "priority", "reorder",
     "limits", "hold", "group", "gc", "daemon", "validate", "plan", "schema", "backends", "completion",
 )  # fmt: skip
 

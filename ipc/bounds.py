@@ -27,7 +27,8 @@ class Bounded(Protocol):
 
 
 class PeerBounds:
-    def __init__(self) -> None:
+    def __init__(self, half_seconds: float = HALF_SECONDS) -> None:
+        self._half_seconds = half_seconds
         self._halves: dict[Bounded, tuple[float, int]] = {}
         """(when it began, bytes that count), the oldest first."""
         self._bytes = 0
@@ -72,13 +73,13 @@ class PeerBounds:
     def _arm(self) -> None:
         loop = asyncio.get_running_loop()
         began, _ = next(iter(self._halves.values()))
-        self._timer = loop.call_at(began + HALF_SECONDS, self._look)
+        self._timer = loop.call_at(began + self._half_seconds, self._look)
 
     def _look(self) -> None:
         self._timer = None
         now = asyncio.get_running_loop().time()
-        while self._halves and next(iter(self._halves.values()))[0] + HALF_SECONDS <= now:
-            self._refuse(next(iter(self._halves)), f"its beginning came {HALF_SECONDS:g} s ago")
+        while self._halves and next(iter(self._halves.values()))[0] + self._half_seconds <= now:
+            self._refuse(next(iter(self._halves)), f"its beginning came {self._half_seconds:g} s ago")
         if self._halves:
             self._arm()
 

@@ -58,6 +58,10 @@ def _limit_connect(peer: socket.socket, timeout: float | None) -> None:
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(seconds), int(rest * 1e6)))
 
 
+class NotTaken(Disconnected):
+    """It went away before it had all of what we asked: nothing came of that, and its successor may be asked."""
+
+
 class Client:
     """One connection. `request` asks and answers; `notifications` yields what a subscription sends afterwards."""
 
@@ -68,6 +72,8 @@ class Client:
         self._decoder = FrameDecoder()
         self._frames: list[Frame] = []
         self._last_id = 0
+        self._is_taken = False
+        """The daemon may have all of the last request."""
         try:
             self._socket = connect_unix(path, timeout)
         except OSError as error:
@@ -102,7 +108,8 @@ class Client:
     def request(self, method: str, params: dict[str, Any] | None = None) -> Any:
         """The result of one request. Raises the daemon's error as MozartError, Disconnected when it went away."""
         self._last_id += 1
-        self._send({"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params or {}})
+        self._is_taken = False
+        self._is_taken = self._send({"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params or {}})
         earlier: list[Frame] = []
         while True:
             frame = self._receive()
@@ -143,7 +150,8 @@ class Client:
             )
         return frame
 
-    def _send(self, frame: Frame) -> None:
+    def _send(self, frame: Frame) -> bool:
+        """Whether all of it is under way."""
         try:
             data = encode_frame(frame)
         except FrameError as error:
@@ -154,6 +162,8 @@ class Client:
             # The daemon may have said why before it hung up; _receive finds that out.
             if not isinstance(error, BrokenPipeError | ConnectionResetError):
                 raise self._gone(error) from None
+            return False
+        return True
 
     def _receive(self) -> Frame:
         while not self._frames:
@@ -171,4 +181,5 @@ class Client:
 
     def _gone(self, error: OSError | None) -> Disconnected:
         reason = (error.strerror or type(error).__name__) if error else "it hung up"
-        return Disconnected("E501", f"lost the daemon at {self.path}: {reason}", "", EXIT_UNREACHABLE)
+        kind = Disconnected if self._is_taken or isinstance(error, TimeoutError) else NotTaken
+        return kind("E501", f"lost the daemon at {self.path}: {reason}", "", EXIT_UNREACHABLE)

@@ -82,6 +82,7 @@ class Connection(asyncio.Protocol):
         self._held = False
         self._handing_on = False
         self._hung_up = False
+        self._on_last: Callable[[], None] | None = None
         self.lost = False
 
     def __repr__(self) -> str:
@@ -129,6 +130,19 @@ class Connection(asyncio.Protocol):
         if not self._held and not self._hung_up:
             self._transport.resume_reading()
 
+    def end_reading(self, on_last: Callable[[], None]) -> None:
+        """Take what the peer has sent until now, then call `on_last`. What it sends from here on fails there, so that it
+        knows that nobody has it."""
+        assert self._transport is not None
+        self._on_last = on_last
+        connected = self._transport.get_extra_info("socket")
+        with socket.socket(fileno=os.dup(connected.fileno())) as copy:
+            try:
+                copy.shutdown(socket.SHUT_RD)
+            except OSError:
+                # It is gone already.
+                self.abort()
+
     def close(self) -> None:
         """Send what is queued, then hang up."""
         self._hung_up = True
@@ -148,6 +162,13 @@ class Connection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=self.HIGH, low=self.LOW)
         if self._on_made is not None:
             self._on_made(self)
+
+    def eof_received(self) -> bool:
+        """Whether there is still something to say."""
+        if self._on_last is None:
+            return False
+        self._on_last()
+        return True
 
     def data_received(self, data: bytes) -> None:
         if self._held and self._transport is not None:

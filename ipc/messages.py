@@ -252,7 +252,7 @@ CoordinatorFrame = Assign | Cancel | Watch | Ack | Drain
 METHODS = (
     "submit",  # {score, path, source, environment, fresh, start_sheet?, at?, after?, group?} → {job}
     "status",  # {job?, after?} → {daemon, jobs} or {job, sheets, next}
-    "list",  # {states, all, limit} → {jobs}
+    "list",  # {states, all, limit, before?} → {jobs, total, next}
     "logs.follow",  # {job, sheet?, attempt?, follow, tail?, cursors?} → {job, subscription}, then notifications
     "events.follow",  # {job?, since?, follow} → {job?, subscription, since}, then notifications
     "prompt",  # {job, sheet?, attempt?} → {job, sheet, attempt, text}
@@ -262,6 +262,7 @@ METHODS = (
     "pause",  # {job, now} → {job, sheets}
     "resume",  # {job} → {job, sheets}
     "priority",  # {job, priority} → {job, sheets}
+    "reorder",  # {job, before?, behind?} → {job, queue}
     "modify",  # {job, score, path, source, environment} → {job, sheets}
     "limits",  # {} → {holds}
     "limits.clear",  # {scope} → {holds}

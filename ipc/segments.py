@@ -4,6 +4,7 @@
     <sheet>.<k>.<start>.log   the bytes from <start>, which is where the segment before it ends
     ….log.gz                  the same bytes, compressed: nobody appends to them any more
     ….gone                    in place of the bytes: they are gone, up to an offset that it holds, and why
+    <sheet>.<k>.prompt.whole  no part of the log: a prompt with its secrets, for as long as the agent may read it
 
 So a log is a chain: each link's end is the next one's name, and nobody has to list a directory, or to be told anything, to
 read on. Workers make segments (`workers.log`), the coordinator compresses and removes them (`mozartd.coordinator.shelf`),
@@ -20,8 +21,9 @@ from typing import NamedTuple
 SEGMENT_BYTES = 64 * 1024 * 1024
 
 LOG, PACKED, GONE = ".log", ".log.gz", ".gone"
+UNMASKED = ".prompt.whole"
 
-_NAME = re.compile(r"([0-9]{1,18})\.([0-9]{1,18})(?:\.([1-9][0-9]{0,18}))?(\.log|\.log\.gz|\.gone)")
+_NAME = re.compile(r"([0-9]{1,18})\.([0-9]{1,18})(?:\.([1-9][0-9]{0,18}))?(\.log|\.log\.gz|\.gone|\.prompt\.whole)")
 
 
 class Name(NamedTuple):
@@ -29,7 +31,7 @@ class Name(NamedTuple):
     k: int
     start: int
     kind: str
-    """LOG, PACKED or GONE."""
+    """LOG, PACKED, GONE or UNMASKED."""
 
 
 class Link(NamedTuple):
@@ -52,7 +54,7 @@ def path_of(log: str, start: int, kind: str = LOG) -> str:
 
 
 def parse_name(name: str) -> Name | None:
-    """None for a file that is no part of a log."""
+    """None for any other file."""
     found = _NAME.fullmatch(name)
     return Name(int(found[1]), int(found[2]), int(found[3] or 0), found[4]) if found else None
 

@@ -9,6 +9,9 @@ import os
 import socket
 import time
 
+#: How long systemd waits for the next image of an upgrade.
+EXEC_SECONDS = 120.0
+
 
 class Notifier:
     def __init__(self) -> None:
@@ -40,6 +43,20 @@ class Notifier:
 
     def reloading(self, status: str = "reloading") -> None:
         self.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}", f"STATUS={status}")
+
+    def upgrading(self) -> None:
+        """From here until the next image is there, nobody gives a sign of life: its imports may take a while."""
+        self.reloading("upgrading")
+        self._watch(EXEC_SECONDS)
+
+    def upgraded(self) -> None:
+        """Or not: signs of life come again."""
+        if self.watchdog_seconds is not None:
+            self._watch(2 * self.watchdog_seconds)
+
+    def _watch(self, seconds: float) -> None:
+        if self.watchdog_seconds is not None:
+            self.send(f"WATCHDOG_USEC={int(seconds * 1_000_000)}", "WATCHDOG=1")
 
     def stopping(self, status: str) -> None:
         self.send("STOPPING=1", f"STATUS={status}")

@@ -38,6 +38,20 @@ class BudgetSettings(BaseModel):
     tokens: int | None = Field(None, gt=0)
 
 
+class LimitsSettings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    resume: Literal["auto", "ask"] = "auto"
+    window: str | None = None
+
+    @field_validator("window")
+    @classmethod
+    def _hours(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(f"{_HOURS.pattern}-{_HOURS.pattern}", value):
+            raise ValueError('hours look like "08:00-22:00"')
+        return value
+
+
 class AdmissionSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -79,11 +93,10 @@ class Settings(BaseSettings):
         AdmissionSettings(),
         description="Above any of these fewer sheets start: percent of time stalled for memory, parts used, load.",
     )
-    limits_resume: Literal["auto", "ask"] = Field(
-        "auto", description="When a rate limit is over: go on by itself, or wait for `mozart limits clear SCOPE`."
-    )
-    limits_window: str | None = Field(
-        None, description='Local hours in which a rate limit may end by itself, as "08:00-22:00"; null: always.'
+    limits: LimitsSettings = Field(
+        LimitsSettings(),
+        description="When a rate limit is over: resume auto, or ask (wait for `mozart limits clear SCOPE`); window: the local"
+        ' hours in which it may end by itself, as "08:00-22:00".',
     )
     idle_exit_seconds: float = Field(
         3600, gt=0, description="A daemon that `mozart run` started by itself exits after so long without work."
@@ -131,13 +144,6 @@ class Settings(BaseSettings):
     metrics_address: str | None = Field(
         None, description="Where Prometheus may scrape, as 127.0.0.1:9464; null serves no metrics."
     )
-
-    @field_validator("limits_window")
-    @classmethod
-    def _hours(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(f"{_HOURS.pattern}-{_HOURS.pattern}", value):
-            raise ValueError('hours look like "08:00-22:00"')
-        return value
 
     @field_validator("submit_env", "mask_patterns", mode="before")
     @classmethod

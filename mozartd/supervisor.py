@@ -21,26 +21,13 @@ from functools import partial
 
 from ipc import VERSION
 from ipc.errors import MozartError
-from ipc.setup import DRAIN_SIGNAL, EXIT_CANNOT_BOOT, EXIT_STOP_ALL, NOTE_SIGNAL, read_note, write_note
-from mozartd import daemon_log, handover, upgrade
+from ipc.setup import EXIT_CANNOT_BOOT, EXIT_STOP_ALL, NOTE_SIGNAL, read_note, write_note
+from mozartd import act, daemon_log, handover, upgrade
 from mozartd.announce import Announcer
 from mozartd.backoff import Tally, after_death, is_hopeless
 from mozartd.births import Births
 from mozartd.changes import InForce, Needs, is_replaced
-from mozartd.converge import (
-    COORDINATOR,
-    Abort,
-    Action,
-    Child,
-    Drain,
-    Kill,
-    Phase,
-    Slot,
-    Spawn,
-    Stop,
-    Wanted,
-    converge,
-)
+from mozartd.converge import COORDINATOR, Child, Phase, Slot, Spawn, Wanted, converge
 from mozartd.handover import Handover
 from mozartd.launch import Launch
 from mozartd.liveness import read_mtime
@@ -120,7 +107,10 @@ class Supervisor:
             self._feel_pulses()
             plan = converge(self._wanted, self._children, self._tallies, time.monotonic())
             for action in plan.actions:
-                self._act(action)
+                if isinstance(action, Spawn):
+                    self._spawn(action.slot)
+                else:
+                    act.tell(action)
             if plan.is_over and self._sweeper.due_at is None:
                 return
             if not plan.actions:
@@ -219,13 +209,13 @@ class Supervisor:
             log.error("cannot set the mode of %s: %s", self._paths.client_socket, error.strerror)
         logging.getLogger().setLevel(settings.log_level.upper())
 
-    def _go_back(self) -> bool:
+    def _go_back(self, said: str) -> bool:
         """The coordinator does not start. If settings were reloaded, they must not be the end of a daemon that runs."""
         needs = self._in_force.go_back()
         if needs:
-            hint = f"those before are in force again; {self._paths.daemon_log} says why"
-            refusal = MozartError("E301", "cannot use the new settings: the coordinator does not start with them", hint)
-            log.error("%s; those before are in force again", refusal.message)
+            message = f"cannot use the new settings: the coordinator does not start with them: {said}"
+            refusal = MozartError("E301", message, "those before are in force again")
+            log.error("%s; %s", message, refusal.hint)
             self._announcer.refuse("reload", refusal, self._status())
             self._changed(needs)
         return bool(needs)
@@ -258,12 +248,13 @@ class Supervisor:
         problem = self._trial.reaped(status) or self._why_no_upgrade()
         if not problem:
             log.info("upgrading: executing what is installed")
-            self._announcer.notifier.reloading("upgrading")
+            self._announcer.notifier.upgrading()
             environment = {**os.environ, **self._announcer.notifier.environment}
             try:
                 upgrade.become(self._launch.command, self._handover(), environment)
             except OSError as error:
                 problem = f"cannot execute it: {error.strerror}"
+                self._announcer.notifier.upgraded()
         self._refuse_upgrade(problem)
 
     def _handover(self) -> Handover:
@@ -278,35 +269,11 @@ class Supervisor:
         if self._wanted.workers == left.configured_workers:
             self._wanted.workers = left.workers
         self._readiness.was_ready = True
+        self._announcer.notifier.upgraded()
         log.info("version %s took over from %s with %d children", VERSION, left.version, len(left.children))
         self._announcer.promise("upgrade", {"version": VERSION, "before": left.version})
 
     # -- acting
-
-    def _act(self, action: Action) -> None:
-        match action:
-            case Spawn(slot):
-                self._spawn(slot)
-            case Drain(child):
-                child.is_draining = True
-                self._signal(child, DRAIN_SIGNAL, "no longer wanted")
-            case Stop(child):
-                child.stop_sent = time.monotonic()
-                self._signal(child, signal.SIGTERM, "stopping")
-            case Abort(child):
-                child.abort_sent = time.monotonic()
-                log.error("%s (pid %d) hangs: nothing from its loop for too long", child.slot, child.pid)
-                self._signal(child, signal.SIGABRT, "hangs")
-            case Kill(child, reason):
-                child.is_killed = True
-                log.warning("killing %s (pid %d): %s", child.slot, child.pid, reason)
-                self._signal(child, signal.SIGKILL, reason)
-
-    def _signal(self, child: Child, number: signal.Signals, reason: str) -> None:
-        # The child is ours and not reaped yet, so the pid cannot be anybody else's.
-        log.debug("%s to %s (pid %d): %s", number.name, child.slot, child.pid, reason)
-        with suppress(ProcessLookupError):
-            os.kill(child.pid, number)
 
     def _spawn(self, slot: Slot) -> None:
         generation = self._wanted.generations[slot.role]
@@ -355,6 +322,7 @@ class Supervisor:
     def _bury(self, child: Child, status: int) -> None:
         now = time.monotonic()
         lived = now - child.born
+        said = read_note(child.liveness)
         self._children.remove(child)
         os.close(child.liveness)
         if child.slot == COORDINATOR:
@@ -371,16 +339,16 @@ class Supervisor:
             if self._wanted.phase is Phase.RUNNING:
                 self.stop("nothing left to do")
             return
-        if exit_code == EXIT_CANNOT_BOOT and child.slot == COORDINATOR and self._go_back():
+        if exit_code == EXIT_CANNOT_BOOT and child.slot == COORDINATOR and self._go_back(said):
             return
         tally = self._tallies[child.slot] = after_death(self._tally(child.slot), lived, exit_code, now)
         if is_hopeless(tally, was_ready=self._readiness.was_ready):
-            self._give_up(child.slot, tally, exit_code)
+            why = f"says that it cannot boot: {said}" if exit_code == EXIT_CANNOT_BOOT else "does not stay alive"
+            self._give_up(child.slot, tally, why)
 
-    def _give_up(self, slot: Slot, tally: Tally, exit_code: int) -> None:
+    def _give_up(self, slot: Slot, tally: Tally, why: str) -> None:
         self._tallies[slot] = replace(tally, not_before=math.inf)
         if self._wanted.phase is Phase.RUNNING:
-            why = "says that it cannot boot" if exit_code == EXIT_CANNOT_BOOT else "does not stay alive"
             self._exit_code = EXIT_GAVE_UP
             self.stop(f"{slot} {why}")
 

@@ -187,7 +187,7 @@ class Attempt:
             os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
             _write(path, kept)
             if kept != data:
-                self._whole_prompt = path + ".whole"
+                self._whole_prompt = path.removesuffix(".prompt") + segments.UNMASKED
                 _write(self._whole_prompt, data)
         except OSError as error:
             raise _unwritable("keep the prompt in", path, error) from None

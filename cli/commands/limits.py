@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Any
 
 from cli import output, text
@@ -39,11 +40,19 @@ def command(
 def describe(holds: list[dict[str, Any]]) -> str:
     if not holds:
         return "nothing is held"
+    now = time.time()
     rows = [
-        [hold["name"], hold["until"] or "somebody acts", str(hold["waiting"]), text.first_line(hold["reason"])]
+        [hold["name"], text.until(hold["until"], now).removeprefix("until ") or "somebody acts", str(hold["waiting"]),
+         _forecast(hold["forecast"]), text.first_line(hold["reason"])]
         for hold in holds
-    ]
-    return output.table(["SCOPE", "UNTIL", "WAITING", "REASON"], rows)
+    ]  # fmt: skip
+    return output.table(["SCOPE", "UNTIL", "WAITING", "FORECAST", "REASON"], rows)
+
+
+def _forecast(found: dict[str, Any]) -> str:
+    """`60 calls, 1,200,000 tokens in 5h`: what its windows were seen to hold."""
+    parts = [f"{found[what]:,} {what}" for what in ("calls", "tokens") if found[what]]
+    return ", ".join(parts) + (f" in {text.duration(found['seconds'])}" if parts and found["seconds"] else "")
 
 
 def _cleared(holds: list[dict[str, Any]]) -> str:

@@ -7,11 +7,14 @@ from typing import Annotated, Any
 
 from cli import output, text
 from cli.arguments import Option
-from cli.daemon import ask
+from cli.daemon import connect
 from cli.options import Json
 from ipc import states
 
 EXAMPLE = "mozart list --state running --state failed"
+
+#: Rows of a table, unless told otherwise.
+SCREENFUL = 50
 
 HEADER = ("JOB", "STATE", "SHEETS", "SUBMITTED", "TIME", "COST", "WHY")
 
@@ -21,21 +24,40 @@ def command(
         list[states.Job] | None, Option("--state", metavar="S", help="Jobs in this state; may be repeated.")
     ] = None,
     every: Annotated[bool, Option("--all", help="Finished jobs too, however old.")] = False,
-    limit: Annotated[int | None, Option("--limit", metavar="N", min=1, help="At most this many.")] = None,
+    limit: Annotated[
+        int | None, Option("--limit", metavar="N", min=1, help="At most this many; else 50, or all with --json.")
+    ] = None,
     json: Json = False,
 ) -> int:
     """List the jobs.
 
     Newest first; those that are not finished, unless told otherwise.
     """
-    answer = ask("list", {"states": [str(s) for s in state or ()], "all": every, "limit": limit})
+    jobs, total = fetch([str(s) for s in state or ()], every, limit or (None if json else SCREENFUL))
     if json:
-        output.document(answer)
-    elif answer["jobs"]:
-        output.say(jobs_table(answer["jobs"], time.time()))
+        output.document({"jobs": jobs, "total": total})
+    elif jobs:
+        output.say(jobs_table(jobs, time.time()))
+        if total > len(jobs):
+            output.tell(f"and {total - len(jobs):,} more: see --limit and --state")
     else:
         output.say("no jobs" if state or every else "no unfinished jobs; `mozart list --all` shows the others too")
     return 0
+
+
+def fetch(states: list[str], every: bool, limit: int | None) -> tuple[list[dict[str, Any]], int]:
+    """The jobs, and how many there are. Many come in pages."""
+    jobs: list[dict[str, Any]] = []
+    before = None
+    with connect() as client:
+        while True:
+            left = None if limit is None else limit - len(jobs)
+            asked = {"states": states, "all": every, "limit": left, "before": before}
+            page = client.request("list", asked)
+            jobs += page["jobs"]
+            before = page["next"]
+            if before is None or len(jobs) == limit:
+                return jobs, page["total"]
 
 
 def jobs_table(jobs: list[dict[str, Any]], now: float) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cli import output
 from cli.arguments import Argument, Option
-from cli.daemon import connect, connect_or_start
+from cli.daemon import ask_with, connect, connect_or_start
 from cli.durations import moment_of
 from cli.options import Json
 from ipc.client import Client
@@ -58,10 +58,10 @@ def command(
     client, started = connect_or_start(may_start=not no_start)
     if started is not None:
         output.tell(f"mozart: started the daemon (pid {started})")
-    with client:
-        more = {"fresh": fresh, "start_sheet": start_sheet, "at": begin, "after": after, "group": group}
-        given = {name: value for name, value in more.items() if value is not None}
-        job = client.request("submit", {**submission(loaded, os.environ, client.daemon["submit_env"]), **given})["job"]
+    more = {"fresh": fresh, "start_sheet": start_sheet, "at": begin, "after": after, "group": group}
+    given = {name: value for name, value in more.items() if value is not None}
+    submitted = submission(loaded, os.environ, client.daemon["submit_env"])
+    job = ask_with(client, "submit", {**submitted, **given})["job"]
     if detach:
         return _detached(job, json)
     return attach(job, json)

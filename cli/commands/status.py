@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from cli import output, text
 from cli.arguments import Option
-from cli.commands.list import jobs_table
+from cli.commands.list import SCREENFUL, jobs_table
 from cli.daemon import connect
 from cli.feed import Feed
 from cli.options import Json, OptionalJob
@@ -81,7 +81,11 @@ def render(answer: dict[str, Any], now: float) -> str:
     if "job" in answer:
         return "\n".join(_job_lines(answer["job"], answer["sheets"], now))
     lines = _daemon_lines(answer["daemon"])
-    lines += ["", jobs_table(answer["jobs"], now)] if answer["jobs"] else ["", "no jobs"]
+    lines += ["", jobs_table(answer["jobs"][:SCREENFUL], now)] if answer["jobs"] else ["", "no jobs"]
+    counts = answer["daemon"]["jobs"]
+    unfinished = sum(counts.get(state, 0) for state in ("queued", "running", "paused"))
+    if unfinished > SCREENFUL:
+        lines.append(f"and {unfinished - SCREENFUL:,} more unfinished ones: `mozart list`")
     return "\n".join(lines)
 
 

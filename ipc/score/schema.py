@@ -673,6 +673,8 @@ class Score(Section):
     state_path: Text | None = None
     pause_between_sheets_seconds: Seconds = 10.0
     priority: Int = Field(0, ge=-100, le=100)
+    group: Annotated[Text, Field(max_length=200, pattern=_ONE_LINE)] | None = None
+    """Of jobs that share a limit: `mozart group set NAME --parallel N`."""
 
     @model_validator(mode="after")
     def _check_across(self) -> Self:

@@ -88,6 +88,10 @@ class Scores:
         if len(self._kept) > KEPT:
             self._kept.popitem(last=False)
 
+    def forget(self, seq: int) -> None:
+        """The job has ended: whoever still asks for its score has it read again."""
+        self._kept.pop(seq, None)
+
     def at_hand(self, seq: int) -> Parts | None:
         return self._kept.get(seq)
 

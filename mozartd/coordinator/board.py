@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ipc.states import Job as JobState
-from mozartd.coordinator.model import Job
+from mozartd.coordinator.model import Job, weight
 
 
 class Lane(NamedTuple):
@@ -22,8 +22,9 @@ class Lane(NamedTuple):
     """Jobs that have not begun: beginning one takes one of `max_concurrent_jobs`."""
 
 
-#: (virtual time, −priority, number, stamp, job): compared up to the stamp, which is unique.
-Entry = tuple[float, int, int, int, Job]
+#: (virtual time, place, −priority, number, stamp, job): compared up to the stamp, which is unique. The virtual time is that
+#: at which the job's next sheet would have been served in a perfectly fair world; of a job that has not begun it is now.
+Entry = tuple[float, float, int, int, int, Job]
 
 #: A lane with so many entries more than twice those it was last built with is built anew: the others are stamped out.
 SLACK = 64
@@ -33,7 +34,8 @@ class Board:
     def __init__(self) -> None:
         self.lanes: dict[Lane, list[Entry]] = {}
         self.clock = 0.0
-        """The virtual time of the fair share: what the job that was served last had been served by then."""
+        """The virtual time of the fair share: that of the sheet that was started last. It passes with every start, also of
+        new jobs, so however many of those come, the others' turn comes too."""
         self._touched: dict[int, Job] = {}
         self._timed: list[tuple[float, int, Job]] = []
         self._stamp = 0
@@ -62,22 +64,35 @@ class Board:
         return self._timed[0][0] if self._timed else None
 
     def is_current(self, entry: Entry) -> bool:
-        return entry[3] == entry[4].stamp
+        return entry[4] == entry[5].stamp
+
+    def due(self, lane: Lane, entry: Entry) -> Entry:
+        """The entry as it competes with other lanes'."""
+        return (self.clock, *entry[1:]) if lane.queued else entry
+
+    def start(self, job: Job, begins: bool) -> None:
+        """A sheet of it starts: it is served."""
+        passed = self.clock if begins else job.passed
+        job.passed = self.clock = max(passed + 1.0 / weight(job.priority), self.clock)
 
     def _place(self, job: Job, now: float) -> None:
         self._stamp += 1
         job.stamp = self._stamp
+        was_waiting, job.is_waiting = job.is_waiting, False
         if job.wanted or job.after or job.state not in (JobState.QUEUED, JobState.RUNNING) or not job.has_room():
             return
         if job.not_before > now:
             heapq.heappush(self._timed, (job.not_before, self._stamp, job))
-        # What a job could not use while it could not run is not owed to it; nor does a new one begin at zero.
-        job.passed = max(job.passed, self.clock)
+        if not was_waiting:
+            # What a job could not use while it could not run is not owed to it; nor does a new one begin at zero.
+            job.passed = max(job.passed, self.clock)
         queued = job.state is JobState.QUEUED
+        order = (0.0, job.place) if queued else (job.passed + 1.0 / weight(job.priority), 0.0)
         for scope in job.ready:
             if startable(job, scope, now):
+                job.is_waiting = True
                 heap = self.lanes.setdefault(Lane(scope, job.group, queued), [])
-                heapq.heappush(heap, (job.passed, -job.priority, job.seq, job.stamp, job))
+                heapq.heappush(heap, (*order, -job.priority, job.seq, job.stamp, job))
 
     def _surface(self, lane: Lane) -> None:
         heap = self.lanes[lane]

@@ -19,7 +19,7 @@ from ipc.states import Sheet as SheetState
 from mozartd.coordinator import fallback
 from mozartd.coordinator.board import Board
 from mozartd.coordinator.journal import Journal
-from mozartd.coordinator.model import Attempt, Job, Sheet, weight
+from mozartd.coordinator.model import Attempt, Job, Sheet
 from mozartd.store.store import Write
 
 _OPEN = (SheetState.PENDING, SheetState.RUNNING, SheetState.WAITING, SheetState.AWAITING)
@@ -93,6 +93,22 @@ class Book:
             self.change_job(job, "cancel", now, _why_cancelled(job))
         else:
             self.change_job(job, "complete", now)
+
+    def queue(self) -> list[Job]:
+        """The jobs that have not begun, in the order in which they would."""
+        waiting = [job for job in self.jobs.values() if job.state is JobState.QUEUED]
+        return sorted(waiting, key=lambda job: (job.place, -job.priority, job.seq))
+
+    def reorder(self, job: Job, index: int) -> list[Job]:
+        """Put a queued job at this place among the others; the queue as it is then. Who comes later comes behind it."""
+        order = [other for other in self.queue() if other is not job]
+        order.insert(index, job)
+        by_hand = max([index, *(i for i, other in enumerate(order) if other.place < 0)]) + 1
+        for i, other in enumerate(order[:by_hand]):
+            if other.place != i - by_hand:
+                other.place = float(i - by_hand)
+                self.touch(other)
+        return order
 
     def replan(self, job: Job, sheets: list[Sheet], planned: Job, now: float) -> None:
         """The job goes on with other sheets and another policy; its identity and what it spent stay."""
@@ -236,11 +252,10 @@ class Book:
 
     def start(self, job: Job, sheet: Sheet, worker: str, now: float) -> Attempt:
         """A new attempt of a ready sheet on a worker. The caller sends the assignment after the commit."""
+        self.board.start(job, begins=job.state is JobState.QUEUED)
         if job.state is JobState.QUEUED:
             self.change_job(job, "start", now)
         sheet.k += 1
-        self.board.clock = max(self.board.clock, job.passed)
-        job.passed += 1.0 / weight(job.priority)
         attempt = Attempt(job.seq, job.id, sheet.n, sheet.k, sheet.history.mode, worker, now)
         why = fallback.reason(job.policy.choices_of(sheet.n), sheet.history)
         attempt.facts.update(backend=sheet.scope.partition("/")[0], choice=sheet.history.choice, backend_reason=why)

@@ -70,6 +70,10 @@ class Session:
         self._lasting = 0
         self._resting: asyncio.TimerHandle | None = None
         self._subscriptions = 0
+        self._has_all = False
+        """Nothing more is taken from it."""
+        self._is_behind = False
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def __repr__(self) -> str:
         return f"<Session {len(self._tasks)} tasks, {self.connection!r}>"
@@ -115,6 +119,26 @@ class Session:
                 self._share.forget(self._asked)
         self._queued.clear()
         self._gone(self)
+        self.over.set_result(None)
+
+    def finish(self) -> asyncio.Future[None]:
+        """Answer what was asked until now, take nothing more, and hang up. Done when that is so."""
+        # Who has not even read what he got before must not keep everybody waiting.
+        self._is_behind = self.connection.unsent > 0 and not self._under_way
+        self.connection.end_reading(self._took_all)
+        return self.over
+
+    def _took_all(self) -> None:
+        self._has_all = True
+        self._begin_next()
+
+    def _end_if_done(self) -> None:
+        """Requests that last as long as a job may are asked again by who asked."""
+        if self._has_all and not (self._queued or self._asked or self._under_way):
+            if self._is_behind:
+                self.connection.abort()
+            else:
+                self.connection.close()
 
     # -- frames
 
@@ -139,6 +163,7 @@ class Session:
             self.connection.pause_reading()
         else:
             self.connection.resume_reading()
+        self._end_if_done()
 
     def _may_begin(self, frame: Frame) -> bool:
         return self._lasting < MAX_LASTING if _name(frame) in LASTING else self._under_way < MAX_REQUESTS

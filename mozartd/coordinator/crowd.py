@@ -17,6 +17,8 @@ from typing import Protocol
 FEW, MANY = 2, 8
 #: Seconds of the loop's time that a process may use up at once, and what part of each second it gets back.
 ALLOWANCE, REFILL = 0.02, 1 / 30
+#: More than this is not held against anybody: who has stopped is served again within half a minute.
+DEBT = 1.0
 #: Seconds of the loop's time that a connection costs.
 CONNECTION = 0.0003
 #: Seconds after its last request that somebody counts as being there.
@@ -112,7 +114,7 @@ class Share:
     def pay(self, seconds: float) -> None:
         """It has used so much of the loop's time. Who is in debt is not even read from until that is paid."""
         self._count()
-        self._allowance -= seconds
+        self._allowance = max(-DEBT, self._allowance - seconds)
         if self._allowance < 0 and (wait := self.wait()):
             for session in self.sessions:
                 session.rest(wait)

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 #: Seconds until the next try when there was no descriptor or memory for a connection.
 REST_SECONDS = 0.2
 #: Connections that may stand inside and wait for their turn; who comes then is turned away.
-MOST_WAITING = 256
+MOST_WAITING = 2048
 
 
 class Door:
@@ -60,6 +60,11 @@ class Door:
             timer.cancel()
             peer.close()
         self._listener.close()
+
+    async def entered(self) -> None:
+        """After `close`: return when whoever was on the doorstep is inside."""
+        if self._entering:
+            await asyncio.wait(self._entering)
 
     def _open(self) -> None:
         self._resting = None

@@ -55,6 +55,10 @@ class Cursor:
             return found
         return found[: found.rfind(b"\n", 0, wanted) + 1]
 
+    def is_growing(self) -> bool:
+        """There is more to come, and who waits for it will be told."""
+        return not self.ended and self.limit is None
+
     def is_satisfied(self) -> bool:
         return self._wanted() == 0
 
@@ -84,10 +88,12 @@ class Frames:
 
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple[str, int, int], tuple[int, bytes]] = OrderedDict()
+        self._ends: dict[str, int] = {}
+        """Where growing logs ended when somebody looked; whoever else stands there need not look before they grow."""
 
     def next(self, job: str, cursor: Cursor, subscription: int) -> tuple[int, bytes] | None:
         """Where the chunk at the cursor ends, and its frame; None when nothing is there."""
-        if cursor.is_satisfied():
+        if cursor.is_satisfied() or (cursor.is_growing() and self._ends.get(cursor.path) == cursor.offset):
             return None
         key = (cursor.path, cursor.offset, subscription)
         found = self._kept.get(key)
@@ -96,14 +102,21 @@ class Frames:
             if isinstance(data, Link):
                 return data.end, _encode_gone(job, cursor, subscription, data)
             if not data:
+                if cursor.is_growing():
+                    self._ends[cursor.path] = cursor.offset
                 return None
             found = self._kept[key] = (cursor.offset + len(data), _encode(job, cursor, subscription, data))
             if len(self._kept) > KEPT_FRAMES:
                 self._kept.popitem(last=False)
         return found
 
+    def grew(self) -> None:
+        """Some log has more than it had, or has come to its end."""
+        self._ends.clear()
+
     def clear(self) -> None:
         self._kept.clear()
+        self._ends.clear()
 
 
 def _encode_gone(job: str, cursor: Cursor, subscription: int, gone: Link) -> bytes:
@@ -161,6 +174,7 @@ class Follower:
                 cursor.limit = log_end(cursor.path)
 
     def wake(self) -> None:
+        self._frames.grew()
         self._woken.set()
 
     def mark_ended(self, sheet: int, k: int) -> None:

@@ -6,23 +6,31 @@ is never shown. A job whose logs somebody reads stays until the next time.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import time
 
+from ipc.errors import MozartError
 from ipc.threads import in_thread
 from mozartd.coordinator.parts import Parts
 from mozartd.store.store import Row, Write
 
+log = logging.getLogger(__name__)
+
 
 async def prune(parts: Parts) -> None:
     """Forget what is beyond the settings, a hundred jobs at a time."""
-    while rows := await prunable(parts, 100):
-        writes: list[Write] = [("drop_job", {"seq": row["seq"]}) for row in rows]
-        writes += [("drop_job_events", {"job": row["id"]}) for row in rows]
-        await parts.store.write(writes)
-        for row in rows:
-            await remove_logs(parts, row["id"])
+    try:
+        while rows := await prunable(parts, 100):
+            writes: list[Write] = [("drop_job", {"seq": row["seq"]}) for row in rows]
+            writes += [("drop_job_events", {"job": row["id"]}) for row in rows]
+            await parts.store.write(writes)
+            for row in rows:
+                await remove_logs(parts, row["id"])
+    except MozartError as error:
+        # No room on the disk, or no thread: the next job's end asks again.
+        log.warning("cannot forget old jobs: %s", error.message)
 
 
 async def prunable(parts: Parts, most: int) -> list[Row]:

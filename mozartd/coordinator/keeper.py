@@ -32,6 +32,8 @@ class Keeper:
         self._loop = asyncio.get_running_loop()
         self._paths, self._bounds, self._running = paths, bounds, running
         self._thread = ThreadPoolExecutor(1, "keeper")
+        # Started now: later the machine may have no thread to give.
+        self._thread.submit(int)
         self._one_at_a_time = asyncio.Lock()
         self._hurried = 0
         self._stop = threading.Event()

@@ -60,6 +60,8 @@ from mozartd.store.store import Store
 
 log = logging.getLogger(__name__)
 
+#: Seconds in which the last answers are given when this coordinator ends, and taken.
+FINISH_SECONDS = 1.0
 #: Seconds that workers have to report when the supervisor has died, before we close the store.
 ORPHAN_SECONDS = 5.0
 #: Seconds from an attempt's end until somebody looks whether the logs are too many now.
@@ -72,6 +74,7 @@ def run(setup: CoordinatorSetup) -> int:
         return uvloop.run(_run(setup))
     except MozartError as error:
         log.error("%s", str(error).replace("\n", "; "))
+        write_note(setup.inherited.liveness, error.message)
         # A disk that is full may have room later: then the supervisor goes on trying.
         _, may_pass = CODES.get(error.code, ("", False))
         return EXIT_FAILED if may_pass else EXIT_CANNOT_BOOT
@@ -96,13 +99,22 @@ async def _run(setup: CoordinatorSetup) -> int:
         code = await stop
         for each in open_:
             each.close()
+        await asyncio.gather(*(each.entered() for each in open_ if isinstance(each, Door)))
+        await _finish(sessions)
         await parts.turn.shown()
-        for session in tuple(sessions):
-            session.connection.abort()
         return code
     finally:
         opened.close()
         await store.close()
+
+
+async def _finish(sessions: set[Session]) -> None:
+    """What was asked is answered; whatever is sent from now on fails at the sender, who asks our successor."""
+    finishing = [session.finish() for session in tuple(sessions)]
+    if finishing:
+        await asyncio.wait(finishing, timeout=FINISH_SECONDS)
+    for session in tuple(sessions):
+        session.connection.abort()
 
 
 def _once(stop: asyncio.Future[int]) -> Callable[[int], None]:
@@ -182,6 +194,8 @@ def _over(followers: Followers, keeper: Keeper, attempt: Attempt) -> None:
 
 def _settled(parts: Parts, job: Job) -> None:
     """A job ended or paused, and that is on disk."""
+    if job.state in JOB_ENDED:
+        parts.scores.forget(job.seq)
     parts.endings.tell(job)
     release_successors(parts.book, job, time.time())
     if job.state in JOB_ENDED:
@@ -212,12 +226,12 @@ async def _listen(setup: CoordinatorSetup, parts: Parts, sessions: set[Session])
         return parts.crew.connect(bounds)
 
     trouble = partial(parts.troubles.see_or_end, "connections")
-    found: list[Door | asyncio.Server] = [
-        Door(setup.worker_listener, worker, crowd, trouble),
-        Door(setup.client_listener, session, crowd, trouble),
-    ]
+    found: list[Door | asyncio.Server] = []
+    # The doors last: who is greeted may believe that everything else is there.
     if setup.settings.metrics_address:
         found.append(await _serve_metrics(parts, setup.settings.metrics_address))
+    found.append(Door(setup.worker_listener, worker, crowd, trouble))
+    found.append(Door(setup.client_listener, session, crowd, trouble))
     return found
 
 

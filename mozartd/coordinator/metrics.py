@@ -70,6 +70,7 @@ class _States:
         yield _gauge("mozart_workers", "Workers alive.", [], [((), len(parts.crew.workers))])
         yield _gauge("mozart_holds", "Holds in force.", [], [((), len(parts.limits.held(time.time())))])
         yield _gauge("mozart_followers", "Log streams being followed.", [], [((), len(parts.followers))])
+        yield _gauge("mozart_log_bytes", "Bytes of all logs on disk, as last seen.", [], [((), parts.keeper.bytes)])
         yield _gauge(
             "mozart_degraded",
             "1 while something is wrong.",

@@ -172,6 +172,8 @@ class Job:
     not_before: float = 0.0
     after: str = ""
     """The job that must have completed before this one begins."""
+    place: float = 0.0
+    """Among the jobs that have not begun, said by a person: the smaller goes first. Then priority, then number."""
     cost_usd: float | None = None
     tokens: dict[str, int] = field(default_factory=lambda: dict(NO_TOKENS))
     counts: Counter[str] = field(default_factory=Counter)
@@ -185,6 +187,8 @@ class Job:
     """Sheets that have spent an attempt and are not complete: what the others' prompts may learn from. Derived."""
     passed: float = 0.0
     """Its turn in the fair share: rises with each start by 1/weight. Derived."""
+    is_waiting: bool = field(default=False, compare=False)
+    """It could start something, when it was last placed on the board. Derived."""
     stamp: int = 0
     """Of its newest entries on the board. Derived."""
     is_saved: bool = field(default=False, compare=False)
@@ -235,7 +239,7 @@ class Job:
             "seq": self.seq, "id": self.id, "name": self.name, "state": self.state.value, "reason": self.reason,
             "wanted": self.wanted, "score_path": self.score_path, "workspace": self.workspace, "priority": self.priority,
             "group_name": self.group, "submitted_at": self.submitted_at, "started_at": self.started_at,
-            "ended_at": self.ended_at, "not_before": self.not_before, "after_job": self.after,
+            "ended_at": self.ended_at, "not_before": self.not_before, "after_job": self.after, "place": self.place,
             "counts": _json(+self.counts),
             "cost_usd": self.cost_usd, "tokens": _json(self.tokens),
             "policy": orjson.dumps(self.policy, option=orjson.OPT_NON_STR_KEYS).decode(),
@@ -250,7 +254,7 @@ class Job:
         job = cls(
             row["seq"], row["id"], row["name"], row["score_path"], row["workspace"], row["priority"], row["group_name"],
             row["submitted_at"], Policy(**policy), JobState(row["state"]), row["reason"], row["wanted"],
-            row["started_at"], row["ended_at"], row["not_before"], row["after_job"], row["cost_usd"],
+            row["started_at"], row["ended_at"], row["not_before"], row["after_job"], row["place"], row["cost_usd"],
             orjson.loads(row["tokens"]), Counter(orjson.loads(row["counts"])),
         )  # fmt: skip
         job.is_saved = True

@@ -173,7 +173,11 @@ class LogReader:
         if offset <= segment.start:
             return False  # Its writer has only just begun it.
         if offset == end and segment.is_in_place():
-            return self._open(offset) or _read_gone(self._log, offset) or False
+            if self._open(offset):
+                return True
+            # Asked again: both may have been removed between the two questions.
+            if segment.is_in_place():
+                return _read_gone(self._log, offset) or False
         # Its twin or its place is found by walking, and so is where a reader is that got what others had read.
         found = self._find(offset)
         return found or self._segment is not segment

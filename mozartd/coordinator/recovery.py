@@ -34,7 +34,7 @@ async def load(store: Store, settings: Settings) -> tuple[Book, Limits, Journal]
     journal = Journal(last["event"])
     rows = await store.read("all_holds")
     daily = Budgets([Budget(**one.model_dump()) for one in settings.budgets], await store.read("all_spending"))
-    limits = Limits(journal, rows, window_minutes(settings.limits_window), settings.limits_resume == "ask", daily)
+    limits = Limits(journal, rows, window_minutes(settings.limits.window), settings.limits.resume == "ask", daily)
     book = Book(journal, last["job"])
     sheets: dict[int, list[Sheet]] = defaultdict(list)
     for row in await store.read("unfinished_sheets"):

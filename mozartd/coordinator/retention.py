@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from ipc.messages import attempt_id
-from ipc.segments import LOG, PACKED
+from ipc.segments import LOG, PACKED, UNMASKED
 
 #: Suffix of what is not whole yet. Nobody works on it while a plan is made: a crash left it.
 TEMPORARY = ".tmp"
@@ -28,7 +28,7 @@ class Piece(NamedTuple):
 
     start: int
     kind: str
-    """LOG, PACKED, GONE or TEMPORARY."""
+    """LOG, PACKED, GONE, UNMASKED or TEMPORARY."""
     size: int
     """On disk."""
     mtime: float
@@ -81,7 +81,7 @@ class Pack:
 
 @dataclass(frozen=True, slots=True)
 class Tidy:
-    """A file that a crash left between two steps."""
+    """A file that a crash left: between two steps, or of a worker that was killed."""
 
     log: AttemptLog
     piece: Piece
@@ -120,9 +120,10 @@ def plan(logs: Sequence[AttemptLog], running: Collection[str], bounds: Bounds, n
 
 def _repairs(log: AttemptLog, is_running: bool) -> Iterator[Action]:
     packed = {piece.start for piece in log.pieces if piece.kind == PACKED}
-    known = {piece.start for piece in log.pieces if piece.kind != TEMPORARY}
+    known = {piece.start for piece in log.pieces if piece.kind not in (TEMPORARY, UNMASKED)}
     for piece in log.pieces:
-        if piece.kind == TEMPORARY or (piece.kind == LOG and piece.start in packed):
+        is_left = piece.kind == UNMASKED and not is_running
+        if is_left or piece.kind == TEMPORARY or (piece.kind == LOG and piece.start in packed):
             yield Tidy(log, piece)
     segments = log.segments()
     for piece, behind in pairwise(segments):

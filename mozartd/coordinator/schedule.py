@@ -77,14 +77,14 @@ def plan(board: Board, caps: Caps, credit: int, now: float) -> list[tuple[Job, i
     frontier: list[tuple[Entry, Lane, int]] = []
     for lane, heap in board.lanes.items():
         if room.has(lane):
-            heapq.heappush(frontier, (heap[0], lane, 0))
+            heapq.heappush(frontier, (board.due(lane, heap[0]), lane, 0))
     while frontier and len(starts) < credit:
         entry, lane, index = heapq.heappop(frontier)
         if not room.has(lane):
             continue  # Its lane is full now: what is below it is too.
         if index >= 0:
             _push_children(frontier, board, lane, index)
-        job = entry[4]
+        job = entry[5]
         if not board.is_current(entry) or not job.has_room(planned[job.seq]):
             continue
         n = startable(job, lane.scope, now)[taken[job.seq, lane.scope]]
@@ -100,7 +100,7 @@ def _push_children(frontier: list[tuple[Entry, Lane, int]], board: Board, lane: 
     heap = board.lanes[lane]
     for child in (2 * index + 1, 2 * index + 2):
         if child < len(heap):
-            heapq.heappush(frontier, (heap[child], lane, child))
+            heapq.heappush(frontier, (board.due(lane, heap[child]), lane, child))
 
 
 def _push_again(

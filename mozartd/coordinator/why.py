@@ -5,6 +5,8 @@ Pure; asked by `status` for the sheets it shows.
 
 from __future__ import annotations
 
+import math
+
 from ipc.states import Job as JobState
 from ipc.states import Sheet as SheetState
 from mozartd.coordinator.caps import Caps
@@ -17,7 +19,9 @@ Why = tuple[str, float | None]
 def why_waiting(job: Job, sheet: Sheet, limits: Limits, caps: Caps, full: str, now: float) -> Why:
     """(reason, until) of a sheet that has not ended and does not run. `full`: why nothing at all can start, or ''."""
     if sheet.state is not SheetState.PENDING:
-        return sheet.reason, sheet.until
+        # What it waits for may be over before its scope is free again: quiet hours, a veto, a person's word.
+        held = _held(sheet, limits, now) if sheet.until is not None else None
+        return held if held and (held[1] or math.inf) > (sheet.until or 0.0) + 1 else (sheet.reason, sheet.until)
     return _job_keeps_it(job, sheet, now) or _limits_keep_it(job, sheet, limits, caps, now) or _turn(full)
 
 
@@ -42,9 +46,9 @@ def _job_keeps_it(job: Job, sheet: Sheet, now: float) -> Why | None:
 
 def _limits_keep_it(job: Job, sheet: Sheet, limits: Limits, caps: Caps, now: float) -> Why | None:
     backend = sheet.scope.partition("/")[0]
+    if held := _held(sheet, limits, now):
+        return held
     throttle = limits.of(sheet.scope)
-    if throttle.is_held(now):
-        return f"hold on {sheet.scope}: {throttle.reason}", throttle.until
     if caps.of_scope(sheet.scope) == 0:
         return f"{sheet.scope} is tried with few sheets after a limit", throttle.next_time(now)
     if caps.of_backend(backend) == 0:
@@ -54,6 +58,11 @@ def _limits_keep_it(job: Job, sheet: Sheet, limits: Limits, caps: Caps, now: flo
     if job.state is JobState.QUEUED and caps.of_jobs() == 0:
         return "as many jobs are under way as max_concurrent_jobs allows", None
     return None
+
+
+def _held(sheet: Sheet, limits: Limits, now: float) -> Why | None:
+    throttle = limits.of(sheet.scope)
+    return (f"hold on {sheet.scope}: {throttle.reason}", throttle.until) if throttle.is_held(now) else None
 
 
 def _turn(full: str) -> Why:

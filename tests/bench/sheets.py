@@ -22,7 +22,7 @@ def measure() -> list[Row]:
         for n in range(ROUNDS):
             theirs.append(xargs())
             ours.append(play(daemon, n))
-    return [at_least(f"{SHEETS} sheets of `true`", median(ours), median(theirs), "/s", f"xargs -P {PARALLEL}", 0.15)]
+    return [at_least(f"{SHEETS} sheets of `true`", median(ours), median(theirs), "/s", f"xargs -P {PARALLEL}", 0.3)]
 
 
 def xargs() -> float:

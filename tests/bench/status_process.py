@@ -32,5 +32,5 @@ def measure() -> list[Row]:
 
 def run(command: list[str], environment: dict[str, str]) -> float:
     begin = time.perf_counter()
-    subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True)
+    subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
     return time.perf_counter() - begin

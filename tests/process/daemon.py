@@ -222,7 +222,8 @@ class Daemon:
         while time.monotonic() < deadline:
             try:
                 with self.client(deadline - time.monotonic()) as client:
-                    client.request("events.follow", {"job": job, "since": since, "follow": True})
+                    asked = {"since": since, "follow": True, **({"job": job} if job else {})}
+                    client.request("events.follow", asked)
                     for method, event in client.notifications():
                         if method == "events.end":
                             return

@@ -230,3 +230,54 @@ def test_a_follower_waits_for_a_daemon_that_comes_back_later(serve: Callable[...
     done = mozart(serve(dies), "logs", "song", "--sheet", "1", "-f")
     revived[0].finish()
     assert (done.stdout, done.returncode) == (lines(0, 1), 0)
+
+
+@pytest.mark.parametrize("how", ["logs", "run", "run --json"])
+def test_what_is_gone_is_said_in_its_place_and_not_asked_for_again(serve: Callable[..., str], how: str) -> None:
+    """Half a line before the gap is no part of what follows it."""
+    gone = {"sheet": 1, "attempt": 1, "offset": 1000, "end": 5_000_000, "why": "log_attempt_bytes"}
+    begun = f"{cri.timestamp(0).decode()} stdout P half a line\n"
+
+    def tells(peer: Peer) -> None:
+        peer.chunk(begun, 1000 - len(begun))
+        peer.notify("logs.gone", **gone)
+
+    def first(peer: Peer) -> None:
+        if how != "logs":
+            request = peer.read()
+            peer.answer(request, {"job": {"id": "song-1", "sheets": {"pending": 1}}, "sheets": [], "next": None})
+            peer.answer(peer.read(), {"subscription": 2})
+        peer.answer(peer.read(), {"job": "song-1", "subscription": 1})
+        tells(peer)
+
+    def second(peer: Peer) -> None:
+        if how != "logs":
+            peer.answer(peer.read(), {"subscription": 2})
+            peer.notify("events.end", state="completed", reason="", exit_code=0)
+        request = peer.read()
+        assert request["params"]["cursors"] == {"1.1": 5_000_000}
+        peer.answer(request, {"job": "song-1", "subscription": 1})
+        peer.chunk(records(1, 1), 5_000_000)
+        peer.end()
+
+    def take(peer: Peer) -> None:
+        peer.answer(peer.read(), {"job": "song-1"})
+
+    def ended(peer: Peer) -> None:
+        peer.read()
+
+    sentence = b"mozart: sheet 1: 4.8 MiB of its log (4999000 bytes from 1000) are gone: log_attempt_bytes\n"
+    if how == "logs":
+        done = mozart(serve(first, second), "logs", "song", "--sheet", "1", "-f")
+        assert done.stdout == b"half a line\nline 1\n"
+        assert done.stderr.startswith(sentence)
+        return
+    score = str(Path(__file__).parents[2] / "examples" / "hello.yaml")
+    if how == "run":
+        done = mozart(serve(take, first, second, ended), "run", score)
+        assert done.stdout == b"half a line\n" + sentence + b"line 1\n"
+        return
+    done = mozart(serve(take, first, second), "run", score, "--json")
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [one.get("line") or one["type"] for one in found] == ["half a line", "gone", "line 1", "end"]
+    assert found[1] == {"type": "gone", "job": "song-1", **gone}

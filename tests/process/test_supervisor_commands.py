@@ -230,9 +230,8 @@ def test_a_setting_that_no_coordinator_starts_with_is_taken_back(cold: Daemon) -
         done = cold.mozartd("reload", "--json")
     assert done.returncode == 1
     error = json.loads(done.stdout)["error"]
-    assert error["message"] == "cannot use the new settings: the coordinator does not start with them"
+    assert "the coordinator does not start with them: cannot serve metrics at 127.0.0.1" in error["message"]
     assert "are in force again" in error["hint"]
-    assert "cannot serve metrics at" in log(cold)
     assert cold.is_listening()
     assert (cold.pid("supervisor"), len(cold.status()["workers"])) == (pid, 2)
     config.write_text("history_jobs: 10\n")

@@ -120,6 +120,16 @@ def test_reload_reads_the_settings_again(systemd: Systemd) -> None:
     assert systemd.show("MainPID") == before
 
 
+def test_an_upgrade_keeps_the_pid_and_the_watchdog(systemd: Systemd) -> None:
+    systemd.must("systemctl", "start", "mozartd")
+    before, restarts = systemd.show("MainPID"), systemd.show("NRestarts")
+    assert "runs version" in systemd.must("mozartd", "upgrade")
+    systemd.must("systemctl", "kill", "--kill-who=main", "-s", "USR2", "mozartd")
+    wait_until(lambda: systemd.journal().count("took over from") == 2 and systemd.show("ActiveState") == "active")
+    assert (systemd.show("MainPID"), systemd.show("NRestarts")) == (before, restarts)
+    assert systemd.show("StatusText") == "running, 2 workers"
+
+
 def test_a_killed_supervisor_is_started_again_and_none_of_the_old_lives(systemd: Systemd) -> None:
     systemd.must("systemctl", "start", "mozartd")
     before = systemd.show("MainPID")

@@ -5,6 +5,7 @@ The daemon runs from a copy of the checkout, so that other code can be installed
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -12,15 +13,19 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from ipc import VERSION
+from ipc.client import NotTaken
 from tests.conftest import ROOT
 from tests.conventions.tree import PACKAGES
-from tests.process.asking import following, open_gate, submit
+from tests.process.asking import following, open_gate, submission, submit
 from tests.process.conftest import check_end
 from tests.process.daemon import Daemon, is_alive, processes_of, wait_until
 from tests.process.test_following import read
@@ -180,3 +185,31 @@ def test_what_does_not_work_replaces_nothing(installed: Installed) -> None:
     assert "No module named 'nothing_like_it'" in refused()
     assert daemon.process
     assert daemon.printed().count("error not upgraded: ") == 5
+
+
+def test_what_is_asked_meanwhile_is_answered_once(daemon: Daemon, score: Score) -> None:
+    """By one coordinator or by its successor: nobody who asks while they change loses an answer, or gets two jobs."""
+    question = submission(daemon, score("say hello"), at=time.time() + 3600)
+    config = daemon.home / "config.yaml"
+    settings, given, over = json.loads(config.read_text()), list[str](), threading.Event()
+
+    def submit_all() -> list[str]:
+        jobs = []
+        while not over.is_set():
+            with contextlib.suppress(NotTaken), daemon.client() as client:
+                jobs.append(client.request("submit", question)["job"])
+        return jobs
+
+    with ThreadPoolExecutor(4) as pool:
+        asking = [pool.submit(submit_all) for _ in range(4)]
+        try:
+            for jobs in range(100_000, 100_006):
+                config.write_text(json.dumps({**settings, "history_jobs": jobs}))
+                done = daemon.mozartd("reload")
+                assert "new coordinator" in done.stdout, done.stderr
+        finally:
+            over.set()
+        given = [job for each in asking for job in each.result()]
+    listed = [job["id"] for job in daemon.request("list", all=True, limit=100_000)["jobs"]]
+    assert sorted(listed) == sorted(given)
+    assert len(given) > 50

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 from ipc.messages import Finished
-from tests.process.daemon import Daemon, processes_of, write_score
+from ipc.segments import UNMASKED
+from tests.process.daemon import Daemon, processes_of, wait_until, write_score
 from workers.mask import Mask
 from workers.report import Facts, finished, masked
 
@@ -69,10 +72,25 @@ def test_no_secret_is_kept_said_or_shown(home: Path, tmp_path: Path) -> None:
                 places[f"the command line of {pid}"] = file.read()
         for secret in (TOKEN, VALUE):
             assert not [place for place, text in places.items() if secret.encode() in text]
-        assert not list((home / "logs" / job).glob("*.whole"))
+        assert not list((home / "logs" / job).glob(f"*{UNMASKED}"))
     finally:
         daemon.stop()
         daemon.remove()
+
+
+def test_a_prompt_with_secrets_does_not_outlive_its_killed_worker(daemon: Daemon, tmp_path: Path) -> None:
+    waiting = ["sh", "-c", "exec sleep 60", "{prompt_file}"]
+    score = write_score(tmp_path, TOKEN, backend={"command": waiting})
+    job = daemon.run(score)
+    whole = daemon.home / "logs" / job / f"1.1{UNMASKED}"
+    wait_until(lambda: daemon.job(job)["sheets"][0]["attempts"][0]["agent_pid"])
+    assert TOKEN in whole.read_text()
+    os.kill(daemon.job(job)["sheets"][0]["attempts"][0]["worker_pid"], signal.SIGKILL)
+    wait_until(lambda: len(daemon.job(job)["sheets"][0]["attempts"]) == 2)
+    daemon.request("cancel", job=job)
+    daemon.wait(job)
+    daemon.request("gc")
+    assert not list(whole.parent.glob(f"*{UNMASKED}"))
 
 
 def test_a_report_is_masked_but_for_its_names() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipc.segments import LOG, PACKED
+from ipc.segments import LOG, PACKED, UNMASKED
 from mozartd.coordinator.retention import (
     ATTEMPT_CAP,
     LEAST_PACKED,
@@ -122,3 +122,9 @@ def test_what_a_crash_left_is_tidied() -> None:
     assert not any(isinstance(one, Mend) for one in plan([torn], {"job-1:1:1"}, ROOMY, NOW).actions), (
         "it may be growing"
     )
+
+
+def test_a_prompt_with_secrets_goes_when_its_worker_left_it() -> None:
+    left = replace(log(1, 9), pieces=(Piece(0, LOG, 9, NOW), Piece(0, UNMASKED, 5, NOW)))
+    assert plan([left], {left.attempt}, ROOMY, NOW).actions == ()
+    assert plan([left], (), ROOMY, NOW).actions == (Tidy(left, left.pieces[1]),)

@@ -19,7 +19,7 @@ from mozartd.coordinator.limits import Limits
 from mozartd.coordinator.model import Job, weight
 from mozartd.coordinator.schedule import plan
 from mozartd.coordinator.settle import settle
-from tests.unit.scenes import graphs, make_book, make_job, report
+from tests.unit.scenes import graphs, make_book, make_job, reopen, report
 
 NOW = 1000.0
 SCOPES = ("a/x/m", "b/x/m", "c/x/m")
@@ -299,3 +299,32 @@ def test_one_job_of_2000_sheets_and_ten_of_20_share_alike() -> None:
     book = make_book(make_job(2000, 1), *[make_job(20, seq) for seq in range(2, 12)])
     served = serve(book, 11 * 19)
     assert jain([float(count) for count in served.values()]) >= 0.98
+
+
+def test_new_jobs_without_end_do_not_starve_an_old_one() -> None:
+    """Each start makes virtual time pass, also those of jobs that are new."""
+    book = make_book(make_job(2000, 1))
+    served = Counter[str]()
+    for seq in range(2, 102):
+        book.add(make_job(1, seq))
+        served.update(serve(book, 1).keys())
+    assert served["job-1"] >= 33, "a job a step comes and each has one sheet"
+
+
+def test_among_jobs_that_have_not_begun_a_persons_order_counts_then_priority_then_number() -> None:
+    book = make_book(*[make_job(1, seq, priority) for seq, priority in ((1, 0), (2, 40), (3, 0), (4, -40))])
+    order = [job.seq for job in book.queue()]
+    assert order == [2, 1, 3, 4]
+    assert [job.seq for job in book.reorder(book.jobs["job-4"], 0)] == [4, 2, 1, 3]
+    assert [job.seq for job in book.reorder(book.jobs["job-3"], 1)] == [4, 3, 2, 1]
+    assert [job.seq for job in book.reorder(book.jobs["job-4"], 2)] == [3, 2, 4, 1]
+    book.add(make_job(1, 5, 100))
+    assert [job.seq for job in reopen(book).queue()] == [3, 2, 4, 5, 1], "who comes later comes behind"
+    limits, began = Limits(book.journal), []
+    while book.queue():
+        book.board.settle(NOW)
+        ((job, n),) = plan(book.board, Caps(book, limits, {}, {}, 1, NOW), 1, NOW)
+        began.append(job.seq)
+        attempt = book.start(job, job.sheets[n], "worker", NOW)
+        settle(book, limits, attempt, report(attempt=attempt.id), NOW, 0.5)
+    assert began == [3, 2, 4, 5, 1]

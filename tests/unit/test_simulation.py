@@ -57,7 +57,7 @@ class World:
     """A coordinator without processes: `rows` is its disk, `running` in the book its workers' work."""
 
     def __init__(self, credit: int = 4) -> None:
-        self.now = 1000.0
+        self.now = 1e6
         self.credit = credit
         self.disk: dict[str, dict[Any, dict[str, Any]]] = {"job": {}, "sheet": {}, "attempt": {}, "hold": {}}
         self.journal = Journal(0)
@@ -294,7 +294,12 @@ def restart(data: st.DataObject, world: World) -> None:
     world.restart(data.draw(st.booleans()))
 
 
-HAPPENINGS = [finish, finish, finish, finish, finish, pass_time, pass_time, lose, cancel_some, retry_some, restart]
+def jump(data: st.DataObject, world: World) -> None:
+    """The clock is set, forward or back."""
+    world.now += data.draw(st.sampled_from([-900.0, -60.0, 60.0, 900.0]))
+
+
+HAPPENINGS = [finish] * 5 + [pass_time, pass_time, lose, cancel_some, retry_some, restart, jump]
 
 
 @settings(max_examples=150)

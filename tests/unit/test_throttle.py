@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import heapq
 import math
+import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mozartd.coordinator.journal import Journal
-from mozartd.coordinator.limits import Limits, next_allowed, window_minutes
+from mozartd.coordinator.limits import Limits, forecast, next_allowed, window_minutes
 from mozartd.coordinator.throttle import Throttle
+from tests.bench.simulated_limit import play
 
 
 def test_after_a_hold_one_probe_goes_first_and_then_more() -> None:
@@ -81,58 +82,124 @@ def test_holds_survive_a_restart() -> None:
 
 @pytest.mark.parametrize(("hours", "wait"), [("08:00-22:00", 0), ("13:00-14:00", 3600), ("22:00-06:00", 36000)])
 def test_quiet_hours_put_an_end_off(hours: str, wait: int) -> None:
-    import time
-
     noon = time.mktime((2026, 11, 23, 12, 0, 0, 0, 0, -1))
     assert next_allowed(noon, window_minutes(hours)) == noon + wait
-
-
-class Service:
-    """An API that allows `calls` in each `seconds`, and answers 429 with the time of the reset otherwise."""
-
-    def __init__(self, calls: int, seconds: float) -> None:
-        self.calls, self.seconds = calls, seconds
-        self.served: dict[int, int] = {}
-        self.refused: dict[int, int] = {}
-
-    def call(self, now: float) -> float | None:
-        """None when served, else when to come again."""
-        window = int(now // self.seconds)
-        if self.served.get(window, 0) < self.calls:
-            self.served[window] = self.served.get(window, 0) + 1
-            return None
-        self.refused[window] = self.refused.get(window, 0) + 1
-        return (window + 1) * self.seconds
-
-
-def simulate(calls: int, seconds: float, concurrency: int, windows: int, took: float) -> Service:
-    """`concurrency` callers with endless work share one throttle over some windows."""
-    service, throttle, now = Service(calls, seconds), Throttle("s"), 0.0
-    ending: list[tuple[float, int, float | None]] = []
-    while now < windows * seconds:
-        if throttle.until and not throttle.is_held(now):
-            throttle.release(now)
-        throttle.roll(now)
-        room = throttle.room(now)
-        free = concurrency - len(ending)
-        for _ in range(free if room is None else min(free, room)):
-            ordinal, until = throttle.start(), service.call(now)
-            heapq.heappush(ending, (now + (took if until is None else took / 10), ordinal, until))
-        times = [entry[0] for entry in ending[:1]] + [when for when in [throttle.next_time(now)] if when is not None]
-        now = max(now, min(times))
-        while ending and ending[0][0] <= now:
-            _, ordinal, until = heapq.heappop(ending)
-            throttle.end(ordinal, until is None, took)
-            if until is not None and until > now:
-                throttle.hold(until, "limit", "429", now)
-    return service
 
 
 @settings(max_examples=25)
 @given(st.integers(5, 60), st.integers(2, 50))
 def test_a_shared_limit_is_used_up_and_hardly_overstepped(calls: int, concurrency: int) -> None:
     """At least 95 % of what is allowed after the first window, and at most two wasted calls a window."""
-    service = simulate(calls, seconds=60.0, concurrency=concurrency, windows=8, took=0.5)
-    later = [service.served.get(window, 0) for window in range(2, 7)]
+    served, refused = play(calls, seconds=60.0, callers=concurrency, windows=8, took=0.5)
+    later = [served.get(window, 0) for window in range(2, 7)]
     assert sum(later) >= 0.95 * calls * len(later)
-    assert max(service.refused.get(window, 0) for window in range(2, 7)) <= 2
+    assert max(refused.get(window, 0) for window in range(2, 7)) <= 2
+
+
+# ---- a clock that jumps ---------------------------------------------------------------------------------------------
+
+_STEPS = st.sampled_from(["start", "served", "limited", "failed", "wait"])
+
+
+@settings(max_examples=100)
+@given(st.lists(st.tuples(_STEPS, st.sampled_from([0.0, 1.0, 60.0, 3600.0, -3600.0, 86400.0, -86400.0])), max_size=60))
+def test_a_clock_that_jumps_neither_stops_a_scope_for_good_nor_opens_a_held_one(steps: list[tuple[str, float]]) -> None:
+    limits, now, running = Limits(Journal(0)), 1e9, list[int]()
+    for what, jump in steps:
+        now += jump
+        limits.end_due(now)
+        held, room = limits.held_until("a/b/c") > now, limits.room("a/b/c", now)
+        assert room is None or room >= 0
+        assert not held or room == 0
+        if what == "start" and room != 0:
+            running.append(limits.start("a/b/c"))
+        elif what != "wait" and running:
+            limits.end("a/b/c", running.pop(), what == "served", -jump, 10, now)
+            if what == "limited":
+                limits.hold("a/b/c", now + 600, "limit", "429", now)
+            elif what == "failed":
+                limits.fail("a/b/c", 3, 300.0, now)
+        wake_at = limits.next_time(now)
+        assert wake_at is None or wake_at > now, "it would turn without end"
+    while running:
+        limits.end("a/b/c", running.pop(), True, 1.0, 10, now)
+    for _ in range(5):
+        now = max(now, limits.next_time(now) or now)
+        limits.end_due(now)
+    assert limits.room("a/b/c", now) != 0, "time alone lets it go on"
+
+
+# ---- a person's word, a veto, quiet hours ---------------------------------------------------------------------------
+
+
+def test_a_limit_does_not_shorten_what_a_person_holds() -> None:
+    limits = Limits(Journal(0))
+    limits.hold_by_hand("a/b/c", 5000.0, "maintenance", 0.0)
+    limits.hold("a/b/c", 60.0, "E101", "429", 1.0)
+    (held,) = limits.held(2.0)
+    assert (held.until, held.reason, held.kind) == (5000.0, "maintenance", "hand")
+    limits.hold_by_hand("a/b/c", 100.0, "shorter", 3.0)
+    assert held.until == 100.0, "a person's newer word counts"
+    limits.hold("a/b/c", math.inf, "E502 not logged in", "", 4.0)
+    limits.hold("a/b/c", 60.0, "E101", "429", 5.0)
+    assert (held.until, held.kind) == (math.inf, "person")
+
+
+def test_a_veto_keeps_a_limit_on_until_somebody_clears_it_and_then_one_probe_goes_first() -> None:
+    limits = Limits(Journal(0), ask=True)
+    limits.hold_by_hand("d/e/f", 60.0, "maintenance", 0.0)
+    limits.hold("a/b/c", 100.0, "E101 limit", "429", 0.0)
+    by_hand, held = limits.held(1.0)
+    assert by_hand.until == 60.0, "a veto is about limits"
+    assert held.until == math.inf
+    assert "wait for a person" in held.reason
+    assert limits.clear("a/b/c", 200.0)
+    assert limits.room("a/b/c", 200.0) == 1
+    limits.hold("a/b/c", 900.0, "E101 limit", "429", 300.0)
+    assert limits.clear("a/b/c", 400.0)
+    assert limits.room("a/b/c", 400.0) is None, "before its time: the person says that there is no limit"
+
+
+def test_quiet_hours_say_when_the_limit_itself_is_over() -> None:
+    noon = time.mktime((2026, 11, 23, 12, 0, 0, 0, 0, -1))
+    limits = Limits(Journal(0), resume_window=window_minutes("22:00-06:00"))
+    limits.hold("a/b/c", noon + 60, "E101 limit", "429", noon)
+    (held,) = limits.held(noon)
+    assert held.until == noon + 10 * 3600
+    assert held.reason == "E101 limit; over at 12:01, in quiet hours"
+
+
+def test_the_breaker_tells_each_of_its_states_also_over_a_restart() -> None:
+    journal = Journal(0)
+    limits = Limits(journal)
+    for _ in range(3):
+        limits.fail("a/b/c", 3, 60.0, 0.0)
+    rows = [row for name, row in limits.take_changes() if name == "put_hold"]
+    again = Limits(journal, rows)
+    again.end_due(60.0)
+    ordinal = again.start("a/b/c")
+    again.end("a/b/c", ordinal, False, 1.0, 0, 61.0)
+    again.fail("a/b/c", 3, 60.0, 61.0)
+    again.end_due(121.0)
+    again.end("a/b/c", again.start("a/b/c"), True, 1.0, 0, 122.0)
+    told = [event.type for event in journal.take_unwritten() if event.type.startswith("breaker")]
+    assert told == ["breaker.open", "breaker.half-open", "breaker.open", "breaker.half-open", "breaker.closed"]
+
+
+def test_a_forecast_knows_tokens_where_they_are_told() -> None:
+    throttle = Throttle("s")
+    for until in (100.0, 200.0):
+        for _ in range(4):
+            throttle.end(throttle.start(), True, 1.0, tokens=250)
+        throttle.hold(until, "limit", "429", until - 10)
+        throttle.release(until)
+    assert forecast(throttle) == {"calls": 4, "tokens": 1000, "seconds": 100.0}
+
+
+def test_a_scope_that_nobody_will_use_again_is_forgotten() -> None:
+    limits = Limits(Journal(0))
+    limits.hold("a/b/c#1", 500.0, "limit", "429", 0.0)
+    limits.take_changes()
+    limits.forget("a/b/c#1")
+    assert limits.take_changes() == [("drop_hold", {"scope": "a/b/c#1"})]
+    assert not limits.scopes()

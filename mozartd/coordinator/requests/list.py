@@ -1,6 +1,7 @@
 """`list`: jobs, newest first.
 
-{states, all, limit} → {jobs}. Without states or all: the unfinished ones.
+{states, all, limit, before?} → {jobs, total, next}. Without states or all: the unfinished ones. `total` is how many there are
+in all; `next` is the `before` of the next page, or null.
 """
 
 from __future__ import annotations
@@ -15,15 +16,16 @@ from ipc.states import Job as JobState
 from mozartd.coordinator.clients import Session
 from mozartd.coordinator.describe import job_json
 from mozartd.coordinator.model import Job
-from mozartd.coordinator.params import Params
+from mozartd.coordinator.params import LARGEST, Params
 from mozartd.coordinator.parts import Parts
 
-#: Jobs in one answer when the caller names no limit.
-LIMIT = 500
+#: Jobs in one answer, at most: a frame has a cap.
+PAGE = 2000
 
 
 async def handle(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
-    states, everything, limit = params.texts("states"), params.flag("all"), params.whole("limit") or LIMIT
+    states, everything, limit = params.texts("states"), params.flag("all"), params.whole("limit") or PAGE
+    before = params.whole("before") or LARGEST
     params.finish()
     unknown = set(states) - {state.value for state in JobState}
     if unknown:
@@ -34,5 +36,8 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     if not states:
         states = [state.value for state in JobState if everything or state not in JOB_ENDED]
     await parts.turn.shown()
-    rows = await parts.store.read("jobs_in_states", states=orjson.dumps(states).decode(), limit=limit)
-    return {"jobs": [job_json(parts.book.jobs.get(row["id"]) or Job.of(row)) for row in rows]}
+    wanted = {"states": orjson.dumps(states).decode(), "before": before, "limit": min(limit, PAGE)}
+    rows, counts = await parts.store.snapshot(("jobs_in_states", wanted), ("count_jobs", {}))
+    total = sum(row["count"] for row in counts if row["state"] in states)
+    jobs = [job_json(parts.book.jobs.get(row["id"]) or Job.of(row)) for row in rows]
+    return {"jobs": jobs, "total": total, "next": rows[-1]["seq"] if len(rows) == PAGE else None}

@@ -24,8 +24,6 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     if job.state in JOB_ENDED:
         raise MozartError("job_ended", f"cannot change {job.id}: it is {job.state} already", "")
     job.priority = priority
-    # From now on, not from its beginning: what it had less or more than its share until now is not made up for.
-    job.passed = max(job.passed, parts.book.board.clock)
     parts.book.touch(job)
     parts.journal.append(time.time(), "asked.priority", job.id, by=session.who, priority=priority)
     await parts.turn.committed()

@@ -16,7 +16,7 @@ from ipc.states import JOB_ENDED
 from mozartd.coordinator.clients import Session
 from mozartd.coordinator.describe import attempt_json, job_json, rfc3339, running_progress, sheet_json
 from mozartd.coordinator.model import Job, Sheet
-from mozartd.coordinator.params import Params
+from mozartd.coordinator.params import LARGEST, Params
 from mozartd.coordinator.parts import Parts
 from mozartd.coordinator.requests.daemon import daemon_json
 from mozartd.coordinator.why import why_waiting
@@ -33,9 +33,10 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     await parts.turn.shown()
     if typed:
         return await one(parts, typed, after)
-    jobs = [job_json(job) for job in islice(reversed(parts.book.jobs.values()), JOBS)]
+    jobs: list[dict[str, Any]] = [job_json(job) for job in islice(reversed(parts.book.jobs.values()), JOBS)]
     if len(jobs) < JOBS:
-        ended = await parts.store.read("jobs_in_states", states='["completed","failed","cancelled"]', limit=10)
+        states = '["completed","failed","cancelled"]'
+        ended = await parts.store.read("jobs_in_states", states=states, before=LARGEST, limit=10)
         jobs += [job_json(Job.of(row)) for row in ended if row["id"] not in parts.book.jobs]
     return {"daemon": await daemon_json(parts), "jobs": jobs}
 

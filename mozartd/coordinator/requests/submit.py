@@ -128,7 +128,9 @@ def make_job(score: Score, path: str, now: float, start_sheet: int | None = None
     for sheet in sheets[: (start_sheet or 1) - 1]:
         sheet.state, sheet.reason = SheetState.SKIPPED, f"before --start-sheet {start_sheet}"
     policy = policy_of(score, choices)
-    job = Job(0, slug(score.name), score.name, path, str(score.workspace), score.priority, "", now, policy)
+    job = Job(
+        0, slug(score.name), score.name, path, str(score.workspace), score.priority, score.group or "", now, policy
+    )
     job.take(sheets)
     return job
 

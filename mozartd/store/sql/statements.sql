@@ -1,13 +1,13 @@
 -- name: put_job
 -- A job's row, new or changed.
 INSERT INTO jobs (seq, id, name, state, reason, wanted, score_path, workspace, priority, group_name, submitted_at,
-                  started_at, ended_at, not_before, after_job, counts, cost_usd, tokens, policy)
+                  started_at, ended_at, not_before, after_job, place, counts, cost_usd, tokens, policy)
 VALUES (:seq, :id, :name, :state, :reason, :wanted, :score_path, :workspace, :priority, :group_name, :submitted_at,
-        :started_at, :ended_at, :not_before, :after_job, :counts, :cost_usd, :tokens, :policy)
+        :started_at, :ended_at, :not_before, :after_job, :place, :counts, :cost_usd, :tokens, :policy)
 ON CONFLICT (seq) DO UPDATE SET
     state = excluded.state, reason = excluded.reason, wanted = excluded.wanted, priority = excluded.priority,
     group_name = excluded.group_name, started_at = excluded.started_at, ended_at = excluded.ended_at,
-    not_before = excluded.not_before, after_job = excluded.after_job, name = excluded.name,
+    not_before = excluded.not_before, after_job = excluded.after_job, place = excluded.place, name = excluded.name,
     score_path = excluded.score_path, workspace = excluded.workspace, counts = excluded.counts, cost_usd = excluded.cost_usd,
     tokens = excluded.tokens, policy = excluded.policy;
 
@@ -128,7 +128,7 @@ SELECT id, name FROM jobs ORDER BY seq DESC LIMIT 500;
 
 -- name: jobs_in_states
 -- The newest jobs in some states (:states is JSON).
-SELECT * FROM jobs WHERE state IN (SELECT value FROM json_each(:states)) ORDER BY seq DESC LIMIT :limit;
+SELECT * FROM jobs WHERE seq < :before AND state IN (SELECT value FROM json_each(:states)) ORDER BY seq DESC LIMIT :limit;
 
 -- name: count_jobs
 -- How many jobs are in each state.

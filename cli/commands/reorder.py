@@ -1,0 +1,42 @@
+"""`mozart reorder`: which of the jobs that have not begun goes first."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cli import output
+from cli.arguments import Option
+from cli.daemon import ask
+from cli.options import JobArgument, Json
+from ipc.errors import EXIT_USAGE, MozartError
+
+EXAMPLE = "mozart reorder hello-12 --first\nmozart reorder hello-12 --before hello-9"
+
+
+def command(
+    job: JobArgument,
+    first: Annotated[bool, Option("--first", help="Before all others.")] = False,
+    before: Annotated[str | None, Option("--before", metavar="OTHER", help="Just before this job.")] = None,
+    behind: Annotated[str | None, Option("--behind", metavar="OTHER", help="Just behind this job.")] = None,
+    json: Json = False,
+) -> int:
+    """Change the order of the jobs that have not begun.
+
+    It holds whatever their priorities are. A job that has begun has a share instead: see `mozart priority`.
+    """
+    if sum((first, before is not None, behind is not None)) != 1:
+        hint = "--first, --before OTHER or --behind OTHER"
+        raise MozartError("usage", f"cannot tell where {job} is to go", hint, EXIT_USAGE)
+    neighbour = {"before": before} if before is not None else {"behind": behind} if behind is not None else {}
+    answer = ask("reorder", {"job": job, **neighbour})
+    if json:
+        output.document(answer)
+    else:
+        output.say(describe(answer["job"], answer["queue"]))
+    return 0
+
+
+def describe(job: str, queue: list[str]) -> str:
+    """`hello-12 is number 2 of 3: hello-9, hello-12, hello-10`."""
+    shown = ", ".join(queue[:8]) + (", …" if len(queue) > 8 else "")
+    return f"{job} is number {queue.index(job) + 1} of {len(queue)}: {shown}"

@@ -1,0 +1,111 @@
+"""The beat's commits: every effect runs, and what belongs together is on disk together or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from ipc.errors import MozartError
+from mozartd.coordinator.admission import Admission, Bounds
+from mozartd.coordinator.book import Book
+from mozartd.coordinator.caps import Caps
+from mozartd.coordinator.crew import Crew
+from mozartd.coordinator.journal import Journal
+from mozartd.coordinator.limits import Limits
+from mozartd.coordinator.model import Job
+from mozartd.coordinator.recovery import release_if_over
+from mozartd.coordinator.turn import Turn
+from mozartd.store.store import Store
+from tests.unit.scenes import make_job
+
+
+@pytest_asyncio.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    store = await Store.open(str(tmp_path / "mozart.db"))
+    yield store
+    await store.close()
+
+
+def make_turn(store: Store) -> tuple[Turn, Book]:
+    journal = Journal(0)
+    book, limits = Book(journal, 0), Limits(journal)
+    caps = partial(Caps, book, limits, {}, {}, None)
+    turn = Turn(
+        store, book, limits, Crew(book, limits, os.getpid()), 4, caps, lambda job, sheet: "", Admission(Bounds())
+    )
+    return turn, book
+
+
+async def submit(store: Store, book: Book, job: Job) -> Job:
+    rows = [("put_score", {"seq": job.seq, "score": "{}", "source": "", "environment": "{}"})]
+    rows += [("put_sheet", sheet.row(job.seq)) for sheet in job.sheets.values()]  # type: ignore[misc]
+    await store.write([("put_job", job.row()), *rows])
+    book.add(job)
+    return job
+
+
+async def test_an_effect_that_fails_takes_no_other_along(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    turn, book = make_turn(store)
+    job = await submit(store, book, make_job(1))
+    done: list[str] = []
+    book.change_job(job, "pause", 1.0, "by hand")
+    turn.after_commit(lambda: done.append("first"))
+    turn.after_commit(lambda: done.remove("what is not there"))
+    turn.after_commit(lambda: done.append("last"))
+    await turn.committed()
+    assert done == ["first", "last"]
+    assert "ValueError" in caplog.text
+
+
+async def test_rows_that_are_not_the_books_share_its_transaction(store: Store) -> None:
+    """A job that is given another score is never half of one and half of another."""
+    turn, book = make_turn(store)
+    job = await submit(store, book, make_job(1))
+    book.change_job(job, "pause", 1.0, "by hand")
+    turn.write([("put_group", {"name": "impossible", "parallel": 2**64})])
+    with pytest.raises(MozartError, match="cannot save"):
+        await turn.committed()
+    row = await store.read_one("job_by_id", job=job.id)
+    assert row is not None
+    assert row["state"] == "queued"
+
+
+async def test_what_changes_while_a_commit_is_under_way_has_one_of_its_own(store: Store) -> None:
+    """Also when it is no row of a job: a hold that a running agent met."""
+    turn, book = make_turn(store)
+    job = await submit(store, book, make_job(1))
+    book.change_job(job, "pause", 1.0)
+    first = turn.committed()
+    await asyncio.sleep(0)
+    book.journal.append(2.0, "hold.set", scope="a/b/c")
+    turn.due()
+    await first
+    for _ in range(1000):
+        if [event.type for event in book.journal.recent] == ["job.paused", "hold.set"]:
+            break
+        await turn.shown()
+    else:
+        pytest.fail("the second event was never written")
+
+
+@pytest.mark.parametrize(("event", "state"), [("complete", "queued"), ("fail", "paused"), (None, "queued")])
+async def test_a_job_whose_predecessor_ended_while_it_was_saved_is_let_go(
+    store: Store, event: str | None, state: str
+) -> None:
+    turn, book = make_turn(store)
+    first = await submit(store, book, make_job(1, 1))
+    second = make_job(1, 2)
+    second.after = first.id
+    await submit(store, book, second)
+    if event:
+        book.change_job(first, event, 1.0)
+        await turn.committed()
+        assert first.id not in book.jobs
+    await release_if_over(store, book, second)
+    assert (second.state, second.after) == (state, "" if event else first.id)
