@@ -82,8 +82,10 @@ class Supervisor:
 
     def run(self) -> int:
         """Until the last child is gone. Returns the daemon's exit code."""
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        # A script's background job, or nohup, has some ignored; agents would inherit that.
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
         become_subreaper()
         set_title("mozartd")
         self._apply()

@@ -19,8 +19,14 @@ settings.load_profile("mozart")
 
 
 def pytest_configure() -> None:
-    """A cancelled run (SIGTERM) takes its daemons along, as Ctrl-C does: Hypothesis would try to shrink anything else."""
+    """Signals mean what they mean in a terminal, also where the run is a script's background job, which ignores some.
+
+    A cancelled run (SIGTERM) takes its daemons along, as Ctrl-C does: Hypothesis would try to shrink anything else.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

@@ -69,7 +69,8 @@ class Log:
 
     def _retired(self, retiring: asyncio.Task[None]) -> None:
         self._retiring.discard(retiring)
-        if isinstance(error := retiring.exception(), OSError):
+        # Cancelled when the worker's loop ends.
+        if not retiring.cancelled() and isinstance(error := retiring.exception(), OSError):
             self.error = self.error or error
 
     def _cut_torn_record(self, wanted: bytes) -> None:

@@ -84,9 +84,10 @@ class Worker:
         """Until told to exit. The exit code."""
         self._loop.add_signal_handler(signal.SIGTERM, self._on_term)
         self._loop.add_signal_handler(DRAIN_SIGNAL, self._drain)
-        # Ctrl-C reaches the whole foreground group; it is the supervisor's to act on. Handled, not ignored: agents
-        # would inherit that.
+        # Ctrl-C and a hangup reach the whole foreground group; they are the supervisor's to act on. Handled, not ignored:
+        # agents would inherit that.
         self._loop.add_signal_handler(signal.SIGINT, lambda: None)
+        self._loop.add_signal_handler(signal.SIGHUP, lambda: None)
         # Blocked since before the fork. Agents inherit the mask.
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         self._loop.add_reader(self._setup.inherited.lifeline, self._on_lifeline)

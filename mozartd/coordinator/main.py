@@ -90,6 +90,7 @@ async def _run(setup: CoordinatorSetup) -> int:
         opened.callback(parts.keeper.close)
         loop.add_signal_handler(signal.SIGTERM, _once(stop), EXIT_OK)
         loop.add_signal_handler(signal.SIGINT, lambda: None)
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)
         loop.add_reader(setup.inherited.lifeline, _orphaned, setup.inherited.lifeline, parts, _once(stop))
         _beat(loop, setup.inherited)
         if setup.started_by_client:

@@ -160,6 +160,7 @@ async def attempt(tmp_path: Path) -> AsyncIterator[Callable[..., Attempt]]:
 
     yield make
     for each in made:
+        await each.capture.sync()
         each.close()
     assert set(os.listdir("/proc/self/fd")) <= before
 

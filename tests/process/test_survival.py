@@ -7,6 +7,7 @@ is counted in a file that every attempt appends to.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Callable
@@ -74,6 +75,28 @@ def test_a_killed_coordinator_disturbs_no_agent(daemon: Daemon, score: Score, wo
     assert [runs(workspace, n) for n in (1, 2, 3)] == [1, 1, 1], "nothing ran twice"
     assert all(len(sheet["attempts"]) == 1 for sheet in daemon.job(job)["sheets"])
     assert daemon.status()["coordinator"]["restarts"] == 1
+
+
+def test_a_hangup_disturbs_no_agent(home: Path, score: Score, workspace: Path) -> None:
+    """The terminal of `nohup mozartd start --foreground` goes; agents inherit nothing of that."""
+    daemon = Daemon(home)
+    daemon.prefix = ("nohup",)
+    try:
+        job = begin(daemon.start(), score)
+        assert daemon.process
+        (agent,), before = agent_pids(daemon, job), processes_of(home)
+        os.killpg(daemon.process.pid, signal.SIGHUP)
+        wait_until(lambda: "reloading" in daemon.printed())
+        ignored = re.search("SigIgn:\t(.*)", Path(f"/proc/{agent}/status").read_text())
+        assert ignored
+        assert not int(ignored[1], 16) & (1 << (signal.SIGHUP - 1))
+        open_gate(workspace / "go.1")
+        assert daemon.wait(job)["state"] == "completed"
+        assert runs(workspace) == 1
+        assert set(processes_of(home)) < set(before), "nobody was replaced"
+    finally:
+        daemon.stop()
+        daemon.remove()
 
 
 def test_what_ends_while_the_coordinator_is_dead_is_reported(daemon: Daemon, score: Score, workspace: Path) -> None:
