@@ -85,7 +85,7 @@ class Log:
         """Put on disk what was appended. In a thread: a sync takes as long as the disk likes. Here when there is none."""
         if self._retiring:
             await asyncio.wait(self._retiring)
-        if self._synced == self.size or self.error is not None:
+        if self._fd < 0 or self._synced == self.size or self.error is not None:
             return
         size = self.size
         try:
