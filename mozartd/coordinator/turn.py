@@ -75,6 +75,8 @@ class Turn:
         self._effects: list[Callable[[], None]] = []
         self._waiting: list[asyncio.Future[None]] = []
         """Of `committed`: those who have not asked for anything that a commit under way writes."""
+        self._looking: set[asyncio.Future[None]] = set()
+        """Of those, and of those whose commit is under way: who only wants to read what there is."""
         self._timer: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
@@ -118,9 +120,15 @@ class Turn:
         return done
 
     async def shown(self) -> None:
-        """Return when what may be read is as new as it can be: on disk, or refused by it."""
+        """Return when what may be read is as new as it can be: on disk, or refused by it. Nobody has to wait for a disk that
+        takes nothing in order to be told so."""
+        if self.degraded:
+            return
+        done = self.committed()
+        self._looking.add(done)
+        done.add_done_callback(self._looking.discard)
         with suppress(MozartError):
-            await self.committed()
+            await done
 
     def run(self) -> None:
         self._scheduled = False
@@ -237,7 +245,7 @@ class Turn:
             log.error("%s; trying again every %g s", error, RETRY_WRITE)
         self._degrade(error.message if isinstance(error, MozartError) else str(error))
         _resolve(
-            waiting,
+            [*waiting, *self._looking],
             MozartError(
                 "E403", f"{self.degraded}; it is kept, and saved when that is possible", "make room on the disk"
             ),

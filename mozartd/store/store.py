@@ -182,7 +182,8 @@ async def _prepare(database: aiosqlite.Connection) -> None:
         "journal_mode = WAL",
         "synchronous = FULL",
         "foreign_keys = ON",
-        "busy_timeout = 5000",
+        # Somebody's backup may have it for a moment. Reads wait behind a write that waits, and it is tried again anyway.
+        "busy_timeout = 1000",
         "temp_store = MEMORY",
     ):
         await database.execute(f"PRAGMA {pragma}")
