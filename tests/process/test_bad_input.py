@@ -163,9 +163,9 @@ def test_a_missing_program_is_said_before_any_retry(shared_daemon: Daemon, score
     assert attempt["hint"]
 
 
-def test_a_hundred_thousand_sheets(shared_daemon: Daemon, tmp_path: Path) -> None:
+def test_fifty_thousand_sheets(shared_daemon: Daemon, tmp_path: Path) -> None:
     path = tmp_path / "song.yaml"
-    path.write_text(GOOD.replace("total_items: 2", "total_items: 100000"))
+    path.write_text(GOOD.replace("total_items: 2", "total_items: 50000"))
     job = shared_daemon.run(path)
     shared_daemon.wait_for(job, "sheet.completed", 3)
     assert shared_daemon.mozart("list", "--json", timeout=5).returncode == 0, "the daemon answers meanwhile"
