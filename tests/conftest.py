@@ -1,10 +1,12 @@
 """What every test may use: where the checkout is, the scripted agent, the pages shared between projects.
 
-Hypothesis keeps no example database (nothing is left behind) and has no deadline (the machine may be busy).
+Hypothesis keeps no example database (nothing is left behind) and has no deadline (the machine may be busy); it tries a few
+examples, or `make test ARGS="--hypothesis-profile thorough tests/unit"` many.
 """
 
 from __future__ import annotations
 
+import gc
 import signal
 from pathlib import Path
 
@@ -14,7 +16,8 @@ from hypothesis import settings
 ROOT = Path(__file__).resolve().parent.parent
 AGENT = ROOT / "tests" / "fakes" / "agent"
 
-settings.register_profile("mozart", deadline=None, database=None, print_blob=True)
+settings.register_profile("mozart", deadline=None, database=None, print_blob=True, max_examples=40)
+settings.register_profile("thorough", settings.get_profile("mozart"), max_examples=2000)
 settings.load_profile("mozart")
 
 
@@ -27,6 +30,12 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests stay for good: no collection of garbage needs to look at them again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
