@@ -227,8 +227,8 @@ def test_one_attempts_sweep_leaves_anothers_strays(peer: Peer) -> None:
     other = peer.assign("setsid 300\nsay ready\nhang", sheet=1, watched=True)
     peer.until("grew", other)
     assert peer.play("setsid 300", sheet=2)["survivors"] == 0
-    # The agent and its stray.
-    assert len(peer.agents()) == 2
+    left = peer.agents()
+    assert len(left) == 2, f"the agent and its stray, not {[describe(pid) for pid in left]}; {peer.printed()}"
     peer.cancel(other)
     peer.finish(other)
     assert peer.agents() == []
