@@ -214,7 +214,9 @@ class Attempt:
         around = self._around
         command, parser = _prepare(_backend(self.assignment), run)
         vigil = Vigil(around.children.loop, self.halt)
-        self.capture = capture = self._open_log(parser, vigil, {**run.environment, **command.environment})
+        if command.environment:
+            self._mask = self._around.mask(secret_values({**run.environment, **command.environment}))
+        self.capture = capture = self._open_log(parser, vigil)
         try:
             ran = await run_agent(
                 command, self._clocks(command), capture, vigil,
@@ -230,20 +232,19 @@ class Attempt:
         self._judge(ran, parser, capture)
         return ran.stopped_by is None and capture.error is None and not self.halt.verdict
 
-    def _open_log(self, parser: Parser, vigil: Vigil, environment: Mapping[str, str]) -> Capture:
+    def _open_log(self, parser: Parser, vigil: Vigil) -> Capture:
         def on_event(event: Event) -> None:
             self.facts.see(event)
             vigil.see(event)
             if isinstance(event, Limited | Session):
                 self._note(event)
 
-        mask = self._around.mask(secret_values(environment))
         path = self.assignment["log"]
         try:
             capture = Capture(
                 self._around.children.loop,
                 path,
-                mask,
+                self._mask,
                 parser,
                 on_event,
                 self._grew,
