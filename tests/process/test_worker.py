@@ -225,7 +225,7 @@ def test_an_escape_without_a_trace_in_its_environment(peer: Peer) -> None:
 
 def test_one_attempts_sweep_leaves_anothers_strays(peer: Peer) -> None:
     other = peer.assign("setsid 300\nsay ready\nhang", sheet=1, watched=True)
-    peer.until("grew", other)
+    peer.until_said(other)
     assert peer.play("setsid 300", sheet=2)["survivors"] == 0
     left = peer.agents()
     assert len(left) == 2, f"the agent and its stray, not {[describe(pid) for pid in left]}; {peer.printed()}"
