@@ -7,6 +7,7 @@ defaults are those of its class.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
@@ -102,6 +103,12 @@ def _whole_text(value: str) -> str:
     return value
 
 
+def _folder_inside(value: str) -> str:
+    if os.path.isabs(value) or ".." in value.split("/") or os.path.normpath(value) == ".":
+        raise PydanticCustomError("folder", "must be a folder inside the workspace")
+    return value
+
+
 def _regex(value: str) -> str:
     try:
         re.compile(value)
@@ -117,6 +124,7 @@ Positive = Annotated[Number, Field(gt=0)]
 Seconds = Annotated[Number, Field(ge=0)]
 Fraction = Annotated[Number, Field(ge=0, le=1)]
 Text = Annotated[str, AfterValidator(_whole_text)]
+Folder = Annotated[Text, AfterValidator(_folder_inside)]
 Regex = Annotated[Text, AfterValidator(_regex)]
 TextMap = Annotated[dict[Text, Text], BeforeValidator(_text_values)]
 Variables = Annotated[dict[str, Any], BeforeValidator(decode), PlainSerializer(encode, when_used="json")]
@@ -428,7 +436,7 @@ class Isolation(Section):
 
 class WorkspaceLifecycle(Section):
     archive_on_fresh: bool = False
-    archive_dir: Text = "archive"
+    archive_dir: Folder = "archive"
     archive_naming: Literal["iteration", "timestamp"] = "iteration"
     max_archives: Count = 0
     preserve_patterns: list[Text] = [".iteration", ".mozart-*", ".coverage", "archive/**", ".worktrees/**"]

@@ -302,3 +302,19 @@ def test_agents_get_the_variables_of_the_submitter_that_the_daemon_names(
     assert done.returncode == 0, done.stderr
     assert "C major" in done.stdout
     assert "kept back" not in done.stdout
+
+
+def test_a_job_that_begins_afresh_takes_nothing_from_one_that_goes_on(
+    daemon: Daemon, score: Score, workspace: Path
+) -> None:
+    life = {"archive_on_fresh": True}
+    job = daemon.run(score("write old.txt x\ngate go", workspace_lifecycle=life))
+    wait_until((workspace / "go").exists)
+    again = score("say hello", workspace_lifecycle=life, name="again")
+    refused = daemon.mozart("run", again, "--fresh", "--detach")
+    assert (refused.returncode, f"{job} is running in" in refused.stderr) == (1, True)
+    (workspace / "go").open("w").close()
+    daemon.wait(job)
+    daemon.wait(daemon.run(again, "--fresh"))
+    assert (workspace / "archive" / "1" / "old.txt").exists()
+    assert not (workspace / "old.txt").exists()
