@@ -88,6 +88,6 @@ def test_a_link_that_an_agent_left_leads_nowhere(workspace: Path, tmp_path: Path
 def test_an_archive_that_cannot_be_is_said(workspace: Path) -> None:
     (workspace / "archive").touch()
     (workspace / "one.txt").touch()
-    with pytest.raises(MozartError, match="cannot archive .*: File exists") as caught:
+    with pytest.raises(MozartError, match=r"cannot archive .*: File exists") as caught:
         archive(workspace)
     assert (caught.value.code, bool(caught.value.hint)) == ("E601", True)
