@@ -156,10 +156,14 @@ def test_a_job_after_another_begins_when_that_has_completed(daemon: Daemon, scor
     wait_until((workspace / "go").exists)
     second = daemon.run(score("say hello", name="second"), "--after", first)
     assert sheets(daemon, second)[1]["reason"] == f"after {first}"
+    third = daemon.run(score("say hello", name="third"), "--after", first)
+    asked(daemon, "cancel", third)
     daemon.kill("coordinator")
     wait_until(daemon.is_listening)
     (workspace / "go").open("w").close()
     assert daemon.wait(second)["state"] == "completed"
+    asked(daemon, "retry", third)
+    assert daemon.wait(third)["state"] == "completed", "the first one ended while this one had"
 
 
 def test_a_job_after_one_that_failed_waits_for_a_person(daemon: Daemon, score: Score, workspace: Path) -> None:
@@ -178,6 +182,8 @@ def test_a_job_begins_at_its_time(daemon: Daemon, score: Score) -> None:
     found = sheets(daemon, job)[1]
     assert (found["state"], found["reason"]) == ("pending", "starts later")
     assert found["until"]
+    late = daemon.mozart("run", score("say hello"), "--at", "+99999999d")
+    assert (late.returncode, "a hundred years" in late.stderr) == (2, True)
     soon = daemon.run(score("say hello"), "--at", "+1s")
     assert daemon.wait(soon)["state"] == "completed"
     daemon.mozart("cancel", job)
@@ -190,7 +196,11 @@ def test_only_so_many_jobs_are_under_way_at_once(
     daemon.run(score("gate go", name="first"))
     wait_until((workspace / "go").exists)
     second = daemon.run(score("say hello", name="second"))
-    assert sheets(daemon, second)[1]["reason"] == "as many jobs are under way as max_concurrent_jobs allows"
+    full = "as many jobs are under way as max_concurrent_jobs allows"
+    assert sheets(daemon, second)[1]["reason"] == full
+    asked(daemon, "pause", second)
+    asked(daemon, "resume", second)
+    assert (state(daemon, second), sheets(daemon, second)[1]["reason"]) == ("queued", full)
     (workspace / "go").open("w").close()
     assert daemon.wait(second)["state"] == "completed"
 
