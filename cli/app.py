@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from cli import output
-from cli.arguments import Argument, Command, Parameter, parameters
+from cli.arguments import Argument, Command, Parameter, parameters, takes_negative
 from cli.verbs import COMPLETION, VERBS, find_verb
 from ipc import VERSION
 from ipc.errors import EXIT_USAGE, MozartError
@@ -33,13 +33,20 @@ class Verbs(TyperGroup):
             return None
         module = find_verb(cmd_name)
         one = typer.Typer(rich_markup_mode=None, add_completion=False)
-        one.command(cmd_name, epilog=_example(module.EXAMPLE))(for_typer(module.command))
+        one.command(cmd_name, epilog=_example(module.EXAMPLE), context_settings=settings_of(module.command))(
+            for_typer(module.command)
+        )
         return typer.main.get_command(one)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0] not in VERBS and not args[0].startswith("-"):
             raise _unknown_verb(args[0])
         return super().resolve_command(ctx, args)
+
+
+def settings_of(command: Command) -> dict[str, Any]:
+    # -40 is no option that nobody knows where it may be a number.
+    return {"ignore_unknown_options": True} if takes_negative(parameters(command)) else {}
 
 
 def for_typer(command: Command) -> Command:

@@ -20,6 +20,7 @@ from typing import Any
 Command = Callable[..., int]
 
 _INTEGER = re.compile(r"[0-9]{1,18}")
+_NEGATIVE = re.compile(r"-[0-9]{1,18}")
 _FLOAT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
 
 
@@ -37,14 +38,19 @@ class Option:
 
 
 class Argument:
-    """A word without a dash. `complete` offers (word, what it is) for a beginning."""
+    """A word without a dash, unless it may be a `negative` number. `complete` offers (word, what it is) for a beginning."""
 
     def __init__(
-        self, help: str = "", metavar: str | None = None, complete: Callable[[str], list[tuple[str, str]]] | None = None
+        self,
+        help: str = "",
+        metavar: str | None = None,
+        complete: Callable[[str], list[tuple[str, str]]] | None = None,
+        negative: bool = False,
     ) -> None:
         self.help = help
         self.metavar = metavar
         self.complete = complete
+        self.negative = negative
 
 
 class Parameter(typing.NamedTuple):
@@ -88,21 +94,26 @@ def read(command: Command, words: Sequence[str]) -> dict[str, Any] | None:
     """The keyword arguments that these words mean, or None when typer should look."""
     known = parameters(command)
     try:
-        given, loose = _sort(
-            words, {flag: one for one in known if isinstance(one.spec, Option) for flag in one.spec.flags}
-        )
+        options = {flag: one for one in known if isinstance(one.spec, Option) for flag in one.spec.flags}
+        given, loose = _sort(words, options, takes_negative(known))
         return {one.name: _value(one, given, loose) for one in known} if not _left_over(known, loose) else None
     except UnclearError:
         return None
 
 
-def _sort(words: Sequence[str], options: dict[str, Parameter]) -> tuple[dict[str, list[str]], list[str]]:
+def takes_negative(known: Sequence[Parameter]) -> bool:
+    return any(isinstance(one.spec, Argument) and one.spec.negative for one in known)
+
+
+def _sort(
+    words: Sequence[str], options: dict[str, Parameter], negative: bool
+) -> tuple[dict[str, list[str]], list[str]]:
     """Options' values by parameter, and the words that belong to none."""
     given: dict[str, list[str]] = {}
     loose: list[str] = []
     rest = iter(words)
     for word in rest:
-        if not word.startswith("-") or word == "-":
+        if not word.startswith("-") or word == "-" or (negative and _NEGATIVE.fullmatch(word)):
             loose.append(word)
             continue
         flag, equals, value = word.partition("=")

@@ -17,7 +17,9 @@ _WORDS = {"lowest": -100, "low": -40, "normal": 0, "high": 40, "highest": 100}
 
 def command(
     job: JobArgument,
-    priority: Annotated[str, Argument("-100 to 100, or lowest, low, normal, high, highest.", metavar="PRIORITY")],
+    priority: Annotated[
+        str, Argument("-100 to 100, or lowest, low, normal, high, highest.", metavar="PRIORITY", negative=True)
+    ],
     json: Json = False,
 ) -> int:
     """Change a job's share of the machine.

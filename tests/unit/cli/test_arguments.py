@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.exceptions import TyperException
 
-from cli.app import for_typer
+from cli.app import for_typer, settings_of
 from cli.arguments import Argument, Command, Option, parameters, read
 from cli.verbs import VERBS, find_verb
 
@@ -41,7 +41,7 @@ def verb(
 
 def read_by_typer(command: Command, words: list[str]) -> dict[str, Any] | None:
     app = typer.Typer(rich_markup_mode=None, add_completion=False)
-    app.command()(for_typer(command))
+    app.command(context_settings=settings_of(command))(for_typer(command))
     calls.clear()
     try:
         app(words, standalone_mode=False)
@@ -88,6 +88,16 @@ def test_the_common_case_is_read_here(line: list[str], expected: dict[str, Any])
     assert found is not None
     assert {name: value for name, value in found.items() if value not in (None, False)} == expected
     assert found == read_by_typer(verb, line)
+
+
+def test_a_number_below_zero_is_a_word_where_it_may_be_one() -> None:
+    def verb(job: Annotated[str, Argument()], number: Annotated[str, Argument(negative=True)]) -> int:
+        calls.append(dict(locals()))
+        return 0
+
+    expected = {"job": "x", "number": "-40"}
+    assert read(verb, ["x", "-40"]) == expected == read_by_typer(verb, ["x", "-40"])
+    assert read(verb, ["x", "-n"]) is None
 
 
 @pytest.mark.parametrize(
