@@ -13,13 +13,20 @@ _MOST = 100 * 365.25 * 86400
 _PART = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 
 
+def is_length(typed: str) -> bool:
+    return re.fullmatch(rf"\d+(\.\d+)?|(?:{_PART.pattern})+", typed) is not None
+
+
 def seconds_of(option: str, typed: str) -> float:
     """`90` (seconds), `30m`, `1d12h`."""
-    plain = re.fullmatch(r"\d+(\.\d+)?", typed)
-    if not plain and not re.fullmatch(f"(?:{_PART.pattern})+", typed):
+    if not is_length(typed):
         message = f"cannot understand {option} {typed}: it is no length of time"
         raise MozartError("usage", message, "write it as 90, 30m, 2h or 1d12h", EXIT_USAGE)
-    found = float(typed) if plain else sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(typed))
+    found = (
+        float(typed)
+        if typed[-1].isdigit()
+        else sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(typed))
+    )
     if found > _MOST:
         message = f"cannot understand {option} {typed}: it is more than a hundred years"
         raise MozartError("usage", message, "write it as 90, 30m, 2h or 1d12h", EXIT_USAGE)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, cast
 from cli import lines, output
 from cli.arguments import Option
 from cli.daemon import ask, connect
+from cli.durations import is_length, seconds_of
 from cli.feed import Feed
 from cli.options import JobArgument, Json
 from cli.writers import (
@@ -108,22 +109,19 @@ def _pump(feed: Feed, writer: Writer) -> dict[str, Any]:
 
 
 def since_time(typed: str, now: float) -> bytes:
-    """`10m`, `1h30m`, `2d`, or an RFC 3339 time, as the log writes times."""
+    """`90`, `10m`, `1h30m`, `2d`, or an RFC 3339 time, as the log writes times."""
     try:
         moment = _moment(typed, now)
     except ValueError:
         message = f"cannot understand --since {typed}: it is neither a duration nor a time"
-        hint = "write 90s, 10m, 1h30m, 2d, or a time like 2026-11-23T14:05:00"
+        hint = "write 90, 10m, 1h30m, 2d, or a time like 2026-11-23T14:05:00"
         raise MozartError("usage", message, hint, EXIT_USAGE) from None
     return cri.timestamp(int(moment * 1_000_000) * 1000)
 
 
 def _moment(typed: str, now: float) -> float:
-    import re
-
-    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", typed)
-    if parts and "".join(number + unit for number, unit in parts) == typed:
-        return now - sum(float(number) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[unit] for number, unit in parts)
+    if is_length(typed):
+        return max(now - seconds_of("--since", typed), 0.0)
     moment = datetime.fromisoformat(typed)
     # A time without a zone is the reader's.
-    return moment.timestamp() if moment.tzinfo is None else moment.astimezone(UTC).timestamp()
+    return max(moment.timestamp() if moment.tzinfo is None else moment.astimezone(UTC).timestamp(), 0.0)

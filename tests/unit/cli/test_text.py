@@ -79,14 +79,23 @@ def test_waiting_for_several_jobs_gives_one_exit_code(states: list[str], first: 
         ("10s", b"2026-11-23T11:59:50.000000000Z"),
         ("1h30m", b"2026-11-23T10:30:00.000000000Z"),
         ("2d", b"2026-11-21T12:00:00.000000000Z"),
+        ("90", b"2026-11-23T11:58:30.000000000Z"),
+        ("99y", None),
+        ("36000d", b"1970-01-01T00:00:00.000000000Z"),
+        ("999999999999d", None),
+        ("1800-01-01T00:00:00Z", b"1970-01-01T00:00:00.000000000Z"),
         ("2026-11-23T10:00:00Z", b"2026-11-23T10:00:00.000000000Z"),
         ("2026-11-23T10:00:00.25+02:00", b"2026-11-23T08:00:00.250000000Z"),
     ],
 )
-def test_since_is_a_duration_or_a_time(typed: str, shown: bytes) -> None:
+def test_since_is_a_duration_or_a_time(typed: str, shown: bytes | None) -> None:
     now = text.seconds_of("2026-11-23T12:00:00.000Z")
     assert now is not None
-    assert since_time(typed, now) == shown
+    if shown is not None:
+        assert since_time(typed, now) == shown
+        return
+    with pytest.raises(MozartError, match="cannot understand --since"):
+        since_time(typed, now)
 
 
 def test_pairs_keep_what_follows_the_first_equals_sign() -> None:
