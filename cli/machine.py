@@ -136,17 +136,21 @@ def _version_command(name: str) -> list[str]:
     return [known.program, "--version"] if known.kind == "cli" else []
 
 
-def _ask(argv: list[str], stack: contextlib.ExitStack) -> subprocess.Popen[bytes]:
+def _ask(argv: list[str], stack: contextlib.ExitStack) -> subprocess.Popen[bytes] | OSError:
+    """The program that says its version, or why it does not even run."""
     # Somewhere empty: some programs write their files where they are, or obey those they find.
     directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="mozart-"))
-    process = subprocess.Popen(
-        argv,
-        cwd=directory,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+    try:
+        process = subprocess.Popen(
+            argv,
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        return error
     return stack.enter_context(process)
 
 
@@ -162,16 +166,18 @@ def _answer(process: subprocess.Popen[bytes]) -> str:
     return found[0] if found and process.returncode == 0 else ""
 
 
-def _found(name: str, argv: list[str], asked: subprocess.Popen[bytes] | None) -> Found:
+def _found(name: str, argv: list[str], asked: subprocess.Popen[bytes] | OSError | None) -> Found:
     known = KNOWN.get(name) or Known("profile", argv[0])
     login = _login(known)
     if known.kind == "api":
         return _found_api(name, known, login)
     path = shutil.which(known.program) or "" if known.program else ""
-    version = _answer(asked) if asked else ""
     missing = bool(known.program) and not path
-    why = f"there is no program {known.program} in PATH" if missing else _doubt(known, login)
-    return Found(name, known.kind, known.program, version, not missing, why, path, login)
+    why = f"there is no program {known.program} in PATH" if missing else ""
+    if isinstance(asked, OSError):
+        why = f"cannot run {path}: {asked.strerror}"
+    version = _answer(asked) if isinstance(asked, subprocess.Popen) else ""
+    return Found(name, known.kind, known.program, version, not why, why or _doubt(known, login), path, login)
 
 
 def _found_api(name: str, known: Known, login: bool | None) -> Found:

@@ -80,6 +80,13 @@ def test_a_version_that_cannot_be_had_is_empty(tmp_path: Path) -> None:
     assert (codex["available"], codex["version"]) == (True, "")
 
 
+def test_a_program_that_cannot_be_run_is_not_available(tmp_path: Path) -> None:
+    program(tmp_path, "codex", "")
+    (tmp_path / "programs" / "codex").write_text("neither a program nor a script")
+    codex = backend(tmp_path, "codex_cli")
+    assert (codex["available"], codex["why"].endswith("/codex: Exec format error")) == (False, True)
+
+
 def test_check_exits_with_whether_it_can_be_used(tmp_path: Path) -> None:
     assert mozart(tmp_path, "check", "gemini_cli")[0] == 1
     program(tmp_path, "gemini", "echo 0.40.0")
