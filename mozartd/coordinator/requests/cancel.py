@@ -24,7 +24,9 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     params.finish()
     job = await parts.registry.find(typed)
     if job.state in JOB_ENDED:
-        raise MozartError("job_ended", f"cannot cancel {job.id}: it is {job.state} already", "")
+        raise MozartError(
+            "job_ended", f"cannot cancel {job.id}: it is {job.state} already", "nothing of it runs any more"
+        )
     for n in numbers:
         _check(job, n)
     now = time.time()
@@ -39,10 +41,16 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
 
 def _check(job: Job, n: int) -> None:
     if n not in job.sheets:
-        raise MozartError("unknown_sheet", f"cannot cancel sheet {n}: {job.id} has {job.total_sheets} sheets", "")
+        raise MozartError(
+            "unknown_sheet",
+            f"cannot cancel sheet {n}: {job.id} has {job.total_sheets} sheets",
+            f"see mozart status {job.id}",
+        )
     if job.sheets[n].state in SHEET_ENDED:
         raise MozartError(
-            "sheet_ended", f"cannot cancel sheet {n} of {job.id}: it is {job.sheets[n].state} already", ""
+            "sheet_ended",
+            f"cannot cancel sheet {n} of {job.id}: it is {job.sheets[n].state} already",
+            f"see mozart status {job.id}",
         )
 
 

@@ -29,7 +29,11 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     params.finish()
     job = await parts.registry.find_whole(typed)
     if filter.sheet is not None and filter.sheet not in job.sheets:
-        raise MozartError("unknown_sheet", f"cannot show sheet {filter.sheet}: {job.id} has {job.total_sheets} sheets")
+        raise MozartError(
+            "unknown_sheet",
+            f"cannot show sheet {filter.sheet}: {job.id} has {job.total_sheets} sheets",
+            f"see mozart status {job.id}",
+        )
     subscription = session.next_subscription()
     follower = Follower(session.connection, subscription, job, filter, follow, parts.followers.frames)
     if follow:

@@ -37,7 +37,9 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     gone = [n for n in job.running if n not in planned.sheets]
     if gone:
         raise MozartError(
-            "sheet_running", f"cannot modify {job.id}: sheet {min(gone)} runs and the new score has none", ""
+            "sheet_running",
+            f"cannot modify {job.id}: sheet {min(gone)} runs and the new score has none",
+            "wait for it, or cancel that sheet",
         )
     now = time.time()
     sheets = [kept(job, sheet) or sheet for sheet in planned.sheets.values()]

@@ -22,7 +22,9 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     params.finish()
     job = await parts.registry.find(typed)
     if job.state in JOB_ENDED:
-        raise MozartError("job_ended", f"cannot pause {job.id}: it is {job.state} already", "")
+        raise MozartError(
+            "job_ended", f"cannot pause {job.id}: it is {job.state} already", f"mozart retry {job.id} runs it again"
+        )
     now = time.time()
     parts.journal.append(now, "asked.pause", job.id, by=session.who, now=at_once)
     if job.state is not JobState.PAUSED:

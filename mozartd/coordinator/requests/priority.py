@@ -22,7 +22,9 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
         raise MozartError("usage", f"cannot give priority {priority}", "it is from -100 to 100", EXIT_USAGE)
     job = await parts.registry.find(typed)
     if job.state in JOB_ENDED:
-        raise MozartError("job_ended", f"cannot change {job.id}: it is {job.state} already", "")
+        raise MozartError(
+            "job_ended", f"cannot change {job.id}: it is {job.state} already", "only jobs that go on have a share"
+        )
     job.priority = priority
     parts.book.touch(job)
     parts.journal.append(time.time(), "asked.priority", job.id, by=session.who, priority=priority)

@@ -22,7 +22,9 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     rows = await parts.store.read("attempts_in_order", seq=job.seq)
     chosen = [row for row in rows if sheet in (None, row["n"]) and attempt in (None, row["k"])]
     if not chosen:
-        raise MozartError("no_prompt", f"cannot show a prompt of {typed}: no such attempt has started", "")
+        raise MozartError(
+            "no_prompt", f"cannot show a prompt of {typed}: no such attempt has started", f"see mozart status {job.id}"
+        )
     n, k = chosen[-1]["n"], chosen[-1]["k"]
     path = parts.setup.paths.attempt_prompt(job.id, n, k)
     try:

@@ -23,7 +23,7 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     params.finish()
     job = await parts.registry.find(typed)
     if job.state is not JobState.PAUSED:
-        hint = f"mozart retry {job.id} runs what failed again" if job.is_settled else ""
+        hint = f"mozart retry {job.id} runs what failed again" if job.is_settled else f"see mozart status {job.id}"
         raise MozartError("not_paused", f"cannot resume {job.id}: it is {job.state}, not paused", hint)
     now = time.time()
     parts.journal.append(now, "asked.resume", job.id, by=session.who)

@@ -59,7 +59,9 @@ def choose(job: Job, numbers: list[int], first: int | None) -> list[Sheet]:
     unknown = [n for n in [*numbers, *([first] if first is not None else [])] if n not in job.sheets]
     if unknown:
         raise MozartError(
-            "unknown_sheet", f"cannot retry sheet {unknown[0]}: {job.id} has {job.total_sheets} sheets", ""
+            "unknown_sheet",
+            f"cannot retry sheet {unknown[0]}: {job.id} has {job.total_sheets} sheets",
+            f"see mozart status {job.id}",
         )
     named = set(numbers)
     if first is not None:
