@@ -11,35 +11,41 @@ import difflib
 import os
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ipc.errors import EXIT_USAGE, MozartError
 
 #: Bytes of a settings file, at most: it is read whole.
-_HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
 MAX_FILE = 1024 * 1024
+_HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
 
 
 class BackendSettings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     max_concurrent: int | None = Field(None, ge=1)
 
 
 class BudgetSettings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     scope: str = "*"
     usd: float | None = Field(None, gt=0)
     tokens: int | None = Field(None, gt=0)
 
+    @model_validator(mode="after")
+    def _bounds_something(self) -> Self:
+        if self.usd is None and self.tokens is None:
+            raise ValueError(f"the budget for {self.scope!r} needs usd or tokens")
+        return self
+
 
 class LimitsSettings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     resume: Literal["auto", "ask"] = "auto"
     window: str | None = None
@@ -53,7 +59,7 @@ class LimitsSettings(BaseModel):
 
 
 class AdmissionSettings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     memory_stall: float = Field(20.0, gt=0, le=100)
     memory_used: float = Field(0.95, gt=0, le=1)
@@ -62,7 +68,7 @@ class AdmissionSettings(BaseModel):
 
 
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="MOZART_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="MOZART_", extra="forbid", frozen=True, allow_inf_nan=False)
 
     #: What a worker is started with; when one of these changes at a reload, workers are replaced as they become free.
     WORKER_FIELDS: ClassVar = ("worker_slots", "stop_grace_seconds", "mask_patterns", "log_level", "liveness_seconds")

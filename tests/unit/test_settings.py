@@ -88,6 +88,8 @@ def test_a_mode_is_octal_however_it_is_written(write, written: str) -> None:
         ("mask_patterns: ['(']", 1, "mask_patterns", "Regular expressions"),
         ("submit_env: {A: 1}", 1, "submit_env", "Variables"),
         ("history_days: .nan", 1, "history_days", "Days"),
+        ("log_compress_hours: .inf", 1, "log_compress_hours", "Files of a log"),
+        ("budgets: [{scope: 'claude_cli/*'}]", 1, "budgets", "What scopes may use"),
         ("1: 2", 1, "1", "the settings are workers"),
     ],
 )
