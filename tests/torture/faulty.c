@@ -27,8 +27,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/statvfs.h>
 #include <sys/timerfd.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -125,6 +127,7 @@ static void be_slow(void)
 	}
 
 FAULTY(ssize_t, write, (int fd, const void *data, size_t size), (fd, data, size), is_meant(fd), (void)0)
+FAULTY(ssize_t, writev, (int fd, const struct iovec *data, int count), (fd, data, count), is_meant(fd), (void)0)
 FAULTY(ssize_t, pwrite, (int fd, const void *data, size_t size, off_t at), (fd, data, size, at), is_meant(fd), (void)0)
 FAULTY(ssize_t, pwrite64, (int fd, const void *data, size_t size, off64_t at), (fd, data, size, at), is_meant(fd), (void)0)
 FAULTY(int, fsync, (int fd), (fd), is_meant(fd), be_slow())
@@ -143,6 +146,31 @@ static int fate_of_open(const char *path, int flags)
 		return fate(1);
 	return control[8] ? 0 : control[0];
 }
+
+int access(const char *path, int mode)
+{
+	REAL(int, access, (const char *, int))
+	if (mode & W_OK && fate_of_open(path, O_WRONLY) > 0) {
+		errno = control[0];
+		return -1;
+	}
+	return real(path, mode);
+}
+
+/* A disk on which every write fails with EROFS says what it is. */
+#define FAULTY_STATVFS(name, type)                                  \
+	int name(const char *path, struct type *found)              \
+	{                                                           \
+		int result;                                         \
+		REAL(int, name, (const char *, struct type *))      \
+		result = real(path, found);                         \
+		if (!result && fate_of_open(path, O_WRONLY) == EROFS) \
+			found->f_flag |= ST_RDONLY;                 \
+		return result;                                      \
+	}
+
+FAULTY_STATVFS(statvfs, statvfs)
+FAULTY_STATVFS(statvfs64, statvfs64)
 
 #define FAULTY_OPEN(name)                                           \
 	int name(const char *path, int flags, ...)                  \
