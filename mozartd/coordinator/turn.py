@@ -186,7 +186,7 @@ class Turn:
         worker = self._crew.pick()
         attempt = self._book.start(job, sheet, worker.name, now)
         worker.running.add(attempt.id)
-        attempt.ordinal = self._limits.start(sheet.scope)
+        attempt.ordinal = self._limits.start(attempt.scope)
         self._effects.append(lambda: self.assign(attempt))
 
     def _wake(self, now: float) -> None:
