@@ -48,9 +48,8 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     at, after, group = params.seconds("at"), params.text_or("after", ""), params.text_or("group", "")
     params.finish()
     if parts.turn.degraded:
-        raise MozartError(
-            "E403", f"cannot take {path}: {parts.turn.degraded}", "make room on the disk, then submit again"
-        )
+        hint = ", then ".join(filter(None, [parts.turn.remedy, "submit again"]))
+        raise MozartError("E403", f"cannot take {path}: {parts.turn.degraded}", hint)
     if parts.turn.draining:
         raise MozartError("draining", f"cannot take {path}: the daemon is about to stop", "submit it again in a moment")
     score = await in_thread(check, document, path)
