@@ -90,7 +90,10 @@ def renderer_of(backend: str, profile: Mapping[str, Any] | None = None) -> Rende
     """A fresh renderer for an attempt; None when the backend's output is shown as it is."""
     import backends  # only those who follow an agent's log pay for its adapter
 
-    found = backends.load(backend, profile)
+    try:
+        found = backends.load(backend, profile)
+    except ValueError:
+        return None  # Of a score that the job no longer has, or of another version's.
     return found.renderer() if found.renders else None
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from ipc.messages import attempt_id
+from ipc.states import SHEET_ENDED
 from mozartd.coordinator.crew import Crew
 from mozartd.coordinator.journal import Event
 from mozartd.coordinator.model import Job, Sheet
@@ -39,9 +40,11 @@ def job_json(job: Job) -> dict[str, Any]:
 def sheet_json(job: Job, sheet: Sheet, attempts: list[dict[str, Any]]) -> dict[str, Any]:
     last = sheet.last
     rules = last["validations"] if last else []
+    ran = attempts[-1]["backend"] if attempts and sheet.state in SHEET_ENDED else None
+    backend = ran or sheet.scope.partition("/")[0]
     return {
         "n": sheet.n, "stage": sheet.stage, "instance": sheet.instance, "state": sheet.state.value, "reason": sheet.reason,
-        "until": rfc3339(sheet.until), "dependencies": list(sheet.dependencies), "backend": sheet.scope.split("/")[0],
+        "until": rfc3339(sheet.until), "dependencies": list(sheet.dependencies), "backend": backend,
         "attempts": attempts, "cost_usd": sheet.cost_usd,
         "validations": [{key: rule[key] for key in ("type", "description", "passed", "detail")} for rule in rules],
     }  # fmt: skip

@@ -146,6 +146,22 @@ def test_modify_plans_again_what_has_not_run(daemon: Daemon, score: Score, works
     assert [(workspace / f"{name}.txt").read_text() for name in ("one", "two", "three")] == ["old\n", "new\n", "new\n"]
 
 
+def test_what_ran_before_a_new_score_is_shown_as_what_it_was(daemon: Daemon, score: Score, workspace: Path) -> None:
+    """Another backend would find nothing to show in it; and what runs meanwhile goes on by the new one."""
+    job = daemon.run(score("say plain words", "gate go\nsay no json\nexit 1", sheet={"dependencies": {2: [1]}}))
+    wait_until((workspace / "go").exists)
+    fake_claude(daemon, 0, result("played"))
+    new = score("x", "y", sheet={"dependencies": {2: [1]}}, backend={"type": "claude_cli", "command": None})
+    asked(daemon, "modify", job, new)
+    (workspace / "go").open("w").close()
+    assert daemon.wait(job)["state"] == "completed"
+    found = sheets(daemon, job)
+    assert [found[n]["backend"] for n in (1, 2)] == ["command", "claude_cli"]
+    assert [attempt["backend"] for attempt in found[2]["attempts"]] == ["command", "claude_cli"]
+    shown = daemon.mozart("logs", job).stdout.splitlines()
+    assert shown[:2] == ["[1] plain words", "[2] no json"]
+
+
 def test_groups_and_backends_have_limits_over_all_jobs(start_daemon: Callable[..., Daemon], score: Score) -> None:
     daemon = start_daemon({"backends": {"command": {"max_concurrent": 3}}})
     asked(daemon, "group", "set", "night", "--parallel", "2")

@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import orjson
+
 from ipc.errors import MozartError
 from ipc.score.schema import BACKENDS
 from ipc.threads import in_thread
@@ -20,6 +22,7 @@ from mozartd.coordinator.model import Job
 from mozartd.coordinator.params import InvalidParamsError, Params, is_whole
 from mozartd.coordinator.parts import Parts
 from mozartd.coordinator.reading import tail_offset
+from mozartd.store.store import Row
 
 
 async def handle(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
@@ -65,8 +68,9 @@ async def _join(parts: Parts, follower: Follower, tail: int | None, cursors: dic
 async def _open_logs(parts: Parts, follower: Follower, tail: int | None, cursors: dict[tuple[int, int], int]) -> None:
     job, filter = follower.job, follower.filter
     await parts.turn.shown()
-    sections = await _sections(parts, job)
-    for row in await parts.store.read("attempts_in_order", seq=job.seq):
+    rows = await parts.store.read("attempts_in_order", seq=job.seq)
+    sections = await _sections(parts, job, rows)
+    for row in rows:
         n, k = row["n"], row["k"]
         if filter.takes(n, k):
             path = parts.setup.paths.attempt_log(job.id, n, k)
@@ -78,15 +82,21 @@ async def _open_logs(parts: Parts, follower: Follower, tail: int | None, cursors
     _close_ended(parts, follower)
 
 
-async def _sections(parts: Parts, job: Job) -> Callable[[int, int], dict[str, Any]]:
-    """What an attempt of a sheet ran on. The score is only looked at when a profile or a fallback may be in it."""
-    names = {n: sheet.scope.partition("/")[0] for n, sheet in job.sheets.items()}
-    if not job.policy.choices and set(BACKENDS).issuperset(names.values()):
-        return lambda n, k: {"type": names[n]}
+async def _sections(parts: Parts, job: Job, rows: list[Row]) -> Callable[[int, int], dict[str, Any]]:
+    """What each of these attempts ran on. The score is only looked at when a profile may be in it."""
+    ran = {(row["n"], row["k"]): orjson.loads(row["ran"]) for row in rows}
+    # One that an earlier version started does not say.
+    names = {key: name or job.sheets[key[0]].scope.partition("/")[0] for key, (name, _) in ran.items()}
+    if set(BACKENDS).issuperset(names.values()):
+        return lambda n, k: {"type": names[n, k]}
     score = await parts.scores.load(job.seq)
-    rows = await parts.store.read("attempt_choices", seq=job.seq) if job.policy.choices else []
-    chosen = {(row["n"], row["k"]): row["choice"] or 0 for row in rows}
-    return lambda n, k: score.backend_of(n, chosen.get((n, k), 0))
+
+    def section(n: int, k: int) -> dict[str, Any]:
+        found = score.backend_of(n, ran[n, k][1] or 0)
+        # By a score of before it may have been another backend, whose profile is gone with that score.
+        return found if found["type"] == names[n, k] else {"type": names[n, k]}
+
+    return section
 
 
 def _close_ended(parts: Parts, follower: Follower) -> None:

@@ -143,12 +143,10 @@ SELECT * FROM sheets WHERE seq = :seq AND n > :after ORDER BY n LIMIT :limit;
 SELECT * FROM attempts WHERE seq = :seq AND n > :after AND n <= :upto ORDER BY n, k;
 
 -- name: attempts_in_order
--- A job's attempts in the order they were started, without their reports.
-SELECT n, k, state, assigned_at FROM attempts WHERE seq = :seq ORDER BY assigned_at, n, k;
-
--- name: attempt_choices
--- On which of its sheet's choices each attempt of a job ran.
-SELECT n, k, json_extract(facts, '$.choice') AS choice FROM attempts WHERE seq = :seq;
+-- A job's attempts in the order they were started, without their reports. `ran` is a list as JSON: on which backend, and
+-- which of its sheet's choices that was.
+SELECT n, k, state, assigned_at, json_extract(facts, '$.backend', '$.choice') AS ran FROM attempts WHERE seq = :seq
+ORDER BY assigned_at, n, k;
 
 -- name: last_attempts
 -- The newest attempt of some sheets (:sheets is JSON).
