@@ -15,7 +15,7 @@ EXAMPLE = "mozart hold claude_cli --for 2h"
 
 
 def command(
-    scope: Annotated[str, Argument("backend/account/model, or what it begins with.", metavar="SCOPE")],
+    scope: Annotated[str, Argument("backend/account/model, or less: all that belongs to it.", metavar="SCOPE")],
     length: Annotated[str | None, Option("--for", metavar="D", help="90, 30m, 2h; else until `limits clear`.")] = None,
     reason: Annotated[str, Option("--reason", metavar="TEXT", help="Shown where somebody waits.")] = "held by hand",
     json: Json = False,

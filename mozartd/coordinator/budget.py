@@ -108,9 +108,24 @@ class Budgets:
         row["usd"] += usd or 0.0
         row["tokens"] += sum(int(count) for count in (tokens or {}).values())
         self._dirty.add(scope)
+        return self.reached(scope, now)
+
+    def __bool__(self) -> bool:
+        return bool(self._budgets)
+
+    def reached(self, scope: str, now: float) -> list[tuple[Budget, float]]:
+        """The budgets of this scope that are spent, each with the time at which its day is over."""
         day, end = local_day(now)
-        mine = [budget for budget in self._budgets if fnmatchcase(scope, budget.scope)]
-        return [(budget, end) for budget in mine if self._is_reached(budget, day)]
+        return [(budget, end) for budget in self._budgets if _matches(scope, budget) and self._is_reached(budget, day)]
+
+    def spenders(self, now: float) -> list[str]:
+        """The scopes of which something was begun today."""
+        day, _ = local_day(now)
+        return [scope for scope, row in self._spent.items() if row["day"] == day]
+
+    def begin(self, scope: str, now: float) -> None:
+        """A person lets it begin, whatever others have spent."""
+        self._today(scope, now)
 
     def take_changes(self) -> list[Write]:
         writes: list[Write] = [("put_spending", dict(self._spent[scope])) for scope in self._dirty]
@@ -125,9 +140,14 @@ class Budgets:
         return row
 
     def _is_reached(self, budget: Budget, day: str) -> bool:
-        rows = [row for scope, row in self._spent.items() if row["day"] == day and fnmatchcase(scope, budget.scope)]
+        rows = [row for scope, row in self._spent.items() if row["day"] == day and _matches(scope, budget)]
         usd, tokens = sum(row["usd"] for row in rows), sum(row["tokens"] for row in rows)
         return (budget.usd is not None and usd >= budget.usd) or (budget.tokens is not None and tokens >= budget.tokens)
+
+
+def _matches(scope: str, budget: Budget) -> bool:
+    # What keeps a job's scope apart from others' limits (`#…`) does not keep it apart from their money.
+    return fnmatchcase(scope.partition("#")[0], budget.scope)
 
 
 def local_day(now: float) -> tuple[str, float]:

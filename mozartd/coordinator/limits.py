@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -47,19 +47,28 @@ class Limits:
 
     def room(self, scope: str, now: float) -> int | None:
         """How many more attempts may start there; None = any number."""
+        if self.holding(scope, now) is not None:
+            return 0
         throttle = self._scopes.get(scope)
         return None if throttle is None else throttle.room(now)
 
     def held_until(self, scope: str) -> float:
         """0 when it is not held."""
-        throttle = self._scopes.get(scope)
-        return throttle.until if throttle is not None else 0.0
+        return max((throttle.until for throttle in self._over(scope)), default=0.0)
+
+    def holding(self, scope: str, now: float) -> Throttle | None:
+        """What keeps it for longest, itself or what it is a part of; None when nothing does."""
+        held = [throttle for throttle in self._over(scope) if throttle.is_held(now)]
+        return max(held, key=lambda throttle: throttle.until, default=None)
 
     def held(self, now: float) -> list[Throttle]:
         return [throttle for throttle in self._scopes.values() if throttle.is_held(now)]
 
-    def scopes(self) -> set[str]:
-        return set(self._scopes)
+    def _over(self, scope: str) -> Iterator[Throttle]:
+        """Of the scope, of its account, of its backend: a person may hold those whole."""
+        backend, account, _ = scope.split("/", 2)
+        names = (scope, f"{backend}/{account}", backend)
+        return (self._scopes[name] for name in names if name in self._scopes)
 
     def of(self, scope: str) -> Throttle:
         throttle = self._scopes.get(scope)
@@ -99,13 +108,26 @@ class Limits:
         self._set(throttle, is_new, now)
 
     def hold_by_hand(self, scope: str, until: float, reason: str, now: float) -> None:
-        """A person's word: neither quiet hours nor a limit change it."""
+        """A person's word: neither quiet hours nor a limit change it. Also of a backend, or of an account on it: for
+        whatever belongs to it, now and later."""
         throttle = self.of(scope)
         self._set(throttle, throttle.hold(until, reason, "", now, "hand"), now)
 
     def spend(self, scope: str, usd: float | None, tokens: Mapping[str, Any] | None, now: float) -> None:
-        """An attempt used that much; a daemon-wide budget that it reached holds the scope until its day is over."""
-        for budget, end in self.budgets.spend(scope, usd, tokens, now):
+        """An attempt used that much; a daemon-wide budget that it reached holds all that share it until its day is over."""
+        if self.budgets.spend(scope, usd, tokens, now):
+            for each in self.budgets.spenders(now):
+                self._hold_if_spent(each, now)
+
+    def look_at_budgets(self, scopes: Iterable[str], now: float) -> None:
+        """Who has used nothing today begins nothing on a budget that others have spent."""
+        if self.budgets:
+            for scope in scopes:
+                if scope not in self.budgets.spenders(now):
+                    self._hold_if_spent(scope, now)
+
+    def _hold_if_spent(self, scope: str, now: float) -> None:
+        for budget, end in self.budgets.reached(scope, now):
             what = f"${budget.usd:.2f}" if budget.usd is not None else f"{budget.tokens} tokens"
             throttle, reason = self.of(scope), f"today's budget of {what} for {budget.scope} is spent"
             self._set(throttle, throttle.hold(end, reason, "", now, "budget"), now)
@@ -121,6 +143,7 @@ class Limits:
         if throttle is None or not throttle.is_held(now):
             return False
         throttle.clear(now)
+        self.budgets.begin(scope, now)
         self._dirty.add(scope)
         self._journal.append(now, "hold.ended", scope=scope, reason="cleared by hand")
         return True

@@ -149,6 +149,7 @@ class Turn:
         while not self.draining:
             self._choose_backends(now)
             self._book.board.settle(now)
+            self._limits.look_at_budgets((lane.scope for lane in self._book.board.lanes), now)
             if self._book.board.lanes and self._admission.look(now):
                 self._tell_admission(now)
             credit = self.credit

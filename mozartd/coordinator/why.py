@@ -48,9 +48,8 @@ def _limits_keep_it(job: Job, sheet: Sheet, limits: Limits, caps: Caps, now: flo
     backend = sheet.scope.partition("/")[0]
     if held := _held(sheet, limits, now):
         return held
-    throttle = limits.of(sheet.scope)
     if caps.of_scope(sheet.scope) == 0:
-        return f"{sheet.scope} is tried with few sheets after a limit", throttle.next_time(now)
+        return f"{sheet.scope} is tried with few sheets after a limit", limits.of(sheet.scope).next_time(now)
     if caps.of_backend(backend) == 0:
         return f"as many sheets run on {backend} as settings allow", None
     if job.group and caps.of_group(job.group) == 0:
@@ -61,8 +60,8 @@ def _limits_keep_it(job: Job, sheet: Sheet, limits: Limits, caps: Caps, now: flo
 
 
 def _held(sheet: Sheet, limits: Limits, now: float) -> Why | None:
-    throttle = limits.of(sheet.scope)
-    return (f"hold on {sheet.scope}: {throttle.reason}", throttle.until) if throttle.is_held(now) else None
+    throttle = limits.holding(sheet.scope, now)
+    return (f"hold on {throttle.scope}: {throttle.reason}", throttle.until) if throttle else None
 
 
 def _turn(full: str) -> Why:

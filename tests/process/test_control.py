@@ -99,15 +99,18 @@ def test_a_pause_survives_the_coordinator(daemon: Daemon, score: Score) -> None:
 
 def test_a_hold_keeps_a_backend_still_says_so_and_survives_a_restart(daemon: Daemon, score: Score) -> None:
     (held,) = asked(daemon, "hold", "command", "--for", "1h", "--reason", "maintenance")["holds"]
-    assert held["scope"] == {"backend": "command", "account": "default", "model": "default"}
+    assert held["scope"] == {"backend": "command", "account": "*", "model": "*"}
     job = daemon.run(score("say hello"))
     found = sheets(daemon, job)[1]
-    assert (found["state"], found["reason"]) == ("pending", "hold on command/default/default: maintenance")
+    assert (found["state"], found["reason"]) == ("pending", "hold on command: maintenance")
     assert found["until"] == held["until"]
     daemon.kill("coordinator")
     wait_until(daemon.is_listening)
     (again,) = asked(daemon, "limits")["holds"]
     assert (again["until"], again["reason"], again["waiting"]) == (held["until"], "maintenance", 1)
+    other = daemon.run(score("say hello", backend={"cli_model": "other"}, name="other"))
+    assert sheets(daemon, other)[1]["reason"] == "hold on command: maintenance", "also what nobody knew then"
+    asked(daemon, "cancel", other)
     asked(daemon, "limits", "clear", "command")
     assert daemon.wait(job)["state"] == "completed"
     assert daemon.mozart("limits", "clear", "command").returncode == 1, "nothing holds it any more"

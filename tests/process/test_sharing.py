@@ -115,7 +115,7 @@ def test_the_order_of_queued_jobs_is_what_a_person_says(
 
 def test_who_asked_for_what_and_why_things_moved_is_an_event(daemon: Daemon, score: Score) -> None:
     fallbacks = [{"command": ["true"], "cli_model": "other", "max_wait": 1}]
-    assert daemon.mozart("hold", "command", "--for", "1h", "--reason", "maintenance").returncode == 0
+    assert daemon.mozart("hold", "command/default/default", "--for", "1h", "--reason", "maintenance").returncode == 0
     job = submit(daemon, score("say hello", backend={"fallbacks": fallbacks}))
     assert ended(daemon, job)["state"] == "completed"
     daemon.request("limits.clear", scope="command")
@@ -124,7 +124,12 @@ def test_who_asked_for_what_and_why_things_moved_is_an_event(daemon: Daemon, sco
     by_type: dict[str, dict[str, Any]] = {event["type"]: event["data"] for event in told}
     me = by_type["job.queued"]["by"]
     assert me
-    assert by_type["asked.hold"] == {"by": me, "scope": "command", "seconds": 3600.0, "reason": "maintenance"}
+    assert by_type["asked.hold"] == {
+        "by": me,
+        "scope": "command/default/default",
+        "seconds": 3600.0,
+        "reason": "maintenance",
+    }
     assert by_type["hold.set"]["kind"] == "hand"
     assert by_type["sheet.moved"]["before"] == "command/default/default"
     assert "is held for 3" in by_type["sheet.moved"]["reason"]

@@ -71,9 +71,22 @@ def test_a_daily_budget_holds_every_scope_it_names_until_midnight() -> None:
     limits.spend("codex_cli/a/m", 9.0, None, NOW)
     assert not limits.held(NOW)
     limits.spend("claude_cli/b/m", 0.6, None, NOW)
-    (held,) = limits.held(NOW)
-    assert (held.scope, held.until) == ("claude_cli/b/m", local_day(NOW)[1])
+    end = local_day(NOW)[1]
+    assert {held.scope: held.until for held in limits.held(NOW)} == {"claude_cli/a/m": end, "claude_cli/b/m": end}
     assert limits.room("claude_cli/b/m", NOW) == 0
+
+
+def test_a_spent_budget_is_nothing_to_begin_on_for_who_comes_later() -> None:
+    limits = Limits(Journal(0), budgets=Budgets([Budget("claude_cli/a/*", 1.0, None)]))
+    limits.spend("claude_cli/a/m", 2.0, None, NOW)
+    later = ["claude_cli/a/new", "claude_cli/a/new#1", "codex_cli/a/m"]
+    limits.look_at_budgets(later, NOW)
+    assert [limits.room(scope, NOW) for scope in later] == [0, 0, None]
+    assert limits.clear("claude_cli/a/new", NOW)
+    limits.look_at_budgets(later, NOW)
+    assert limits.room("claude_cli/a/new", NOW) is None, "a person lets it begin"
+    limits.spend("claude_cli/a/new", 0.1, None, NOW)
+    assert limits.room("claude_cli/a/new", NOW) == 0
 
 
 def test_the_days_spending_is_kept_over_a_restart_and_begins_anew_each_day() -> None:

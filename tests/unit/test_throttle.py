@@ -177,6 +177,19 @@ def test_a_veto_keeps_a_limit_on_until_somebody_clears_it_and_then_one_probe_goe
     assert limits.room("a/b/c", 400.0) is None, "before its time: the person says that there is no limit"
 
 
+def test_a_backend_or_an_account_is_held_whole() -> None:
+    limits = Limits(Journal(0))
+    limits.hold_by_hand("a", 100.0, "maintenance", 0.0)
+    limits.hold_by_hand("a/b", 500.0, "a new key is on its way", 0.0)
+    limits.hold("a/x/y", 300.0, "E101", "429", 0.0)
+    assert [limits.held_until(scope) for scope in ("a/b/c", "a/x/y", "a/x/z", "ab/c/d")] == [500.0, 300.0, 100.0, 0.0]
+    assert [limits.room(scope, 200.0) for scope in ("a/b/c", "a/x/y", "a/x/z")] == [0, 0, None]
+    longest = limits.holding("a/b/c", 50.0)
+    assert longest
+    assert longest.scope == "a/b"
+    assert limits.next_time(50.0) == 100.0
+
+
 def test_quiet_hours_say_when_the_limit_itself_is_over() -> None:
     noon = time.mktime((2026, 11, 23, 12, 0, 0, 0, 0, -1))
     limits = Limits(Journal(0), resume_window=window_minutes("22:00-06:00"))

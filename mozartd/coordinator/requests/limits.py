@@ -1,7 +1,8 @@
 """`limits` and `limits.clear`: the holds on backend scopes, and their end by hand.
 
 `limits` {} → {holds}. `limits.clear` {scope} → {holds}: those that it ended.
-A scope is `backend/account/model`; less of it stands for every known scope that begins so.
+A scope is `backend/account/model`; less of it, to clear, stands for every hold on what begins so. What is held whole has
+`*` for the account or model.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
 
 
 async def handle_clear(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
-    typed = params.text("scope")
+    typed = plain(params.text("scope"))
     params.finish()
     now = time.time()
     chosen = [throttle for throttle in parts.limits.held(now) if matches(throttle.scope, typed)]
@@ -54,8 +55,13 @@ def _wake(book: Book, scope: str, now: float) -> None:
                 book.change_sheet(job, sheet, "ready", now, "the hold was cleared")
 
 
+def plain(typed: str) -> str:
+    """Without the stars by which the answers say that all of it is meant."""
+    return typed.rstrip("/").removesuffix("/*").removesuffix("/*")
+
+
 def matches(scope: str, typed: str) -> bool:
-    return scope == typed or scope.startswith(f"{typed.rstrip('/')}/")
+    return scope == typed or scope.startswith(f"{typed}/")
 
 
 def answer_of(parts: Parts, throttles: list[Throttle]) -> dict[str, Any]:
@@ -63,11 +69,16 @@ def answer_of(parts: Parts, throttles: list[Throttle]) -> dict[str, Any]:
     for job in parts.book.jobs.values():
         waiting.update({scope: len(numbers) for scope, numbers in job.ready.items()})
         waiting.update(sheet.scope for sheet in job.sheets.values() if sheet.state is SheetState.WAITING)
-    return {"holds": [_hold_json(throttle, waiting[throttle.scope]) for throttle in throttles]}
+    return {
+        "holds": [
+            _hold_json(throttle, sum(count for scope, count in waiting.items() if matches(scope, throttle.scope)))
+            for throttle in throttles
+        ]
+    }
 
 
 def _hold_json(throttle: Throttle, waiting: int) -> dict[str, Any]:
-    backend, account, model = throttle.scope.split("/", 2)
+    backend, account, model = (*throttle.scope.split("/", 2), "*", "*")[:3]
     return {
         "scope": {"backend": backend, "account": account, "model": model}, "name": throttle.scope,
         "until": rfc3339(throttle.until), "since": rfc3339(throttle.since), "reason": throttle.reason,
