@@ -28,8 +28,9 @@ def command(
     Sheets that are complete or running stay as they are.
     """
     loaded = load(score, pairs("--var", var), pairs("--set", sets), workspace)
-    with connect() as client:
-        answer = client.request("modify", {"job": job, **submission(loaded, os.environ, client.daemon["submit_env"])})
+    with connect() as line:
+        submitted = submission(loaded, os.environ, line.client.daemon["submit_env"])
+        answer = line.request("modify", {"job": job, **submitted})
     if json:
         output.document(answer)
     else:

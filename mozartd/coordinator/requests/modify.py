@@ -48,8 +48,8 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     parts.turn.write([("replace_score", submit.score_row(job.seq, score, source, environment))])
     parts.turn.write([("drop_sheet", {"seq": job.seq, "n": n}) for n in dropped])
     parts.book.end_if_over(job, now)
-    await parts.turn.committed()
-    return {"job": job.id, "sheets": [n for n, sheet in job.sheets.items() if sheet.state is SheetState.PENDING]}
+    open_ones = [n for n, sheet in job.sheets.items() if sheet.state is SheetState.PENDING]
+    return await parts.once.commit(params.key, {"job": job.id, "sheets": open_ones})
 
 
 def _kept(job: Job, sheet: Sheet) -> Sheet | None:

@@ -36,8 +36,7 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     now = time.time()
     parts.journal.append(now, "asked.retry", job.id, by=session.who, sheets=[sheet.n for sheet in chosen][:TOLD])
     revive(parts.book, job, chosen, now)
-    await parts.turn.committed()
-    return {"job": job.id, "sheets": [sheet.n for sheet in chosen]}
+    return await parts.once.commit(params.key, {"job": job.id, "sheets": [sheet.n for sheet in chosen]})
 
 
 def revive(book: Book, job: Job, chosen: list[Sheet], now: float) -> None:
