@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from ipc.states import Job as JobState
@@ -41,6 +42,7 @@ class Board:
         self._stamp = 0
         self._true_size: dict[Lane, int] = {}
         """Entries of a lane when it was last built anew."""
+        self._settled_for = 0.0
 
     def __repr__(self) -> str:
         return f"<Board {len(self.lanes)} lanes, {sum(map(len, self.lanes.values()))} entries, clock {self.clock:.1f}>"
@@ -51,6 +53,9 @@ class Board:
 
     def settle(self, now: float) -> None:
         """Make the lanes true for `now`."""
+        if now < self._settled_for:
+            self._touch_waiting(now)
+        self._settled_for = now
         while self._timed and self._timed[0][0] <= now:
             self.touch(heapq.heappop(self._timed)[2])
         touched, self._touched = self._touched, {}
@@ -74,6 +79,12 @@ class Board:
         """A sheet of it starts: it is served."""
         passed = self.clock if begins else job.passed
         job.passed = self.clock = max(passed + 1.0 / weight(job.priority), self.clock)
+
+    def _touch_waiting(self, now: float) -> None:
+        """The clock was set back: whose time had come may have to wait for it once more."""
+        for entry in chain.from_iterable(self.lanes.values()):
+            if self.is_current(entry) and entry[5].not_before > now:
+                self.touch(entry[5])
 
     def _place(self, job: Job, now: float) -> None:
         self._stamp += 1

@@ -156,6 +156,18 @@ def test_it_wakes_when_time_alone_is_in_the_way(jobs: list[Job], holds: dict[str
         assert Scene(jobs, holds, min(waiting)).starts(EVERYTHING)
 
 
+@settings(max_examples=60)
+@given(some_jobs(), CREDIT)
+def test_a_clock_that_is_set_back_makes_jobs_wait_once_more(jobs: list[Job], credit: int) -> None:
+    expected = Scene(deepcopy(jobs), {}).starts(credit)
+    scene = Scene(jobs, {}, NOW + 100)
+    scene.now = NOW
+    scene.book.board.settle(NOW)
+    assert [(job.seq, n) for job, n in scene.starts(credit)] == [(job.seq, n) for job, n in expected]
+    waiting = [job.not_before for job in jobs if job.not_before > NOW and room(job) and ready(job)]
+    assert not waiting or (scene.wake_at() or math.inf) <= min(waiting)
+
+
 def test_without_credit_nothing_starts() -> None:
     assert not Scene([make_job(3)], {}).starts(0)
 
