@@ -264,7 +264,7 @@ METHODS = (
     "resume",  # {job} → {job, sheets}
     "priority",  # {job, priority} → {job, sheets}
     "reorder",  # {job, before?, behind?} → {job, queue}
-    "modify",  # {job, score, path, source, environment} → {job, sheets}
+    "modify",  # {job, score, path, source, environment} → {job, sheets, changed}
     "limits",  # {} → {holds}
     "limits.clear",  # {scope} → {holds}
     "hold",  # {scope, seconds?, reason?} → {holds}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import Annotated, Any
 
 from cli import output
 from cli.arguments import Argument, Option
@@ -25,7 +25,8 @@ def command(
 ) -> int:
     """Plan what has not run again, by another score.
 
-    Sheets that are complete or running stay as they are.
+    Sheets that are complete or running stay as they are. The job gets the priority and the group of the new score where
+    those are others than the old score's.
     """
     loaded = load(score, pairs("--var", var), pairs("--set", sets), workspace)
     with connect() as line:
@@ -34,5 +35,15 @@ def command(
     if json:
         output.document(answer)
     else:
-        output.say(f"modified {answer['job']}: {describe_sheets(answer['sheets'])} to run")
+        output.say(f"modified {answer['job']}: {describe(answer['sheets'], answer['changed'])}")
     return 0
+
+
+def describe(sheets: list[int], changed: dict[str, Any]) -> str:
+    """`sheets 2-3 to run, priority 40, group night`."""
+    said = [f"{describe_sheets(sheets)} to run"]
+    if "priority" in changed:
+        said.append(f"priority {changed['priority']}")
+    if "group" in changed:
+        said.append(f"group {changed['group']}" if changed["group"] else "no group")
+    return ", ".join(said)
