@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import gc
 import signal
+from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -30,6 +32,27 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
+
+
+class TookTooLongError(BaseException):
+    """Nothing that Hypothesis takes for a failing example, to be shrunk for minutes and called flaky because it fails once."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_timeout_set_timer() -> Generator[None, Any, Any]:
+    """A test that takes too long ends there and then, whatever it is in."""
+    result = yield
+    fail = signal.getsignal(signal.SIGALRM)
+
+    def end(*arguments: Any) -> None:
+        assert callable(fail)
+        try:
+            fail(*arguments)
+        except pytest.fail.Exception as error:
+            raise TookTooLongError(error.msg) from None
+
+    signal.signal(signal.SIGALRM, end)
+    return result
 
 
 def pytest_collection_finish() -> None:
