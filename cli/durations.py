@@ -8,17 +8,22 @@ import time
 from ipc.errors import EXIT_USAGE, MozartError
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+#: A hundred years: more is a mistake.
+_MOST = 100 * 365.25 * 86400
 _PART = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 
 
 def seconds_of(option: str, typed: str) -> float:
     """`90` (seconds), `30m`, `1d12h`."""
-    if re.fullmatch(r"\d+(\.\d+)?", typed):
-        return float(typed)
-    if not re.fullmatch(f"(?:{_PART.pattern})+", typed):
+    plain = re.fullmatch(r"\d+(\.\d+)?", typed)
+    if not plain and not re.fullmatch(f"(?:{_PART.pattern})+", typed):
         message = f"cannot understand {option} {typed}: it is no length of time"
         raise MozartError("usage", message, "write it as 90, 30m, 2h or 1d12h", EXIT_USAGE)
-    return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(typed))
+    found = float(typed) if plain else sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(typed))
+    if found > _MOST:
+        message = f"cannot understand {option} {typed}: it is more than a hundred years"
+        raise MozartError("usage", message, "write it as 90, 30m, 2h or 1d12h", EXIT_USAGE)
+    return found
 
 
 def moment_of(option: str, typed: str, now: float) -> float:

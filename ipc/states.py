@@ -50,6 +50,7 @@ JOB_TRANSITIONS: dict[tuple[Job, str], Job] = {
     (Job.RUNNING, "fail"): Job.FAILED,
     (Job.RUNNING, "cancel"): Job.CANCELLED,
     (Job.PAUSED, "resume"): Job.RUNNING,
+    (Job.PAUSED, "requeue"): Job.QUEUED,
     (Job.PAUSED, "complete"): Job.COMPLETED,
     (Job.PAUSED, "fail"): Job.FAILED,
     (Job.PAUSED, "cancel"): Job.CANCELLED,

@@ -8,6 +8,7 @@ that process.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -35,8 +36,13 @@ class Running:
 
 
 def take_lock(path: str) -> int | None:
-    """The descriptor that holds the lock, or None when somebody else does. Released when its last copy is closed."""
-    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    """The descriptor that holds the lock, or None when somebody else does. Released when its last copy is closed. Raises
+    MozartError E403 when the disk does not let us have one."""
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        hint = "make its disk writable" if error.errno == errno.EROFS else "see that it can be written, and is no link"
+        raise MozartError("E403", f"cannot open {path}: {error.strerror}", hint) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -116,7 +122,8 @@ def write_pid_file(paths: Paths, *, is_stopping: bool = False) -> None:
 
 
 def remove_pid_file(paths: Paths) -> None:
-    with suppress(FileNotFoundError):
+    # What stays on a disk that takes nothing is not believed by anybody.
+    with suppress(OSError):
         os.unlink(paths.pid_file)
 
 

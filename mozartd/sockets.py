@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 
 from ipc.errors import EXIT_FAILED, EXIT_USAGE, MozartError
 from ipc.paths import check_socket
@@ -49,7 +50,6 @@ def share(path: str, mode: int) -> None:
 
 def remove_socket(path: str) -> None:
     """At the very end of the supervisor's life; it holds the lock, so the socket is its own."""
-    try:
+    # One that stays on a disk that takes nothing is replaced at the next start.
+    with suppress(OSError):
         os.unlink(path)
-    except FileNotFoundError:
-        return

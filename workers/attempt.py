@@ -392,7 +392,12 @@ def _unwritable(what: str, path: str, error: OSError) -> MozartError:
     if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
         hint = "the machine ran out of memory or files; run fewer sheets at once"
         return MozartError("E009", f"cannot {what} {path}: {error.strerror}", hint)
-    hint = "make room on that disk" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "see who may write there"
+    hints = {
+        errno.ENOSPC: "make room on that disk",
+        errno.EDQUOT: "make room on that disk",
+        errno.EROFS: "make that disk writable",
+    }
+    hint = hints.get(error.errno or 0, "see who may write there")
     return MozartError("E403", f"cannot {what} {path}: {error.strerror}", hint)
 
 

@@ -33,7 +33,9 @@ def command(
     workspace: Annotated[str | None, Option("--workspace", metavar="P", help="Instead of the score's.")] = None,
     var: Annotated[list[str] | None, Option("--var", metavar="K=V", help="A template variable; repeat.")] = None,
     sets: Annotated[list[str] | None, Option("--set", metavar="F=V", help="A field of the score; repeat.")] = None,
-    fresh: Annotated[bool, Option("--fresh", help="Archive what earlier jobs left in the workspace.")] = False,
+    fresh: Annotated[
+        bool, Option("--fresh", help="First archive what is there, if the score says archive_on_fresh.")
+    ] = False,
     no_start: Annotated[bool, Option("--no-start", help="Refuse when no daemon runs.")] = False,
     start_sheet: Annotated[int | None, Option("--start-sheet", metavar="N", min=1, help="Skip those before.")] = None,
     at: Annotated[str | None, Option("--at", metavar="T", help="Begin at 22:30, 2026-11-24T06:00 or +2h.")] = None,

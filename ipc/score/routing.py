@@ -21,7 +21,7 @@ from ipc.score.template import TemplateProblem
 from ipc.score.variables import built_in, merge
 
 if TYPE_CHECKING:
-    from ipc.score.schema import Bridge
+    from ipc.score.optional import Bridge
 
 #: Backends that are Claude; a fallback of such a type is the one that is meant, with all that it sets.
 CLAUDE = ("claude_cli", "anthropic_api")

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ipc.score.schema import Conductor, Logging, Score
+from ipc.score.optional import Conductor, Logging
+from ipc.score.schema import Score
 
 _SWITCHED = (
     "feedback",

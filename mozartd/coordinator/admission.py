@@ -7,6 +7,7 @@ fall one by one, after calm. Read only when there is something to start, and aga
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 
 #: Seconds between two readings, at least; and until the next one while less may start.
@@ -52,7 +53,9 @@ class Admission:
         if 0 <= now - self._read_at < FRESH:
             return False
         before, self._read_at = self.level, now
-        self.level, self.reason = step(before, read(), self._bounds)
+        # Without a descriptor to look with, everything stays as it was seen last: the turn must go on.
+        with suppress(OSError):
+            self.level, self.reason = step(before, read(), self._bounds)
         return self.level != before
 
     def cap(self, most: int) -> int:

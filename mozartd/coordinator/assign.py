@@ -8,9 +8,11 @@ given the attempt back and nothing is sent.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
@@ -26,6 +28,8 @@ from mozartd.coordinator.crew import Crew
 from mozartd.coordinator.followers import Followers
 from mozartd.coordinator.model import Attempt, Job, Sheet
 from mozartd.store.store import Store
+
+log = logging.getLogger(__name__)
 
 #: Parsed scores kept in memory.
 KEPT = 64
@@ -133,7 +137,14 @@ class Assigner:
             return
         task = asyncio.get_running_loop().create_task(self._load_and_send(attempt), name=f"assign {attempt.id}")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(partial(self._loaded, attempt))
+
+    def _loaded(self, attempt: Attempt, task: asyncio.Task[None]) -> None:
+        """Nobody else would ever say of an attempt that its assignment could not be made: it would run for ever."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("cannot assign %s", attempt.id, exc_info=error)
+            self._crew.refuse(attempt, "E402", f"cannot load its score: {error}", "the daemon's log says more")
 
     async def _load_and_send(self, attempt: Attempt) -> None:
         parts = await self._scores.load(attempt.seq)

@@ -73,6 +73,12 @@ class Book:
         self.touch(job)
         self.journal.append(now, f"job.{job.state}", job.id, reason=reason, **data)
 
+    def resume(self, job: Job, now: float, reason: str, has_room: bool) -> None:
+        """Go on with a paused job; one of which nothing is under way takes its turn among those that have not begun.
+        `has_room`: another job may be under way."""
+        goes_on = job.running or (job.started_at is not None and has_room)
+        self.change_job(job, "resume" if goes_on else "requeue", now, reason)
+
     def touch(self, job: Job) -> None:
         """Write the job's row with the next commit."""
         self._dirty_jobs[job.id] = job
@@ -265,7 +271,7 @@ class Book:
         if job.state is JobState.QUEUED:
             self.change_job(job, "start", now)
         sheet.k += 1
-        attempt = Attempt(job.seq, job.id, sheet.n, sheet.k, sheet.history.mode, worker, now)
+        attempt = Attempt(job.seq, job.id, sheet.n, sheet.k, sheet.history.mode, worker, now, scope=sheet.scope)
         why = fallback.reason(job.policy.choices_of(sheet.n), sheet.history)
         attempt.facts.update(backend=sheet.scope.partition("/")[0], choice=sheet.history.choice, backend_reason=why)
         self.run(attempt)
@@ -278,12 +284,14 @@ class Book:
         """Count an attempt among those that run: one that starts, or one found at start-up."""
         self.running[attempt.id] = attempt
         job, sheet = self.find(attempt)
-        self.running_in.update(_shared(job, sheet))
+        # One that an earlier version started does not say.
+        attempt.scope = attempt.scope or sheet.scope
+        self.running_in.update(_shared(job, attempt))
 
     def end(self, attempt: Attempt) -> None:
         """The attempt is over; `facts` hold its report."""
         if self.running.pop(attempt.id, None) is not None:
-            self.running_in.subtract(_shared(*self.find(attempt)))
+            self.running_in.subtract(_shared(self.find(attempt)[0], attempt))
         self._attempt_writes.append(("put_attempt", attempt.row("ended")))
 
     def note(self, attempt: Attempt) -> None:
@@ -319,8 +327,8 @@ class Book:
             self.choosing.pop(job.id, None)
 
 
-def _shared(job: Job, sheet: Sheet) -> list[str]:
-    keys = [f"backend:{sheet.scope.partition('/')[0]}"]
+def _shared(job: Job, attempt: Attempt) -> list[str]:
+    keys = [f"backend:{attempt.scope.partition('/')[0]}"]
     return [*keys, f"group:{job.group}"] if job.group else keys
 
 

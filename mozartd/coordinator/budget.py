@@ -48,9 +48,12 @@ def load_prices(text: str | None = None) -> dict[str, Price]:
 
 def cost_of(report: Finished, policy: Policy, prices: Mapping[str, Price]) -> float | None:
     """What the backend says it cost; else its tokens at the score's rates or the table's; None = unknown."""
-    tokens = report["tokens"]
-    if report["cost_usd"] is not None or tokens is None:
-        return report["cost_usd"]
+    tokens, told = report["tokens"], report["cost_usd"]
+    # Less than nothing nobody has cost: it would pay for others.
+    if told is not None and told >= 0:
+        return told
+    if tokens is None:
+        return None
     if policy.cost_per_1k_input is not None and policy.cost_per_1k_output is not None:
         entered = tokens["input"] + tokens["cache_read"] + tokens["cache_write"]
         return (entered * policy.cost_per_1k_input + tokens["output"] * policy.cost_per_1k_output) / 1000

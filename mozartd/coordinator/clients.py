@@ -192,7 +192,7 @@ class Session:
 
     def _spent(self, seconds: float) -> None:
         if self._share is not None:
-            self._share.pay(seconds)
+            self._share.read(self, seconds)
 
     def rest(self, seconds: float) -> None:
         """Read nothing for so long: the process on the other side has had its due."""

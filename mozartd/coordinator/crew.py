@@ -112,13 +112,19 @@ class Crew:
             worker.send(assignment)
         except FrameError as error:
             hint = "see cross_sheet.max_output_chars and lookback_sheets"
-            worker.running.discard(attempt.id)
-            refuse(self._book, self._limits, attempt, "E602", f"cannot assign it: {error}", hint, time.time())
-            self.on_over(attempt)
-            self.due()
+            self.refuse(attempt, "E602", f"cannot assign it: {error}", hint)
             return
         # Stopped between its start and now: its worker did not know of it then.
         self._stop_if_wanted(worker, attempt)
+
+    def refuse(self, attempt: Attempt, code: str, reason: str, hint: str) -> None:
+        """It cannot be handed to its worker."""
+        if worker := self.workers.get(attempt.worker):
+            worker.running.discard(attempt.id)
+        if attempt.id in self._book.running:
+            refuse(self._book, self._limits, attempt, code, reason, hint, time.time())
+            self.on_over(attempt)
+            self.due()
 
     # -- connections
 
@@ -226,11 +232,7 @@ class Crew:
 
     def _give_back_when_gone(self, worker: Worker, attempt: Attempt) -> None:
         """The supervisor is killing the dead worker's agents: wait for that, so that nothing runs twice at once."""
-        pid = attempt.facts.get("agent_pid")
-        try:
-            fd = os.pidfd_open(pid) if pid else -1
-        except OSError:
-            fd = -1
+        fd = self._open_agent(worker, attempt.facts.get("agent_pid"))
         if fd < 0:
             self._give_back(worker, attempt, "its worker died")
             return
@@ -241,6 +243,18 @@ class Crew:
             self._give_back(worker, attempt, "its worker died")
 
         self._loop.add_reader(fd, gone)
+
+    def _open_agent(self, worker: Worker, pid: int | None) -> int:
+        """Its pidfd; -1 when it is gone, also when somebody else has its pid: the worker's child has come to the supervisor."""
+        try:
+            fd = os.pidfd_open(pid) if pid else -1
+        except OSError:
+            return -1
+        process = read_process(pid) if pid else None
+        if fd >= 0 and (process is None or process.parent not in (worker.pid, self._supervisor_pid)):
+            os.close(fd)
+            return -1
+        return fd
 
     def _give_back(self, worker: Worker, attempt: Attempt, reason: str) -> None:
         worker.running.discard(attempt.id)
@@ -308,5 +322,5 @@ class Crew:
             now = time.time()
             limit: Limit = {"until": event["until"], "retry_after": event["retry_after"], "kind": event["limit_kind"]}
             until = hold_until(limit, sheet.history.waits, job.policy, now)
-            self._limits.hold(sheet.scope, until, f"{attempt.id} hit a limit", event["evidence"], now)
+            self._limits.hold(attempt.scope, until, f"{attempt.id} hit a limit", event["evidence"], now)
         self.due()

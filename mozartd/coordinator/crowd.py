@@ -16,7 +16,9 @@ from typing import Protocol
 #: Requests of one process under way at once: while others are there, and while it is alone.
 FEW, MANY = 2, 8
 #: Seconds of the loop's time that a process may use up at once, and what part of each second it gets back.
-ALLOWANCE, REFILL = 0.02, 1 / 30
+ALLOWANCE, REFILL = 0.005, 1 / 30
+#: A large read is followed by a rest so many times as long: between two of them the others' requests are served.
+SPREAD = 10
 #: More than this is not held against anybody: who has stopped is served again within half a minute.
 DEBT = 1.0
 #: Seconds of the loop's time that a connection costs.
@@ -46,6 +48,8 @@ class Share:
         self._timer: asyncio.TimerHandle | None = None
         self._allowance, self._counted_at = ALLOWANCE, time.monotonic()
         self._under_way = 0
+        self._next_read = 0.0
+        """When the next large read has its turn."""
         self.sessions: set[Guest] = set()
 
     def __repr__(self) -> str:
@@ -110,6 +114,14 @@ class Share:
         self._serve()
 
     # -- the allowance
+
+    def read(self, session: Guest, seconds: float) -> None:
+        """A large read from one of its connections took so long."""
+        self.pay(seconds)
+        if not self._crowd.is_alone(self):
+            now = time.monotonic()
+            self._next_read = max(self._next_read, now) + seconds * SPREAD
+            session.rest(self._next_read - now)
 
     def pay(self, seconds: float) -> None:
         """It has used so much of the loop's time. Who is in debt is not even read from until that is paid."""

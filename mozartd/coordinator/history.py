@@ -23,21 +23,31 @@ async def prune(parts: Parts) -> None:
     """Forget what is beyond the settings, a hundred jobs at a time."""
     try:
         while rows := await prunable(parts, 100):
-            writes: list[Write] = [("drop_job", {"seq": row["seq"]}) for row in rows]
-            writes += [("drop_job_events", {"job": row["id"]}) for row in rows]
-            await parts.store.write(writes)
-            for row in rows:
-                await remove_logs(parts, row["id"])
+            await _forget(parts, rows)
     except MozartError as error:
         # No room on the disk, or no thread: the next job's end asks again.
         log.warning("cannot forget old jobs: %s", error.message)
+
+
+async def _forget(parts: Parts, rows: list[Row]) -> None:
+    jobs = {row["id"] for row in rows}
+    parts.registry.forgetting |= jobs
+    try:
+        writes: list[Write] = [("drop_job", {"seq": row["seq"]}) for row in rows]
+        writes += [("drop_job_events", {"job": job}) for job in jobs]
+        await parts.store.write(writes)
+    finally:
+        parts.registry.forgetting -= jobs
+    for job in jobs:
+        await remove_logs(parts, job)
 
 
 async def prunable(parts: Parts, most: int) -> list[Row]:
     """Jobs beyond the settings that nobody needs now."""
     before = time.time() - 86400 * parts.settings.history_days
     rows = await parts.store.read("prunable_jobs", before=before, keep=parts.settings.history_jobs, most=most)
-    return [row for row in rows if row["id"] not in parts.book.jobs and not parts.followers.reading[row["id"]]]
+    needed = parts.book.jobs.keys() | parts.registry.forgetting
+    return [row for row in rows if row["id"] not in needed and not parts.followers.reading[row["id"]]]
 
 
 async def remove_logs(parts: Parts, job: str) -> None:

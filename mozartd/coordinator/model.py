@@ -295,6 +295,8 @@ class Attempt:
     worker: str
     assigned_at: float
     facts: dict[str, Any] = field(default_factory=dict)
+    scope: str = ""
+    """Whose limits it shares. Its sheet may get another one while it runs, by a new score."""
     ordinal: int = 0
     """Of its call on the scope's throttle. Derived."""
     size: int = 0
@@ -307,13 +309,14 @@ class Attempt:
     def row(self, state: str) -> dict[str, Any]:
         return {
             "seq": self.seq, "n": self.n, "k": self.k, "state": state, "mode": self.mode, "worker": self.worker,
-            "assigned_at": self.assigned_at, "facts": _json(self.facts),
+            "assigned_at": self.assigned_at, "facts": _json({**self.facts, "scope": self.scope}),
         }  # fmt: skip
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Attempt:
-        return cls(row["seq"], row["job"], row["n"], row["k"], row["mode"], row["worker"], row["assigned_at"],
-                   orjson.loads(row["facts"]))  # fmt: skip
+        facts = orjson.loads(row["facts"])
+        return cls(row["seq"], row["job"], row["n"], row["k"], row["mode"], row["worker"], row["assigned_at"], facts,
+                   facts.pop("scope", ""))  # fmt: skip
 
 
 def _json(value: Any) -> str:

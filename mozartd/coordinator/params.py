@@ -11,6 +11,8 @@ T = TypeVar("T")
 
 #: What SQLite can hold.
 LARGEST = 2**63 - 1
+#: The latest moment, and the longest time, that anybody may mean: what is later no calendar can show.
+MOST_SECONDS = 1e11
 
 _WORDS: dict[type, str] = {str: "text", bool: "true or false", dict: "an object"}
 
@@ -61,8 +63,8 @@ class Params:
         value = self._values.pop(name, None)
         if value is None:
             return None
-        if not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
-            raise _refusal(name, value, "a number of seconds")
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= MOST_SECONDS:
+            raise _refusal(name, value, f"a number of seconds up to {MOST_SECONDS:.0e}")
         return float(value)
 
     def mapping(self, name: str) -> dict[str, Any]:

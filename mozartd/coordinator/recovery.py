@@ -51,7 +51,7 @@ async def load(store: Store, settings: Settings) -> tuple[Book, Limits, Journal]
         attempt = Attempt.of(row)
         if attempt.job in book.jobs:
             book.run(attempt)
-            attempt.ordinal = limits.start(book.find(attempt)[1].scope)
+            attempt.ordinal = limits.start(attempt.scope)
         else:
             log.error("attempt %s runs although its job has ended: it is ended", attempt.id)
             attempt.facts.update(verdict="interrupted")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 
 from ipc.errors import MozartError
+from ipc.states import JOB_ENDED
 from mozartd.coordinator.book import Book
 from mozartd.coordinator.model import Job, Sheet
 from mozartd.store.store import Row, Store
@@ -17,6 +18,8 @@ class Registry:
     def __init__(self, book: Book, store: Store) -> None:
         self._book = book
         self._store = store
+        self.forgetting: set[str] = set()
+        """Ended jobs whose rows are being removed: nobody may bring them back to life."""
 
     async def find(self, typed: str) -> Job:
         """Without its sheets when it has ended. Raises MozartError `unknown_job` with the nearest names."""
@@ -29,11 +32,24 @@ class Registry:
         if not job.sheets:
             rows = await self._store.read("sheets_of", seq=job.seq, after=0, limit=-1)
             job.take([Sheet.of(row) for row in rows])
+            self._refuse_if_forgotten(job.id)
         # Somebody else may have brought it back to life meanwhile.
         return self._book.jobs.get(job.id, job)
 
     def _as_known(self, row: Row) -> Job:
-        return self._book.jobs.get(row["id"]) or Job.of(row)
+        known = self._book.jobs.get(row["id"])
+        if known is None:
+            self._refuse_if_forgotten(row["id"])
+            known = Job.of(row)
+            # On disk and not in the book: it is being submitted, and nobody can mean it yet.
+            if known.state not in JOB_ENDED:
+                raise MozartError("unknown_job", f"cannot find a job {row['id']!r} yet", "ask again in a moment")
+        return known
+
+    def _refuse_if_forgotten(self, job: str) -> None:
+        if job in self.forgetting:
+            hint = "see the settings history_jobs and history_days"
+            raise MozartError("unknown_job", f"cannot find a job {job!r} any more: it is being forgotten", hint)
 
     async def _row(self, typed: str) -> Row:
         row = await self._store.read_one("job_by_id", job=typed)

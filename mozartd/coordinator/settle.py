@@ -37,7 +37,7 @@ def settle(book: Book, limits: Limits, attempt: Attempt, report: Finished, now: 
     job, sheet = book.find(attempt)
     decision = retry.decide(report, attempt.mode, sheet.history, job.policy, now, random)
     before = job.cost_usd
-    _account(limits, job, sheet, attempt, report, now)
+    _account(limits, job, attempt, report, now)
     _note_session(job, sheet, attempt, report)
     _keep(book, job, sheet, attempt, report, now)
     decision = _as_wished(decision, job, sheet.history.stopping)
@@ -45,7 +45,8 @@ def settle(book: Book, limits: Limits, attempt: Attempt, report: Finished, now: 
     _carry_out(book, limits, job, sheet, attempt, report, decision, now)
     if job.wanted == "fail":
         book.block(job, sheet, now, f"not started again: {_FAIL_FAST}")
-    _watch_money(book, limits, job, sheet, report, before, now)
+    limits.spend(attempt.scope, report["cost_usd"], report["tokens"], now)
+    _watch_money(book, job, sheet, before, now)
     job.not_before = now + job.policy.pause_seconds if sheet.state is not SheetState.PENDING else job.not_before
     book.end_if_over(job, now)
 
@@ -134,7 +135,7 @@ def _carry_out(
     match decision:
         case retry.Done(skipped, reason):
             book.change_sheet(job, sheet, "skip" if skipped else "complete", now, reason)
-        case retry.Again(reason=reason) | retry.GiveUp(reason) if _goes_elsewhere(job, sheet, report):
+        case retry.Again(reason=reason) | retry.GiveUp(reason) if _goes_elsewhere(job, sheet, attempt, report):
             book.change_sheet(job, sheet, "interrupt", now, f"{reason}: tried elsewhere")
         case retry.Again(at, mode, reason):
             _spend(history, attempt.mode)
@@ -145,8 +146,8 @@ def _carry_out(
         case retry.Hold(until, reason):
             history.waits += 1
             history.mode = mode_after(history.mode, history)
-            limits.hold(sheet.scope, until, reason, report["evidence"], now)
-            if _can_go_elsewhere(limits, job, sheet, now):
+            limits.hold(attempt.scope, until, reason, report["evidence"], now)
+            if _can_go_elsewhere(limits, job, sheet, attempt, now):
                 book.change_sheet(job, sheet, "interrupt", now, reason)
             else:
                 book.change_sheet(job, sheet, "wait", now, reason, until)
@@ -161,9 +162,9 @@ def _carry_out(
             book.change_sheet(job, sheet, "interrupt", now, reason)
             pause(book, job, now, reason)
         case retry.NeedsPerson(reason):
-            limits.hold(sheet.scope, math.inf, reason, report["evidence"], now)
+            limits.hold(attempt.scope, math.inf, reason, report["evidence"], now)
             book.change_sheet(job, sheet, "interrupt", now, reason)
-            if not _can_go_elsewhere(limits, job, sheet, now):
+            if not _can_go_elsewhere(limits, job, sheet, attempt, now):
                 pause(book, job, now, reason)
         case retry.Cancelled():
             book.cancel_sheet(job, sheet, now, "cancelled")
@@ -174,7 +175,8 @@ def _note_session(job: Job, sheet: Sheet, attempt: Attempt, report: Finished) ->
     history = sheet.history
     before = history.session_id if attempt.mode != "normal" else None
     session = report["session_id"] or attempt.facts.get("session_id") or before
-    if report["verdict"] == "no_session" or not job.policy.resumes(sheet.n, history.choice):
+    is_lost = report["verdict"] == "no_session" or attempt.scope != sheet.scope
+    if is_lost or not job.policy.resumes(sheet.n, history.choice):
         session = None
     used = history.used if session == before else {}
     spent: dict[str, int] = {**(report["tokens"] or {})} if session else {}  # type: ignore[dict-item]
@@ -182,16 +184,18 @@ def _note_session(job: Job, sheet: Sheet, attempt: Attempt, report: Finished) ->
     history.used = {kind: used.get(kind, 0) + spent.get(kind, 0) for kind in {**used, **spent}}
 
 
-def _can_go_elsewhere(limits: Limits, job: Job, sheet: Sheet, now: float) -> bool:
+def _can_go_elsewhere(limits: Limits, job: Job, sheet: Sheet, attempt: Attempt, now: float) -> bool:
+    if attempt.scope != sheet.scope:
+        return True  # By a new score.
     choices, history = job.policy.choices_of(sheet.n), sheet.history
     return bool(choices) and choose(choices, history.first, limits.held_until, now) != history.choice
 
 
-def _goes_elsewhere(job: Job, sheet: Sheet, report: Finished) -> bool:
+def _goes_elsewhere(job: Job, sheet: Sheet, attempt: Attempt, report: Finished) -> bool:
     """The program is missing, or another one is to do what this one fails at: from now on the sheet runs there. Rules that
     are not met are no such failure."""
     history, code = sheet.history, report["code"]
-    if not code or code.startswith("E2"):
+    if not code or code.startswith("E2") or attempt.scope != sheet.scope:
         return False
     behind = after_failure(job.policy.choices_of(sheet.n), history.choice, code == "E505")
     if behind:
@@ -217,22 +221,19 @@ def pause(book: Book, job: Job, now: float, reason: str) -> None:
         book.change_job(job, "pause", now, reason)
 
 
-def _account(limits: Limits, job: Job, sheet: Sheet, attempt: Attempt, report: Finished, now: float) -> None:
+def _account(limits: Limits, job: Job, attempt: Attempt, report: Finished, now: float) -> None:
     """Tell the scope's throttle how its service did."""
     code = report["code"]
     served = report["verdict"] not in ("interrupted", "cancelled", "skipped", "missing") and code not in LIMIT_CODES
     troubled = code in SERVICE_CODES
     tokens = sum((report["tokens"] or {}).values())  # type: ignore[arg-type]
-    limits.end(sheet.scope, attempt.ordinal, served and not troubled, now - attempt.assigned_at, int(tokens), now)
+    limits.end(attempt.scope, attempt.ordinal, served and not troubled, now - attempt.assigned_at, int(tokens), now)
     if troubled and job.policy.breaker:
-        limits.fail(sheet.scope, job.policy.breaker_threshold, job.policy.breaker_recovery, now)
+        limits.fail(attempt.scope, job.policy.breaker_threshold, job.policy.breaker_recovery, now)
 
 
-def _watch_money(
-    book: Book, limits: Limits, job: Job, sheet: Sheet, report: Finished, before: float | None, now: float
-) -> None:
+def _watch_money(book: Book, job: Job, sheet: Sheet, before: float | None, now: float) -> None:
     """The attempt is validated and kept; what it cost may be enough."""
-    limits.spend(sheet.scope, report["cost_usd"], report["tokens"], now)
     if budget.nearly_reached(before, job):
         book.journal.append(now, "job.budget", job.id, cost_usd=job.cost_usd, limit_usd=job.policy.max_cost_job)
     reason = budget.reached(job, sheet, sheet.state in SHEET_SATISFIED)

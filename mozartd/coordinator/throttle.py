@@ -35,6 +35,8 @@ class Throttle:
     """What the hold is: `limit`, `breaker`, `budget`, `person` (one must act) or `hand` (one has spoken)."""
     due: float = 0.0
     """When the limit itself is over: before `until` where quiet hours or a veto keep it on."""
+    under: list[Any] | None = None
+    """(until, reason, kind) of what a longer limit lies over, and no limit shortens."""
     breaker: str = ""
     """`open`, `half-open`, or closed."""
     window: float | None = None
@@ -126,9 +128,17 @@ class Throttle:
                 return False
             # The newest word about a limit is the best; but no limit shortens what a person or a budget holds.
             if kind != "hand" and not kind == self.kind == "limit" and until < self.until:
+                if self.kind == "limit":
+                    self.under = [until, reason, kind]
                 return False
+            if kind != "limit":
+                self.under = None
+            elif self.kind != "limit":
+                self.under = [self.until, self.reason, self.kind]
+            elif self.under is not None and until < self.under[0]:
+                (until, reason, kind), evidence, self.under = self.under, "", None
         else:
-            self.since = now
+            self.since, self.under = now, None
             self.threshold = max(1.0, self.running / 2)
         self.until, self.reason, self.evidence, self.kind, self.due = until, reason, evidence, kind, until
         self.limited = kind == "limit"
@@ -155,6 +165,7 @@ class Throttle:
 
     def _forget_hold(self) -> None:
         self.until, self.reason, self.evidence, self.kind, self.due = 0.0, "", "", "", 0.0
+        self.under = None
 
     def _learn(self, now: float) -> None:
         """So long after the last reset comes the next. Windows in which the limit was not hit may lie between the two: the
@@ -246,7 +257,7 @@ class Throttle:
 #: Room in a window that limits nothing.
 WIDE_OPEN_ROOM = 1_000_000
 _KEPT = (
-    "kind", "due", "breaker", "failures", "window", "threshold", "opened_at", "reset_at", "served", "used", "limited",
+    "kind", "due", "under", "breaker", "failures", "window", "threshold", "opened_at", "reset_at", "served", "used", "limited",
     "allowance", "tokens", "period", "took", "succeeded",
 )  # fmt: skip
 

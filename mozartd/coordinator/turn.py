@@ -66,6 +66,8 @@ class Turn:
         self.draining = False
         self.degraded = ""
         """Why rows cannot be written, while that is so."""
+        self.remedy = ""
+        """What a person can do about that."""
         self._scheduled = False
         self._committing = False
         self._changed_meanwhile = False
@@ -184,7 +186,7 @@ class Turn:
         worker = self._crew.pick()
         attempt = self._book.start(job, sheet, worker.name, now)
         worker.running.add(attempt.id)
-        attempt.ordinal = self._limits.start(sheet.scope)
+        attempt.ordinal = self._limits.start(attempt.scope)
         self._effects.append(lambda: self.assign(attempt))
 
     def _wake(self, now: float) -> None:
@@ -233,7 +235,7 @@ class Turn:
         self._committing = False
         error = done.exception()
         if error is None:
-            self._degrade("")
+            self._degrade("", "")
             self._succeed(events, effects)
             _resolve(waiting)
             if self._changed_meanwhile:
@@ -241,18 +243,18 @@ class Turn:
                 self.due()
             return
         self._writes[:0], self._events[:0], self._effects[:0] = writes, events, effects
+        reason, remedy = (error.message, error.hint) if isinstance(error, MozartError) else (str(error), "")
         if not self.degraded:
-            log.error("%s; trying again every %g s", error, RETRY_WRITE)
-        self._degrade(error.message if isinstance(error, MozartError) else str(error))
+            log.error("%s; trying again every %g s", reason, RETRY_WRITE)
+        self._degrade(reason, remedy)
         _resolve(
             [*waiting, *self._looking],
-            MozartError(
-                "E403", f"{self.degraded}; it is kept, and saved when that is possible", "make room on the disk"
-            ),
+            MozartError("E403", f"{self.degraded}; it is kept, and saved when that is possible", self.remedy),
         )
         self._loop.call_later(RETRY_WRITE, self.due)
 
-    def _degrade(self, reason: str) -> None:
+    def _degrade(self, reason: str, remedy: str) -> None:
+        self.remedy = remedy
         if reason != self.degraded:
             self.degraded = reason
             self.on_degraded(reason)

@@ -40,8 +40,11 @@ class _Batch:
 class Store:
     """Open it with `await Store.open(path)`; close it with `await close()`."""
 
-    def __init__(self, database: aiosqlite.Connection) -> None:
+    def __init__(self, database: aiosqlite.Connection, path: str) -> None:
         self._database = database
+        self._path = path
+        self._is_read_only = False
+        """SQLite refused to write, which it goes on doing after the disk is writable again when that was so at the opening."""
         self._statements = load_statements()
         self._queue: list[_Batch] = []
         self._writer: asyncio.Task[None] | None = None
@@ -70,7 +73,7 @@ class Store:
         except MozartError:
             await database.close()
             raise
-        return cls(database)
+        return cls(database, path)
 
     async def close(self) -> None:
         """Write what is queued, then close."""
@@ -102,11 +105,32 @@ class Store:
             # In one go on aiosqlite's thread, for which it has no public method: a hop for each statement would cost more
             # than the statements, and a read between two of them would see what is not committed.
             await self._database._execute(self._run, batches)  # type: ignore[no-untyped-call]
-        except WriteError as error:
+        except (*WriteError, MozartError) as error:
             return error
         return None
 
     def _run(self, batches: Sequence[_Batch]) -> None:
+        try:
+            if self._is_read_only and os.access(self._path, os.W_OK):
+                self._open_again()
+            self._commit(batches)
+            self._is_read_only = False
+        except sqlite3.Error as error:
+            # A file that was moved away is another matter: what is at its path now, if anything, is not ours.
+            code = _code(error)
+            self._is_read_only = _kind(code) == sqlite3.SQLITE_READONLY and code != sqlite3.SQLITE_READONLY_DBMOVED
+            raise _unsaved(self._path, error) from None
+
+    def _open_again(self) -> None:
+        """Here, on the thread that everybody else's reads come to: none of them finds the database closed."""
+        self._database._conn.close()
+        database = sqlite3.connect(f"file:{quote(self._path)}?mode=rw", uri=True, isolation_level=None)
+        database.row_factory = aiosqlite.Row
+        for pragma in _PRAGMAS:
+            database.execute(f"PRAGMA {pragma}")
+        self._database._connection = database
+
+    def _commit(self, batches: Sequence[_Batch]) -> None:
         database = self._database._conn
         try:
             database.execute("BEGIN IMMEDIATE")
@@ -150,8 +174,8 @@ def _settle(batches: Sequence[_Batch], error: Exception | None) -> None:
         if error is None:
             batch.done.set_result(None)
         else:
-            hint = "make room on the disk" if "full" in str(error) else ""
-            batch.done.set_exception(MozartError("E403", f"cannot save: {error}", hint))
+            unsaved = error if isinstance(error, MozartError) else MozartError("E403", f"cannot save: {error}")
+            batch.done.set_exception(unsaved)
 
 
 #: Kinds of errors that tell of the disk, not of the file → what a person can do about it.
@@ -167,8 +191,7 @@ _HINTS = {
 
 def _unusable(path: str, error: sqlite3.Error) -> MozartError:
     """Why the database cannot be opened."""
-    # The lowest byte is the kind, the rest tells more of it.
-    kind = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    kind = _kind(_code(error))
     if kind not in _HINTS:
         hint = "restore it from a backup, or move it away to begin anew"
         return MozartError("E401", f"cannot use the database {path}: {error}", hint)
@@ -177,15 +200,41 @@ def _unusable(path: str, error: sqlite3.Error) -> MozartError:
     return MozartError("E402", f"cannot open the database {path}: {error}", _HINTS[kind])
 
 
+def _unsaved(path: str, error: sqlite3.Error) -> MozartError:
+    """Why rows cannot be written. Of a read-only disk SQLite says no more than of any other that fails."""
+    if _is_on_read_only_disk(path):
+        return MozartError("E403", "cannot save: the disk is read-only", _HINTS[sqlite3.SQLITE_READONLY])
+    return MozartError("E403", f"cannot save: {error}", _HINTS.get(_kind(_code(error)), ""))
+
+
+def _is_on_read_only_disk(path: str) -> bool:
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+
+
+def _kind(code: int) -> int:
+    """The lowest byte; the rest tells more of it."""
+    return code & 0xFF
+
+
+_PRAGMAS = (
+    "journal_mode = WAL",
+    "synchronous = FULL",
+    "foreign_keys = ON",
+    # Somebody's backup may have it for a moment. Reads wait behind a write that waits, and it is tried again anyway.
+    "busy_timeout = 1000",
+    "temp_store = MEMORY",
+)
+
+
 async def _prepare(database: aiosqlite.Connection) -> None:
-    for pragma in (
-        "journal_mode = WAL",
-        "synchronous = FULL",
-        "foreign_keys = ON",
-        # Somebody's backup may have it for a moment. Reads wait behind a write that waits, and it is tried again anyway.
-        "busy_timeout = 1000",
-        "temp_store = MEMORY",
-    ):
+    for pragma in _PRAGMAS:
         await database.execute(f"PRAGMA {pragma}")
 
 

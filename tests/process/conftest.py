@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from tests.process.daemon import Daemon, write_score
+from tests.process.daemon import Daemon, processes_of, write_score
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -61,7 +61,8 @@ def cold(home: Path) -> Iterator[Daemon]:
     """A daemon that nobody has started; `mozart run` may. Stopped and checked when the test is over."""
     daemon = Daemon(home)
     yield daemon
-    daemon.mozartd("stop", "--force")
+    if processes_of(home):
+        daemon.mozartd("stop", "--force")
     left = daemon.leftovers()
     daemon.remove()
     assert not left
@@ -86,6 +87,13 @@ def shared_daemon(lasting_daemon: Daemon) -> Daemon:
     """One daemon for all tests that neither kill nor configure it: starting it costs more than most of them."""
     assert lasting_daemon.is_ready()
     return lasting_daemon
+
+
+@pytest.fixture
+def calm_daemon(shared_daemon: Daemon) -> Iterator[Daemon]:
+    """The same, for tests that hold, pause or leave things running: when one is over, nothing of that is left."""
+    yield shared_daemon
+    shared_daemon.calm()
 
 
 @pytest.fixture

@@ -252,6 +252,15 @@ class Daemon:
         result: dict[str, Any] = self.job(job)["job"]
         return result
 
+    def calm(self) -> None:
+        """End every job and every hold, and forget a stand-in for Claude."""
+        for job in self.request("list")["jobs"]:
+            self.request("cancel", job=job["id"])
+            self.wait(job["id"])
+        for hold in self.request("limits")["holds"]:
+            self.request("limits.clear", scope="/".join(hold["scope"].values()))
+        (self.scripts / "claude").unlink(missing_ok=True)
+
     # ---- killing
 
     def pid(self, name: str) -> int:

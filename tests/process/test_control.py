@@ -19,6 +19,17 @@ PARALLEL = {"enabled": True, "max_concurrent": 4}
 
 
 @pytest.fixture
+def daemon(calm_daemon: Daemon) -> Daemon:
+    return calm_daemon
+
+
+@pytest.fixture
+def own_daemon(start_daemon: Callable[..., Daemon]) -> Daemon:
+    """For what stops it, or what it learns from."""
+    return start_daemon()
+
+
+@pytest.fixture
 def workspace(tmp_path: Path) -> Path:
     return tmp_path / "workspace"
 
@@ -102,18 +113,18 @@ def test_a_hold_keeps_a_backend_still_says_so_and_survives_a_restart(daemon: Dae
     assert daemon.mozart("limits", "clear", "command").returncode == 1, "nothing holds it any more"
 
 
-def test_a_limit_of_one_job_stops_the_next_start_of_another_on_that_scope(daemon: Daemon, score: Score) -> None:
+def test_a_limit_of_one_job_stops_the_next_start_of_another_on_that_scope(own_daemon: Daemon, score: Score) -> None:
     limited = "err error: HTTP 429 Too Many Requests, retry-after: 600\nexit 1"
-    first = daemon.run(score(limited, name="first"))
-    daemon.wait_for(first, "sheet.waiting")
-    second = daemon.run(score("say hello", name="second"))
-    found = sheets(daemon, second)[1]
+    first = own_daemon.run(score(limited, name="first"))
+    own_daemon.wait_for(first, "sheet.waiting")
+    second = own_daemon.run(score("say hello", name="second"))
+    found = sheets(own_daemon, second)[1]
     assert found["state"] == "pending"
     assert found["reason"].startswith("hold on command/default/default: E101")
     assert not found["attempts"]
-    asked(daemon, "limits", "clear", "command")
-    assert daemon.wait(second)["state"] == "completed"
-    daemon.mozart("cancel", first)
+    asked(own_daemon, "limits", "clear", "command")
+    assert own_daemon.wait(second)["state"] == "completed"
+    own_daemon.mozart("cancel", first)
 
 
 def test_an_agent_that_writes_about_limits_holds_nothing(daemon: Daemon, score: Score) -> None:
@@ -184,10 +195,14 @@ def test_a_job_after_another_begins_when_that_has_completed(daemon: Daemon, scor
     wait_until((workspace / "go").exists)
     second = daemon.run(score("say hello", name="second"), "--after", first)
     assert sheets(daemon, second)[1]["reason"] == f"after {first}"
+    third = daemon.run(score("say hello", name="third"), "--after", first)
+    asked(daemon, "cancel", third)
     daemon.kill("coordinator")
     wait_until(daemon.is_listening)
     (workspace / "go").open("w").close()
     assert daemon.wait(second)["state"] == "completed"
+    asked(daemon, "retry", third)
+    assert daemon.wait(third)["state"] == "completed", "the first one ended while this one had"
 
 
 def test_a_job_after_one_that_failed_waits_for_a_person(daemon: Daemon, score: Score, workspace: Path) -> None:
@@ -206,6 +221,8 @@ def test_a_job_begins_at_its_time(daemon: Daemon, score: Score) -> None:
     found = sheets(daemon, job)[1]
     assert (found["state"], found["reason"]) == ("pending", "starts later")
     assert found["until"]
+    late = daemon.mozart("run", score("say hello"), "--at", "+99999999d")
+    assert (late.returncode, "a hundred years" in late.stderr) == (2, True)
     soon = daemon.run(score("say hello"), "--at", "+1s")
     assert daemon.wait(soon)["state"] == "completed"
     daemon.mozart("cancel", job)
@@ -218,7 +235,11 @@ def test_only_so_many_jobs_are_under_way_at_once(
     daemon.run(score("gate go", name="first"))
     wait_until((workspace / "go").exists)
     second = daemon.run(score("say hello", name="second"))
-    assert sheets(daemon, second)[1]["reason"] == "as many jobs are under way as max_concurrent_jobs allows"
+    full = "as many jobs are under way as max_concurrent_jobs allows"
+    assert sheets(daemon, second)[1]["reason"] == full
+    asked(daemon, "pause", second)
+    asked(daemon, "resume", second)
+    assert (state(daemon, second), sheets(daemon, second)[1]["reason"]) == ("queued", full)
     (workspace / "go").open("w").close()
     assert daemon.wait(second)["state"] == "completed"
 
@@ -294,32 +315,32 @@ def test_a_job_that_has_cost_its_limit_pauses(daemon: Daemon, score: Score) -> N
     daemon.mozart("cancel", job)
 
 
-def test_stop_signals_do_not_reach_a_job_that_waits(daemon: Daemon, score: Score) -> None:
+def test_stop_signals_do_not_reach_a_job_that_waits(own_daemon: Daemon, score: Score) -> None:
     """A held job is still there, and still held, after an orderly stop and a start."""
-    asked(daemon, "hold", "command")
-    job = daemon.run(score("say hello"))
-    assert daemon.process
-    daemon.process.send_signal(signal.SIGTERM)
-    daemon.process.wait(20)
-    daemon.start()
-    assert state(daemon, job) == "queued"
-    asked(daemon, "limits", "clear", "command")
-    assert daemon.wait(job)["state"] == "completed"
+    asked(own_daemon, "hold", "command")
+    job = own_daemon.run(score("say hello"))
+    assert own_daemon.process
+    own_daemon.process.send_signal(signal.SIGTERM)
+    own_daemon.process.wait(20)
+    own_daemon.start()
+    assert state(own_daemon, job) == "queued"
+    asked(own_daemon, "limits", "clear", "command")
+    assert own_daemon.wait(job)["state"] == "completed"
 
 
 def test_a_drained_daemon_finishes_what_runs_and_goes_on_with_the_rest_next_time(
-    daemon: Daemon, score: Score, workspace: Path
+    own_daemon: Daemon, score: Score, workspace: Path
 ) -> None:
-    job = daemon.run(score("gate go", "write two.txt done"))
+    job = own_daemon.run(score("gate go", "write two.txt done"))
     wait_until((workspace / "go").exists)
-    assert asked(daemon, "daemon", "drain") == {"state": "draining", "running": 1}
-    assert daemon.mozart("run", score("say hello", name="late"), "--detach").returncode == 1, "nothing new is taken"
+    assert asked(own_daemon, "daemon", "drain") == {"state": "draining", "running": 1}
+    assert own_daemon.mozart("run", score("say hello", name="late"), "--detach").returncode == 1, "nothing new is taken"
     (workspace / "go").open("w").close()
-    assert daemon.process
-    daemon.process.wait(20)
+    assert own_daemon.process
+    own_daemon.process.wait(20)
     assert not (workspace / "two.txt").exists()
-    daemon.start()
-    assert daemon.wait(job)["sheets"] == {"completed": 2}
+    own_daemon.start()
+    assert own_daemon.wait(job)["sheets"] == {"completed": 2}
 
 
 def test_agents_get_the_variables_of_the_submitter_that_the_daemon_names(
@@ -330,3 +351,19 @@ def test_agents_get_the_variables_of_the_submitter_that_the_daemon_names(
     assert done.returncode == 0, done.stderr
     assert "C major" in done.stdout
     assert "kept back" not in done.stdout
+
+
+def test_a_job_that_begins_afresh_takes_nothing_from_one_that_goes_on(
+    daemon: Daemon, score: Score, workspace: Path
+) -> None:
+    life = {"archive_on_fresh": True}
+    job = daemon.run(score("write old.txt x\ngate go", workspace_lifecycle=life))
+    wait_until((workspace / "go").exists)
+    again = score("say hello", workspace_lifecycle=life, name="again")
+    refused = daemon.mozart("run", again, "--fresh", "--detach")
+    assert (refused.returncode, f"{job} is running in" in refused.stderr) == (1, True)
+    (workspace / "go").open("w").close()
+    daemon.wait(job)
+    daemon.wait(daemon.run(again, "--fresh"))
+    assert (workspace / "archive" / "1" / "old.txt").exists()
+    assert not (workspace / "old.txt").exists()

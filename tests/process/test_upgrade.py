@@ -57,6 +57,9 @@ class Installed:
         text = file.read_text()
         assert old in text
         file.write_text(text.replace(old, new))
+        # As long as before, and in the same second: what was compiled of it would be taken for what it is now.
+        for compiled in (file.parent / "__pycache__").glob(f"{file.stem}.*"):
+            compiled.unlink()
 
     def install(self, version: str) -> None:
         self.change("ipc/__init__.py", f'VERSION = "{self.version()}"', f'VERSION = "{version}"')

@@ -1,7 +1,7 @@
 """The long forms: `python -m tests.torture [NAME …] [--seed N]`; without names storm, writes and runaways.
 
 storm      random kills of any process, or of all, over a mixed load (--kills)
-writes     at every write to the database the coordinator dies, or the disk fails (--points)
+writes     at every write to the database the coordinator dies, or the disk fails (--points for some, --write for one)
 fuzz       frames, requests' parameters and YAML, guided by coverage (--seconds for each)
 runaways   agents with children in sessions of their own are killed (--agents)
 soak       attempts in one daemon, and what each process holds (--attempts)
@@ -27,8 +27,10 @@ def run_storm(home: Path, options: argparse.Namespace) -> str:
 
 
 def run_writes(home: Path, options: argparse.Namespace) -> str:
-    lives, total = writes.run(options.points, random.Random(options.seed))
-    return f"{lives} lives with a write that went wrong, of {total} writes in each: nothing lost"
+    done = writes.run(options.points, random.Random(options.seed), writes.SIDE_BY_SIDE, options.write)
+    beyond = f" ({done.beyond} more ended before theirs)" if done.beyond else ""
+    of = ", ".join(f"{count} in a {act}" for act, count in done.writes.items())
+    return f"{done.lives} lives with a write that went wrong{beyond}, of {of}: nothing lost"
 
 
 def run_fuzz(home: Path, options: argparse.Namespace) -> str:
@@ -64,8 +66,9 @@ def main() -> int:
     )
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
-    for name, count in (("kills", 200), ("points", 1000), ("agents", 1000), ("attempts", 10_000), ("seconds", 60)):
+    for name, count in (("kills", 200), ("points", 10_000), ("agents", 1000), ("attempts", 10_000), ("seconds", 60)):
         parser.add_argument(f"--{name}", type=int, default=count, metavar="N")
+    parser.add_argument("--write", type=int, metavar="N")
     options = parser.parse_args()
     if unknown := set(options.names) - set(ORDEALS):
         parser.error(f"no such ordeal: {', '.join(sorted(unknown))}; there are {', '.join(ORDEALS)}")

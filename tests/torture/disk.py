@@ -27,11 +27,15 @@ def require_mounts() -> None:
 class SmallDisk:
     """`kilobytes` for `MOZART_HOME/NAME`; `inside` is that directory seen from here, while the daemon runs."""
 
-    def __init__(self, home: Path, name: str, kilobytes: int, settings: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, home: Path, name: str, kilobytes: int, settings: Mapping[str, Any] | None = None, how: str = "rw"
+    ) -> None:
         self.daemon = Daemon(home, settings)
         self._place = home / name
         self._place.mkdir(exist_ok=True)
-        mount = shlex.join(["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k,mode=700", "none", str(self._place)])
+        mount = shlex.join(
+            ["mount", "-t", "tmpfs", "-o", f"{how},size={kilobytes}k,mode=700", "none", str(self._place)]
+        )
         self.daemon.prefix = ("unshare", "-m", "sh", "-c", f'{mount} && exec "$@"', "sh")
 
     @property

@@ -1,7 +1,8 @@
 """Faults made by a library preloaded into the daemon (faulty.c), told by a shared page.
 
 The product knows nothing of it. `Faults` belongs to one daemon. Writes to the database: `at(n, what)` kills who makes the n-th
-from now, or lets it fail; `fail(errno)` lets all of them fail. The machine: `no_children`, `slow_syncs`, `set_clock`.
+from now, or lets it fail; `fail(errno)` lets all of them fail. The machine: `no_children`, `slow_syncs`, `set_clock`. Time:
+`spread_deaths` makes a supervisor believe that its children live long.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from tests.process.daemon import Daemon
 SOURCE = Path(__file__).with_name("faulty.c")
 BEFORE, AFTER = -1, -2
 #: int32 on the shared page.
-WORDS = 9
+WORDS = 12
+#: More than a life that the supervisor takes for short.
+LONG_LIFE = 20
 
 
 @cache
@@ -66,8 +69,8 @@ class Faults:
         self._set(what, n, pid=-1, once=1)
 
     def fail(self, errno: int) -> None:
-        """Every call of the coordinator's from now on."""
-        self._set(errno, 0, pid=self._daemon.pid("coordinator"), once=0)
+        """Every call of any process from now on."""
+        self._set(errno, 0, pid=-1, once=0)
 
     def _set(self, what: int, passing: int, pid: int, once: int) -> None:
         # First nothing, then the numbers, then what: each is read alone.
@@ -90,14 +93,27 @@ class Faults:
         struct.pack_into("=i", self._page, 28, ahead)
         os.write(self._clock, b"x")
 
+    def spread_deaths(self, pid: int) -> None:
+        """For this process much time passes with every death that is made here, and whenever `age` is called."""
+        struct.pack_into("=3i", self._page, 36, pid, LONG_LIFE, 0)
+
+    def age(self) -> None:
+        (ahead,) = struct.unpack_from("=i", self._page, 44)
+        struct.pack_into("=i", self._page, 44, ahead + LONG_LIFE)
+
     def end(self) -> None:
-        """Everything is well again; only the clock stays as it is."""
+        """Everything is well again; only the clocks stay as they are."""
         struct.pack_into("=i", self._page, 0, 0)
         struct.pack_into("=3i", self._page, 16, 0, 0, 0)
 
     def close(self) -> None:
         os.close(self._clock)
         self._page.close()
+
+    @property
+    def has_happened(self) -> bool:
+        """What was to happen once."""
+        return not struct.unpack_from("=i", self._page)[0]
 
     @property
     def seen(self) -> int:

@@ -4,13 +4,15 @@
  *   [0] what happens: 0 nothing, > 0 the call fails with this errno, -1 the caller dies by SIGKILL before it, -2 after it
  *   [1] how many calls still pass before that; counted down here, by all processes together
  *   [2] the process that it is for, -1: all
- *   [3] calls seen
+ *   [3] calls seen: those that write, make or remove it
  * The machine:
  *   [4] the process that has a machine in trouble, -1: all
  *   [5] fork, vfork and pthread_create fail with this errno
  *   [6] fsync and fdatasync take so many milliseconds more (of all processes)
  *   [7] the wall clock is so many seconds ahead (of all processes)
- *   [8] 1: what happens, happens once
+ *   [8] 1: what happens, happens once; 0: to every call, and to opening it for writing
+ *   [9] the process for which deaths are long apart: its steady clock leaps at each by so many seconds as
+ *   [10] says, and is by now [11] seconds ahead
  * A timerfd of the wall clock, by which a process hears that the clock was set, is the FIFO FAULTY_CLOCK.
  */
 #define _GNU_SOURCE
@@ -19,17 +21,20 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/statvfs.h>
 #include <sys/timerfd.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
-#define WORDS 9
+#define WORDS 12
 
 static volatile int32_t *control;
 
@@ -67,12 +72,23 @@ static int is_meant(int fd)
 	return strstr(path, getenv("FAULTY_FILE")) != NULL;
 }
 
+static int is_named(const char *path)
+{
+	return control && (control[2] == -1 || control[2] == getpid()) && strstr(path, getenv("FAULTY_FILE"));
+}
+
+static void die(void)
+{
+	__sync_fetch_and_add(&control[11], control[10]);
+	kill(getpid(), SIGKILL);
+}
+
 /* What to do about this call: 0 let it pass, else as control[0]. */
-static int fate(int fd)
+static int fate(int meant)
 {
 	int what;
 
-	if (!is_meant(fd))
+	if (!meant)
 		return 0;
 	__sync_fetch_and_add(&control[3], 1);
 	if (!control[0] || __sync_fetch_and_sub(&control[1], 1) > 0)
@@ -81,7 +97,7 @@ static int fate(int fd)
 	if (control[8])
 		control[0] = 0;
 	if (what == -1)
-		kill(getpid(), SIGKILL);
+		die();
 	return what;
 }
 
@@ -93,10 +109,10 @@ static void be_slow(void)
 		usleep(wait * 1000);
 }
 
-#define FAULTY(type, name, params, args, before)                    \
+#define FAULTY(type, name, params, args, meant, before)             \
 	type name params                                            \
 	{                                                           \
-		int what = fate(fd);                                \
+		int what = fate(meant);                             \
 		type result;                                        \
 		REAL(type, name, params)                            \
 		before;                                             \
@@ -106,17 +122,77 @@ static void be_slow(void)
 		}                                                   \
 		result = real args;                                 \
 		if (what == -2)                                     \
-			kill(getpid(), SIGKILL);                    \
+			die();                                      \
 		return result;                                      \
 	}
 
-FAULTY(ssize_t, write, (int fd, const void *data, size_t size), (fd, data, size), (void)0)
-FAULTY(ssize_t, pwrite, (int fd, const void *data, size_t size, off_t at), (fd, data, size, at), (void)0)
-FAULTY(ssize_t, pwrite64, (int fd, const void *data, size_t size, off64_t at), (fd, data, size, at), (void)0)
-FAULTY(int, fsync, (int fd), (fd), be_slow())
-FAULTY(int, fdatasync, (int fd), (fd), be_slow())
-FAULTY(int, ftruncate, (int fd, off_t size), (fd, size), (void)0)
-FAULTY(int, ftruncate64, (int fd, off64_t size), (fd, size), (void)0)
+FAULTY(ssize_t, write, (int fd, const void *data, size_t size), (fd, data, size), is_meant(fd), (void)0)
+FAULTY(ssize_t, writev, (int fd, const struct iovec *data, int count), (fd, data, count), is_meant(fd), (void)0)
+FAULTY(ssize_t, pwrite, (int fd, const void *data, size_t size, off_t at), (fd, data, size, at), is_meant(fd), (void)0)
+FAULTY(ssize_t, pwrite64, (int fd, const void *data, size_t size, off64_t at), (fd, data, size, at), is_meant(fd), (void)0)
+FAULTY(int, fsync, (int fd), (fd), is_meant(fd), be_slow())
+FAULTY(int, fdatasync, (int fd), (fd), is_meant(fd), be_slow())
+FAULTY(int, ftruncate, (int fd, off_t size), (fd, size), is_meant(fd), (void)0)
+FAULTY(int, ftruncate64, (int fd, off64_t size), (fd, size), is_meant(fd), (void)0)
+FAULTY(int, unlink, (const char *path), (path), is_named(path) && !access(path, F_OK), (void)0)
+FAULTY(int, mkdir, (const char *path, mode_t mode), (path, mode), is_named(path) && access(path, F_OK), (void)0)
+
+/* Only what makes a file is a call that counts; opening one for writing is refused where all writing is. */
+static int fate_of_open(const char *path, int flags)
+{
+	if (!(flags & (O_WRONLY | O_RDWR)) || !is_named(path))
+		return 0;
+	if (flags & O_CREAT && access(path, F_OK))
+		return fate(1);
+	return control[8] ? 0 : control[0];
+}
+
+int access(const char *path, int mode)
+{
+	REAL(int, access, (const char *, int))
+	if (mode & W_OK && fate_of_open(path, O_WRONLY) > 0) {
+		errno = control[0];
+		return -1;
+	}
+	return real(path, mode);
+}
+
+/* A disk on which every write fails with EROFS says what it is. */
+#define FAULTY_STATVFS(name, type)                                  \
+	int name(const char *path, struct type *found)              \
+	{                                                           \
+		int result;                                         \
+		REAL(int, name, (const char *, struct type *))      \
+		result = real(path, found);                         \
+		if (!result && fate_of_open(path, O_WRONLY) == EROFS) \
+			found->f_flag |= ST_RDONLY;                 \
+		return result;                                      \
+	}
+
+FAULTY_STATVFS(statvfs, statvfs)
+FAULTY_STATVFS(statvfs64, statvfs64)
+
+#define FAULTY_OPEN(name)                                           \
+	int name(const char *path, int flags, ...)                  \
+	{                                                           \
+		int what = fate_of_open(path, flags), mode, fd;     \
+		va_list more;                                       \
+		REAL(int, name, (const char *, int, ...))           \
+		if (what > 0) {                                     \
+			errno = what;                               \
+			return -1;                                  \
+		}                                                   \
+		va_start(more, flags);                              \
+		mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(more, int) : 0; \
+		va_end(more);                                       \
+		fd = real(path, flags, mode);                       \
+		if (what == -2)                                     \
+			die();                                      \
+		return fd;                                          \
+	}
+
+FAULTY_OPEN(open)
+FAULTY_OPEN(open64)
 
 /* -- the machine --------------------------------------------------------------------------------------------------- */
 
@@ -154,6 +230,8 @@ int clock_gettime(clockid_t clock, struct timespec *now)
 
 	if (control && !result && clock == CLOCK_REALTIME)
 		now->tv_sec += control[7];
+	if (control && !result && clock == CLOCK_MONOTONIC && control[11] && control[9] == getpid())
+		now->tv_sec += control[11];
 	return result;
 }
 

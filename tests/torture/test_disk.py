@@ -1,4 +1,4 @@
-"""A full disk, a read-only one: a clear error for who is hit, and everything goes on afterwards."""
+"""A full disk: a clear error for who is hit, and everything goes on afterwards."""
 
 from __future__ import annotations
 
@@ -147,16 +147,3 @@ def test_a_full_disk_for_logs_ends_that_attempt_with_a_sentence(
     assert log.endswith(b"\n"), "whole records, to the last"
     (disk.inside / job / "1.1.log").unlink()
     assert daemon.wait(daemon.run(score("say there is room again")))["state"] == "completed"
-
-
-def test_a_read_only_disk_is_told_and_recovered_from(small_disk: Callable[..., SmallDisk], score: Score) -> None:
-    disk = small_disk("logs", 2048)
-    daemon = disk.daemon
-    disk.remount("ro")
-    job = daemon.run(score("say hello", retry={"max_retries": 1}))
-    assert daemon.wait(job)["state"] == "failed"
-    attempt = attempt_of(daemon, job)
-    assert attempt["code"] == "E403"
-    assert "Read-only" in attempt["message"]
-    disk.remount("rw")
-    assert daemon.wait(daemon.run(score("say hello")))["state"] == "completed"

@@ -18,6 +18,8 @@ from tests.torture.faults import Faults
 from tests.torture.load import submission
 
 Score = Callable[..., Path]
+#: Of the short form.
+POINTS = 8
 
 
 @pytest.fixture
@@ -33,8 +35,8 @@ def faulty(home: Path) -> Iterator[tuple[Daemon, Faults]]:
 @pytest.mark.timeout(120)
 def test_what_goes_wrong_at_any_write_loses_nothing_acknowledged() -> None:
     seed = random.SystemRandom().randrange(2**32)
-    print(f"again: python -m tests.torture writes --points 3 --seed {seed}")
-    writes.run(3, random.Random(seed))
+    print(f"again: python -m tests.torture writes --points {POINTS} --seed {seed}")
+    writes.run(POINTS, random.Random(seed))
 
 
 def test_writes_that_fail_degrade_and_recover(faulty: tuple[Daemon, Faults], score: Score) -> None:

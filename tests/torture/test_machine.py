@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import resource
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -28,25 +27,6 @@ from tests.torture.load import submission
 
 Score = Callable[..., Path]
 ONCE = {"max_retries": 1}
-
-
-@pytest.fixture
-def statuses(home: Path) -> Iterator[Callable[[], list[str]]]:
-    """What systemd is told in STATUS."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
-        systemd.bind(str(home / "notify"))
-        systemd.setblocking(False)
-        told: list[str] = []
-
-        def read() -> list[str]:
-            try:
-                while True:
-                    lines = systemd.recv(65536).decode().splitlines()
-                    told.extend(line.removeprefix("STATUS=") for line in lines if line.startswith("STATUS="))
-            except BlockingIOError:
-                return told
-
-        yield read
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from dataclasses import replace
 
 from hypothesis import given
@@ -55,3 +56,14 @@ def test_one_sheet_may_always_run() -> None:
     assert caps[:5] == [(True, 4), (True, 2), (True, 1), (True, 1), (False, 1)], "each step is told once"
     assert admission.reason
     assert admission.next_time() is not None
+
+
+def test_a_process_without_descriptors_looks_again_later() -> None:
+    admission = Admission(BOUNDS)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        assert not admission.look(1000.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert admission.cap(8) == 8

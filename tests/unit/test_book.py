@@ -12,9 +12,10 @@ from ipc.states import IllegalTransitionError
 from ipc.states import Job as JobState
 from ipc.states import Sheet as SheetState
 from mozartd.coordinator.book import Book
-from mozartd.coordinator.journal import Event
+from mozartd.coordinator.journal import Event, Journal
 from mozartd.coordinator.limits import Limits
 from mozartd.coordinator.model import Attempt, Choice, History, Job, Policy, Sheet
+from mozartd.coordinator.requests.modify import kept
 from mozartd.coordinator.settle import interrupt, settle
 from mozartd.coordinator.throttle import SAME_SECONDS
 from tests.unit.scenes import chain, check_book, make_book, make_job, report, rule
@@ -226,6 +227,46 @@ def test_what_runs_of_a_job_moves_with_it_to_another_group() -> None:
     assert (job.group, job.priority) == ("", 7)
     end(book, attempt)
     check_book(book)
+
+
+@pytest.mark.parametrize("code", ["E009", "E101", "E502"])
+def test_what_runs_while_a_new_score_comes_runs_again_by_that_one(code: str) -> None:
+    """Its attempt goes on being counted where it began; what it met there does not concern the new one."""
+    old = {0: [Choice("a/d/d"), Choice("b/d/d"), Choice("c/d/d")]}
+    job = make_job(2, scopes={1: "a/d/d", 2: "a/d/d"}, choices=old, full_attempts=3)
+    book, limits = make_book(job), Limits(Journal(0))
+    book.move(job, job.sheets[1], 2, NOW, "held")
+    attempt = start(book, job, 1)
+    attempt.ordinal = limits.start(attempt.scope)
+    attempt.facts["session_id"] = "s"
+    planned = make_job(2, scopes={1: "x/d/d", 2: "x/d/d"}, full_attempts=3)
+    book.replan(job, [kept(job, sheet) or sheet for sheet in planned.sheets.values()], planned, NOW, {})
+    end(book, attempt, limits, verdict="crashed", code=code)
+    check_book(book)
+    sheet = job.sheets[1]
+    assert (sheet.scope, sheet.history.choice, sheet.history.session_id) == ("x/d/d", 0, None)
+    assert sheet.state is (SheetState.WAITING if code == "E009" else SheetState.PENDING)
+    assert job.state is JobState.RUNNING
+    assert [throttle.scope for throttle in limits.held(NOW)] == ([] if code == "E009" else ["c/d/d"])
+    assert limits.of("c/d/d").running == 0
+    assert not +book.running_in
+
+
+@pytest.mark.parametrize("has_room", [True, False])
+def test_a_paused_job_that_has_not_begun_has_not_begun_when_it_is_resumed(has_room: bool) -> None:
+    job = make_job(2)
+    book = make_book(job)
+    book.change_job(job, "pause", NOW)
+    book.resume(job, NOW, "by hand", has_room)
+    assert (job.state, job.started_at, book.begun) == (JobState.QUEUED, None, 0)
+    start(book, job, 1)
+    book.change_job(job, "pause", NOW)
+    book.resume(job, NOW, "by hand", has_room=False)
+    assert job.state is JobState.RUNNING, "a sheet of it runs"
+    book.change_job(job, "pause", NOW)
+    end(book, book.running["job-1:1:1"])
+    book.resume(job, NOW, "by hand", has_room)
+    assert job.state is (JobState.RUNNING if has_room else JobState.QUEUED)
 
 
 # ---- what is settled is on disk -----------------------------------------------------------------------------------

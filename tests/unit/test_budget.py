@@ -28,6 +28,8 @@ TOKENS = {"input": 1_000_000, "output": 100_000, "cache_read": 0, "cache_write":
         ({"tokens": TOKENS, "model": "mini-1"}, {}, 0.1),
         ({"tokens": TOKENS, "model": "unheard-of"}, {}, None),
         ({"tokens": None, "model": "m1"}, {}, None),
+        ({"cost_usd": -5.0, "tokens": TOKENS, "model": "m1"}, {}, 2.0),
+        ({"cost_usd": -5.0, "tokens": None}, {}, None),
         ({"tokens": TOKENS, "model": "m1"}, {"cost_per_1k_input": 0.003, "cost_per_1k_output": 0.015}, 4.5),
     ],
 )

@@ -75,6 +75,24 @@ def test_one_byte_more_is_refused_before_its_body_is_there() -> None:
         list(decoder.feed((MAX_FRAME + 1).to_bytes(4, "big")[3:]))
 
 
+def test_too_many_values_are_refused_before_the_last_has_come() -> None:
+    decoder, piece = FrameDecoder(), b"[]," * 100_000
+    list(decoder.feed((16 * len(piece)).to_bytes(4, "big")))
+    for _ in range(10):
+        assert list(decoder.feed(piece)) == []
+    with pytest.raises(FrameError, match="1100000 commas: the cap is 1000000"):
+        list(decoder.feed(piece))
+
+
+@pytest.mark.parametrize("size", [4096, 99_999, 1 << 20])
+def test_each_large_frame_has_its_own_count_however_it_is_cut(size: int) -> None:
+    frame = {"a": [0] * 600_000}
+    data = 3 * encode_frame(frame)
+    decoder = FrameDecoder()
+    pieces = [data[n : n + size] for n in range(0, len(data), size)]
+    assert [len(each["a"]) for piece in pieces for each in decoder.feed(piece)] == [600_000] * 3
+
+
 def test_what_came_before_the_offence_is_delivered() -> None:
     decoder = FrameDecoder()
     frames = decoder.feed(encode_frame({"a": 1}) + b"\xff\xff\xff\xff")

@@ -145,6 +145,23 @@ def test_a_limit_does_not_shorten_what_a_person_holds() -> None:
     assert (held.until, held.kind) == (math.inf, "person")
 
 
+@pytest.mark.parametrize("longer_first", [False, True])
+def test_nor_does_it_in_two_steps(longer_first: bool) -> None:
+    """A longer limit lies over the hold; when a newer one says that it is shorter, the hold is there again."""
+    throttle = Throttle("s")
+    for kind in ("limit", "budget") if longer_first else ("budget", "limit"):
+        throttle.hold(900.0 if kind == "limit" else 500.0, f"a {kind}", "", 1.0, kind)
+    again = Throttle("s", throttle.since, throttle.until)
+    again.recall(throttle.facts())
+    assert (again.until, again.kind) == (900.0, "limit")
+    assert again.hold(60.0, "a limit", "429", 3.0)
+    assert (again.until, again.reason, again.kind) == (500.0, "a budget", "budget")
+    again.release(500.0)
+    again.hold(700.0, "a limit", "429", 600.0)
+    again.hold(650.0, "a limit", "429", 601.0)
+    assert again.until == 650.0, "what is over lies under nothing"
+
+
 def test_a_veto_keeps_a_limit_on_until_somebody_clears_it_and_then_one_probe_goes_first() -> None:
     limits = Limits(Journal(0), ask=True)
     limits.hold_by_hand("d/e/f", 60.0, "maintenance", 0.0)

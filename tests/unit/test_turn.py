@@ -12,13 +12,16 @@ import pytest
 import pytest_asyncio
 
 from ipc.errors import MozartError
+from ipc.paths import Paths
 from mozartd.coordinator.admission import Admission, Bounds
+from mozartd.coordinator.assign import Assigner, Scores
 from mozartd.coordinator.book import Book
 from mozartd.coordinator.caps import Caps
 from mozartd.coordinator.crew import Crew
+from mozartd.coordinator.followers import Followers
 from mozartd.coordinator.journal import Journal
 from mozartd.coordinator.limits import Limits
-from mozartd.coordinator.model import Job
+from mozartd.coordinator.model import Attempt, Job
 from mozartd.coordinator.recovery import release_if_over
 from mozartd.coordinator.turn import Turn
 from mozartd.store.store import Store
@@ -109,3 +112,20 @@ async def test_a_job_whose_predecessor_ended_while_it_was_saved_is_let_go(
         assert first.id not in book.jobs
     await release_if_over(store, book, second)
     assert (second.state, second.after) == (state, "" if event else first.id)
+
+
+async def test_an_attempt_whose_score_cannot_be_read_is_told_so_and_does_not_run_for_ever(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, book = make_turn(store)
+    job = await submit(store, book, make_job(1, full_attempts=1))
+    await store.write([("replace_score", {"seq": job.seq, "score": "{}", "source": "", "environment": "{}"})])
+    crew = Crew(book, Limits(book.journal), os.getpid())
+    over: asyncio.Future[Attempt] = asyncio.get_running_loop().create_future()
+    crew.on_over = over.set_result
+    paths = Paths("", "", str(tmp_path), "", "")
+    attempt = book.start(job, job.sheets[1], "worker", 1.0)
+    Assigner(book, crew, Scores(store), Followers(crew.watch), store, paths, 1024).assign(attempt)
+    assert await over is attempt
+    assert "E402 cannot load its score" in job.sheets[1].reason
+    assert not book.running

@@ -9,6 +9,7 @@ a person gave the job by hand stays otherwise.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 from ipc.errors import MozartError
@@ -38,7 +39,7 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     _check(job, planned)
     changed = _changed(job, before, score)
     now = time.time()
-    sheets = [_kept(job, sheet) or sheet for sheet in planned.sheets.values()]
+    sheets = [kept(job, sheet) or sheet for sheet in planned.sheets.values()]
     dropped = [n for n in job.sheets if n not in planned.sheets]
     parts.journal.append(now, "asked.modify", job.id, by=session.who, score=path)
     parts.book.replan(job, sheets, planned, now, changed)
@@ -73,12 +74,19 @@ def _changed(job: Job, before: Score, after: Score) -> dict[str, Any]:
     return found
 
 
-def _kept(job: Job, sheet: Sheet) -> Sheet | None:
+def kept(job: Job, sheet: Sheet) -> Sheet | None:
+    """The job's own sheet, where it stays instead of this one of the new score."""
     old = job.sheets.get(sheet.n)
     if old is None:
         return None
     if old.state in SHEET_SATISFIED or old.state is SheetState.RUNNING:
         old.dependencies = sheet.dependencies
+        # Should it run again, then by the new score; an attempt that runs now keeps the scope that it has.
+        old.scope, planned = sheet.scope, sheet.history
+        old.history = replace(
+            old.history, choice=planned.choice, first=planned.first, passed_over="", route=planned.route,
+            complexity=planned.complexity,
+        )  # fmt: skip
         return old
     # Its attempts keep their numbers and logs.
     sheet.k, sheet.cost_usd = old.k, old.cost_usd

@@ -1,7 +1,7 @@
 """`resume`: go on with a paused job.
 
-{job} → {job, sheets}: the sheets that may run again. Holds that waited for a person (a login, a key) are over for its scopes:
-somebody has acted.
+{job} → {job, sheets}: the sheets that may run again, when `max_concurrent_jobs` allows. Holds that waited for a person (a
+login, a key) are over for its scopes: somebody has acted.
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
         raise MozartError("not_paused", f"cannot resume {job.id}: it is {job.state}, not paused", hint)
     now = time.time()
     parts.journal.append(now, "asked.resume", job.id, by=session.who)
-    parts.book.change_job(job, "resume", now, "resumed by hand")
+    parts.book.resume(job, now, "resumed by hand", parts.turn.caps(now).of_jobs() != 0)
     open_ones = [sheet for sheet in job.sheets.values() if sheet.state not in SHEET_ENDED]
     for scope in {sheet.scope for sheet in open_ones}:
-        if parts.limits.of(scope).until == math.inf:
+        throttle = parts.limits.of(scope)
+        # What a person holds by hand waits for `limits.clear`: other jobs, too, were meant.
+        if throttle.until == math.inf and throttle.kind != "hand":
             parts.limits.clear(scope, now)
     for sheet in open_ones:
         sheet.history.interruptions = 0

@@ -17,6 +17,7 @@ from mozartd.coordinator.clients import Session
 from mozartd.coordinator.model import Job, Sheet
 from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
+from mozartd.coordinator.recovery import release_if_over
 
 #: Sheets that the event names, at most.
 TOLD = 100
@@ -36,7 +37,12 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     now = time.time()
     parts.journal.append(now, "asked.retry", job.id, by=session.who, sheets=[sheet.n for sheet in chosen][:TOLD])
     revive(parts.book, job, chosen, now)
-    return await parts.once.commit(params.key, {"job": job.id, "sheets": [sheet.n for sheet in chosen]})
+    answer = {"job": job.id, "sheets": [sheet.n for sheet in chosen]}
+    parts.turn.write(parts.once.rows(params.key, answer))
+    # The job that it was to wait for may have ended while this one had.
+    await release_if_over(parts.store, parts.book, job)
+    await parts.once.saved(params.key, parts.turn.committed())
+    return answer
 
 
 def revive(book: Book, job: Job, chosen: list[Sheet], now: float) -> None:

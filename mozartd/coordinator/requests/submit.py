@@ -11,7 +11,6 @@ import asyncio
 import fnmatch
 import os
 import re
-import shutil
 import time
 import unicodedata
 import uuid
@@ -27,10 +26,12 @@ from ipc.score import routing
 from ipc.score.expand import PlannedSheet, expand
 from ipc.score.schema import Score
 from ipc.score.unavailable import unavailable
+from ipc.states import JOB_ENDED
 from ipc.states import Job as JobState
 from ipc.states import Sheet as SheetState
 from ipc.threads import in_thread
 from mozartd.coordinator import assign
+from mozartd.coordinator.archive import archive_workspace
 from mozartd.coordinator.clients import Session
 from mozartd.coordinator.model import Choice, History, Job, Policy, Sheet
 from mozartd.coordinator.params import Params
@@ -47,13 +48,13 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     at, after, group = params.seconds("at"), params.text_or("after", ""), params.text_or("group", "")
     params.finish()
     if parts.turn.degraded:
-        raise MozartError(
-            "E403", f"cannot take {path}: {parts.turn.degraded}", "make room on the disk, then submit again"
-        )
+        hint = ", then ".join(filter(None, [parts.turn.remedy, "submit again"]))
+        raise MozartError("E403", f"cannot take {path}: {parts.turn.degraded}", hint)
     if parts.turn.draining:
         raise MozartError("draining", f"cannot take {path}: the daemon is about to stop", "submit it again in a moment")
     score = await in_thread(check, document, path)
     if fresh:
+        _refuse_if_in_use(parts, path, str(score.workspace))
         await in_thread(archive_workspace, score, time.time())
     job = await in_thread(make_job, score, path, time.time(), start_sheet)
     job.not_before, job.group = at or 0.0, group or job.group
@@ -84,6 +85,14 @@ async def _enter(parts: Parts, job: Job, cut: assign.Parts, rows: Callable[[], l
     # The other one may have ended while ours was being written, and looked in the book for who waits for it.
     await release_if_over(parts.store, parts.book, job)
     parts.turn.due()
+
+
+def _refuse_if_in_use(parts: Parts, path: str, workspace: str) -> None:
+    """What a job that goes on has made is not what an earlier one left."""
+    for job in parts.book.jobs.values():
+        if job.workspace == workspace and job.state not in JOB_ENDED:
+            message = f"cannot run {path} afresh: {job.id} is {job.state} in {workspace}"
+            raise MozartError("workspace_in_use", message, f"wait for it, or mozart cancel {job.id}")
 
 
 async def _put_after(parts: Parts, job: Job, typed: str) -> None:
@@ -232,40 +241,3 @@ def _rows(job: Job, score: Score, source: str, environment: dict[str, str], more
     rows: list[Write] = [("put_job", job.row()), ("put_score", score_row(job.seq, score, source, environment))]
     rows += [("put_sheet", sheet.row(job.seq)) for sheet in job.sheets.values()]
     return rows + more
-
-
-def archive_workspace(score: Score, now: float) -> None:
-    """`--fresh` with `workspace_lifecycle.archive_on_fresh`: what earlier jobs left moves to the archive."""
-    life, workspace = score.workspace_lifecycle, str(score.workspace)
-    if life is None or not life.archive_on_fresh or not os.path.isdir(workspace):
-        return
-    keep = [*life.preserve_patterns, life.archive_dir]
-    old = [name for name in os.listdir(workspace) if not any(_matches(name, pattern) for pattern in keep)]
-    if not old:
-        return
-    archive = os.path.join(workspace, life.archive_dir)
-    os.makedirs(archive, exist_ok=True)
-    target = os.path.join(archive, _archive_name(archive, life.archive_naming, now))
-    os.makedirs(target)
-    for name in old:
-        shutil.move(os.path.join(workspace, name), os.path.join(target, name))
-    _drop_oldest(archive, life.max_archives)
-
-
-def _matches(name: str, pattern: str) -> bool:
-    return fnmatch.fnmatch(name, pattern.removesuffix("/**"))
-
-
-def _archive_name(archive: str, naming: str, now: float) -> str:
-    if naming == "timestamp":
-        return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
-    numbers = [int(name) for name in os.listdir(archive) if name.isdigit()]
-    return str(max(numbers, default=0) + 1)
-
-
-def _drop_oldest(archive: str, keep: int) -> None:
-    if not keep:
-        return
-    kept = sorted(os.scandir(archive), key=lambda entry: entry.stat().st_mtime)
-    for entry in kept[:-keep]:
-        shutil.rmtree(entry.path)
