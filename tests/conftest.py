@@ -6,6 +6,7 @@ examples, or `make test ARGS="--hypothesis-profile thorough tests/unit"` many.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import signal
 from collections.abc import Generator
@@ -38,6 +39,16 @@ class TookTooLongError(BaseException):
     """Nothing that Hypothesis takes for a failing example, to be shrunk for minutes and called flaky because it fails once."""
 
 
+def cancel_waiting_tasks(why: str | None) -> bool:
+    """Where a loop waits, what a signal's handler raises would be the loop's to report, and it would wait on."""
+    loop = asyncio._get_running_loop()
+    if loop is None or asyncio.current_task(loop) is not None:
+        return False
+    for task in asyncio.all_tasks(loop):
+        task.cancel(why)
+    return True
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_timeout_set_timer() -> Generator[None, Any, Any]:
     """A test that takes too long ends there and then, whatever it is in."""
@@ -49,7 +60,8 @@ def pytest_timeout_set_timer() -> Generator[None, Any, Any]:
         try:
             fail(*arguments)
         except pytest.fail.Exception as error:
-            raise TookTooLongError(error.msg) from None
+            if not cancel_waiting_tasks(error.msg):
+                raise TookTooLongError(error.msg) from None
 
     signal.signal(signal.SIGALRM, end)
     return result
