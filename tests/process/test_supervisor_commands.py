@@ -151,7 +151,7 @@ def test_a_lock_that_cannot_be_is_said(cold: Daemon) -> None:
     (cold.home / "state" / "lock").symlink_to(cold.home / "elsewhere")
     done = cold.mozartd("start")
     assert done.returncode == 1
-    assert done.stderr.startswith("mozartd: cannot start: ")
+    assert done.stderr.startswith("mozartd: cannot open ")
     assert "state/lock" in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -284,8 +284,10 @@ def _at(stage: Stage, point: Point, act: Callable[[Point], int]) -> None:
 
 
 def count(stage: Stage) -> dict[Act, int]:
-    """The writes of each act when nothing goes wrong."""
-    return {act: stage.live(NOTHING._replace(act=act)) for act in Act}
+    """The writes of each act when nothing goes wrong, at most: what shares a transaction in a story is a matter of time."""
+    acts = [*Act, Act.STORY, Act.STORY]
+    lives = [(act, stage.live(NOTHING._replace(act=act))) for act in acts]
+    return {act: max(writes for lived, writes in lives if lived is act) for act in Act}
 
 
 class Season:

@@ -24,6 +24,10 @@ from mozartd.coordinator.settle import settle
 from tests.unit.scenes import chain, fan_outs, graphs, make_job, report
 from tests.unit.world import ENDINGS, SOME_ENDING, World, check_end
 
+#: Whatever is drawn, it is bounded by steps: only a machine that is held up takes longer than its usual few seconds.
+pytestmark = pytest.mark.timeout(300)
+
+
 # ---- anything may happen --------------------------------------------------------------------------------------------
 
 
