@@ -15,6 +15,7 @@ import pytest
 import uvloop
 
 from tests.process.daemon import Daemon, processes_of, write_score
+from tests.process.worker import Foundry, Peer
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -104,3 +105,30 @@ def score(tmp_path: Path) -> Callable[..., Path]:
         return write_score(tmp_path, *scripts, **fields)
 
     return write
+
+
+@pytest.fixture(scope="session")
+def foundry() -> Iterator[Foundry]:
+    """Where workers are forked from, with everything imported."""
+    foundry = Foundry()
+    yield foundry
+    foundry.close()
+
+
+@pytest.fixture
+def start_peer(home: Path, foundry: Foundry) -> Iterator[Callable[..., Peer]]:
+    """`start_peer(beat=..., grace=..., environment=...)`: a worker, checked when the test is over."""
+    started: list[Peer] = []
+
+    def start(**how: Any) -> Peer:
+        started.append(Peer(home, foundry, **how))
+        return started[-1]
+
+    yield start
+    for peer in started:
+        peer.close()
+
+
+@pytest.fixture
+def peer(start_peer: Callable[..., Peer]) -> Peer:
+    return start_peer()
