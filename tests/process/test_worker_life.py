@@ -28,7 +28,8 @@ def test_a_lost_coordinator_disturbs_no_agent(peer: Peer) -> None:
     with open(gate, "w"):
         wait_until(lambda: not is_alive(agent))
     back = peer.accept()
-    assert (back["running"], back["unacknowledged"]) == ([], [attempt])
+    # It may be here again before it has seen the agent's end.
+    assert {*back["unacknowledged"], *(one["attempt"] for one in back["running"])} == {attempt}
     assert peer.until("finished", attempt)["verdict"] == "ok"
     assert peer.log() == [b"before", b"after"]
     # Not acknowledged, so it is said again; then no more.
