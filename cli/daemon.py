@@ -1,65 +1,45 @@
 """Reaching the daemon: connect, ask, and start one when none answers.
 
-Verbs call `ask` for one question and `connect` for a subscription. A connection waits ANSWER_SECONDS for any one
-answer, so that a daemon that hangs is reported as unreachable instead of hanging its clients.
+Verbs call `ask` for one question and `connect` for several, or for a subscription. A connection waits ANSWER_SECONDS for any
+one answer, so that a daemon that hangs is reported as unreachable instead of hanging its clients.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
-from ipc.client import Client, Disconnected, NotListening, NotTaken
+from ipc.client import Disconnected, NotListening
 from ipc.errors import EXIT_UNREACHABLE, MozartError
+from ipc.line import Line
 from ipc.paths import find_paths
 
 #: A healthy daemon answers in microseconds; a coordinator that is being restarted, in a second or two.
 ANSWER_SECONDS = 30.0
 
 
-#: How often what a coordinator did not take is asked of the next one: it may itself be replaced.
-TRIES = 3
-
-
-def connect() -> Client:
-    for _ in range(TRIES - 1):
-        # Who was accepted by a coordinator that is being replaced comes too late for it; the next time he waits.
-        with suppress(NotTaken):
-            return Client(find_paths().client_socket, ANSWER_SECONDS)
-    return Client(find_paths().client_socket, ANSWER_SECONDS)
+def connect() -> Line:
+    return Line(find_paths().client_socket, ANSWER_SECONDS)
 
 
 def ask(method: str, params: dict[str, Any] | None = None) -> Any:
-    return ask_with(connect(), method, params)
-
-
-def ask_with(client: Client, method: str, params: dict[str, Any] | None = None) -> Any:
-    """Ask over this connection, and over another one when the coordinator is replaced before it takes the question."""
-    for _ in range(TRIES - 1):
-        with client, suppress(NotTaken):
-            return client.request(method, params)
-        client = connect()
-    with client:
-        return client.request(method, params)
+    with connect() as line:
+        return line.request(method, params)
 
 
 def ask_at_length(method: str, params: Callable[[], dict[str, Any]]) -> Any:
     """Ask what may take hours to answer; asked again, with what `params` gives then, when the daemon was restarted."""
-    from cli.feed import reconnect
-
-    client = connect()
-    while True:
-        with client:
-            client.set_timeout(None)
+    with connect() as line:
+        while True:
+            line.client.set_timeout(None)
             try:
-                return client.request(method, params())
+                return line.client.request(method, params())
             except Disconnected:
-                client = reconnect()
+                line.find_again()
 
 
-def connect_or_start(may_start: bool) -> tuple[Client, int | None]:
+def connect_or_start(may_start: bool) -> tuple[Line, int | None]:
     """A connection, and the pid of the daemon if it had to be started."""
     try:
         return connect(), None

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cli import lines, output, text
-from ipc.client import Client
+from ipc.line import Line
 from ipc.messages import Chunk, Gone
 
 if TYPE_CHECKING:
@@ -94,9 +94,9 @@ def renderer_of(backend: str, profile: Mapping[str, Any] | None = None) -> Rende
     return found.renderer() if found.renders else None
 
 
-def count_sheets(client: Client, job: str) -> tuple[str, int]:
+def count_sheets(line: Line, job: str) -> tuple[str, int]:
     """The job's id and how many sheets it has, without the sheets themselves: a page behind the last of them."""
-    found = client.request("status", {"job": job, "after": 1 << 31})["job"]
+    found = line.request("status", {"job": job, "after": 1 << 31})["job"]
     return found["id"], sum(found["sheets"].values())
 
 

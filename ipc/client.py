@@ -1,7 +1,7 @@
 """The blocking end of the client socket, for the CLI: ask, and read what a subscription sends.
 
 Imports the interpreter's own modules and orjson alone, because every `mozart status` pays for them. Never retries and never
-prints: `cli` decides what an unreachable daemon means.
+prints: `line` asks again, and `cli` decides what an unreachable daemon means.
 """
 
 from __future__ import annotations
@@ -59,7 +59,11 @@ def _limit_connect(peer: socket.socket, timeout: float | None) -> None:
 
 
 class NotTaken(Disconnected):
-    """It went away before it had all of what we asked: nothing came of that, and its successor may be asked."""
+    """It went away before it had all of what we asked: nothing came of that."""
+
+
+class TimedOut(Disconnected):
+    """It is there, and did not answer in time."""
 
 
 class Client:
@@ -181,5 +185,5 @@ class Client:
 
     def _gone(self, error: OSError | None) -> Disconnected:
         reason = (error.strerror or type(error).__name__) if error else "it hung up"
-        kind = Disconnected if self._is_taken or isinstance(error, TimeoutError) else NotTaken
+        kind = TimedOut if isinstance(error, TimeoutError) else Disconnected if self._is_taken else NotTaken
         return kind("E501", f"lost the daemon at {self.path}: {reason}", "", EXIT_UNREACHABLE)

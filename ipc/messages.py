@@ -248,7 +248,8 @@ CoordinatorFrame = Assign | Cancel | Watch | Ack | Drain
 
 # ---- client ↔ coordinator: JSON-RPC ---------------------------------------------------------------------------------
 
-#: Requests a client may make. One file each in `mozartd/coordinator/requests/`.
+#: Requests a client may make. One file each in `mozartd/coordinator/requests/`. Those in `ipc.line.KEYED` also take a `key`: a
+#: text of the client's own, by which the request is done once however often it is asked, and answered the same.
 METHODS = (
     "submit",  # {score, path, source, environment, fresh, start_sheet?, at?, after?, group?} → {job}
     "status",  # {job?, after?} → {daemon, jobs} or {job, sheets, next}
@@ -263,7 +264,7 @@ METHODS = (
     "resume",  # {job} → {job, sheets}
     "priority",  # {job, priority} → {job, sheets}
     "reorder",  # {job, before?, behind?} → {job, queue}
-    "modify",  # {job, score, path, source, environment} → {job, sheets}
+    "modify",  # {job, score, path, source, environment} → {job, sheets, changed}
     "limits",  # {} → {holds}
     "limits.clear",  # {scope} → {holds}
     "hold",  # {scope, seconds?, reason?} → {holds}

@@ -19,8 +19,8 @@ import typer
 from typer.exceptions import TyperException
 
 from ipc import VERSION
-from ipc.client import Client
 from ipc.errors import EXIT_INTERRUPTED, EXIT_UNREACHABLE, EXIT_USAGE, MozartError
+from ipc.line import Line
 from ipc.paths import Paths, find_paths
 from mozartd.answers import Hearing
 from mozartd.launch import Request, run_here, start_in_background
@@ -107,8 +107,8 @@ def stop(
         raise MozartError("usage", "cannot both --force and --drain", "choose one", EXIT_USAGE)
     running = find_supervisor(paths)
     if drain and running is not None:
-        with Client(paths.client_socket, ANSWER_SECONDS) as client:
-            client.request("daemon.drain")
+        with Line(paths.client_socket, ANSWER_SECONDS) as line:
+            line.request("daemon.drain")
     elif running is not None:
         send(running.process, signal.SIGQUIT if force else signal.SIGTERM)
     left = [running.process] if running is not None else lock_holders(paths.lock)
@@ -178,8 +178,8 @@ def _signal(running: Running, number: signal.Signals, kind: str) -> dict[str, An
 @app.command(epilog="Example: mozartd status --json")
 def status(as_json: Json = False) -> None:
     """Ask the daemon how it is."""
-    with Client(find_paths().client_socket, ANSWER_SECONDS) as client:
-        answer = client.request("daemon.status")
+    with Line(find_paths().client_socket, ANSWER_SECONDS) as line:
+        answer = line.request("daemon.status")
     _answer(as_json, answer, _summary(answer))
 
 

@@ -6,9 +6,12 @@ examples, or `make test ARGS="--hypothesis-profile thorough tests/unit"` many.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import signal
+from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -30,6 +33,38 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
+
+
+class TookTooLongError(BaseException):
+    """Nothing that Hypothesis takes for a failing example, to be shrunk for minutes and called flaky because it fails once."""
+
+
+def cancel_waiting_tasks(why: str | None) -> bool:
+    """Where a loop waits, what a signal's handler raises would be the loop's to report, and it would wait on."""
+    loop = asyncio._get_running_loop()
+    if loop is None or asyncio.current_task(loop) is not None:
+        return False
+    for task in asyncio.all_tasks(loop):
+        task.cancel(why)
+    return True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_timeout_set_timer() -> Generator[None, Any, Any]:
+    """A test that takes too long ends there and then, whatever it is in."""
+    result = yield
+    fail = signal.getsignal(signal.SIGALRM)
+
+    def end(*arguments: Any) -> None:
+        assert callable(fail)
+        try:
+            fail(*arguments)
+        except pytest.fail.Exception as error:
+            if not cancel_waiting_tasks(error.msg):
+                raise TookTooLongError(error.msg) from None
+
+    signal.signal(signal.SIGALRM, end)
+    return result
 
 
 def pytest_collection_finish() -> None:

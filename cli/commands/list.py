@@ -49,11 +49,11 @@ def fetch(states: list[str], every: bool, limit: int | None) -> tuple[list[dict[
     """The jobs, and how many there are. Many come in pages."""
     jobs: list[dict[str, Any]] = []
     before = None
-    with connect() as client:
+    with connect() as line:
         while True:
             left = None if limit is None else limit - len(jobs)
             asked = {"states": states, "all": every, "limit": left, "before": before}
-            page = client.request("list", asked)
+            page = line.request("list", asked)
             jobs += page["jobs"]
             before = page["next"]
             if before is None or len(jobs) == limit:

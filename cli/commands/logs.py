@@ -67,17 +67,17 @@ def command(
     if raw and timestamps:
         raise MozartError("usage", "cannot use --raw together with --timestamps", "--raw adds nothing", EXIT_USAGE)
     selection = lines.Selection(str(stream) if stream else None, since_time(since, time.time()) if since else b"")
-    client = connect()
+    line = connect()
     writer: Writer
     if json:
         writer = JsonWriter(selection)
     elif raw:
         writer = TextWriter(lines.Text(no_renderer, selection, timestamps), lines.Plain(exact=True))
     else:
-        job, sheets = (job, 1) if sheet is not None else count_sheets(client, job)
+        job, sheets = (job, 1) if sheet is not None else count_sheets(line, job)
         writer = TextWriter(lines.Text(renderer_of, selection, timestamps), sink_for(sheets))
     asked = {"job": job, "sheet": sheet, "attempt": attempt, "follow": follow, "tail": tail}
-    with Feed(client, {"logs.follow": {name: value for name, value in asked.items() if value is not None}}) as feed:
+    with Feed(line, {"logs.follow": {name: value for name, value in asked.items() if value is not None}}) as feed:
         end = _pump(feed, writer)
     if json and follow:
         output.document(end_record(end))

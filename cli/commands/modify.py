@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import Annotated, Any
 
 from cli import output
 from cli.arguments import Argument, Option
@@ -25,13 +25,25 @@ def command(
 ) -> int:
     """Plan what has not run again, by another score.
 
-    Sheets that are complete or running stay as they are.
+    Sheets that are complete or running stay as they are. The job gets the priority and the group of the new score where
+    those are others than the old score's.
     """
     loaded = load(score, pairs("--var", var), pairs("--set", sets), workspace)
-    with connect() as client:
-        answer = client.request("modify", {"job": job, **submission(loaded, os.environ, client.daemon["submit_env"])})
+    with connect() as line:
+        submitted = submission(loaded, os.environ, line.client.daemon["submit_env"])
+        answer = line.request("modify", {"job": job, **submitted})
     if json:
         output.document(answer)
     else:
-        output.say(f"modified {answer['job']}: {describe_sheets(answer['sheets'])} to run")
+        output.say(f"modified {answer['job']}: {describe(answer['sheets'], answer['changed'])}")
     return 0
+
+
+def describe(sheets: list[int], changed: dict[str, Any]) -> str:
+    """`sheets 2-3 to run, priority 40, group night`."""
+    said = [f"{describe_sheets(sheets)} to run"]
+    if "priority" in changed:
+        said.append(f"priority {changed['priority']}")
+    if "group" in changed:
+        said.append(f"group {changed['group']}" if changed["group"] else "no group")
+    return ", ".join(said)

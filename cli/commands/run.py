@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cli import output
 from cli.arguments import Argument, Option
-from cli.daemon import ask_with, connect, connect_or_start
+from cli.daemon import connect, connect_or_start
 from cli.durations import moment_of
 from cli.options import Json
-from ipc.client import Client
 from ipc.errors import EXIT_INTERRUPTED, EXIT_USAGE, MozartError
+from ipc.line import Line
 
 if TYPE_CHECKING:
     from cli.attached import View
@@ -57,13 +57,14 @@ def command(
         return _dry_run(score, workspace, var, sets, json)
     begin = moment_of("--at", at, time.time()) if at else None
     loaded = load(score, pairs("--var", var), pairs("--set", sets), workspace)
-    client, started = connect_or_start(may_start=not no_start)
+    line, started = connect_or_start(may_start=not no_start)
     if started is not None:
         output.tell(f"mozart: started the daemon (pid {started})")
     more = {"fresh": fresh, "start_sheet": start_sheet, "at": begin, "after": after, "group": group}
     given = {name: value for name, value in more.items() if value is not None}
-    submitted = submission(loaded, os.environ, client.daemon["submit_env"])
-    job = ask_with(client, "submit", {**submitted, **given})["job"]
+    with line:
+        submitted = submission(loaded, os.environ, line.client.daemon["submit_env"])
+        job = line.request("submit", {**submitted, **given})["job"]
     if detach:
         return _detached(job, json)
     return attach(job, json)
@@ -148,14 +149,14 @@ def _leave(number: int, _frame: object) -> None:
     sys.exit(128 + number)
 
 
-def _watch(client: Client, job: str, json: bool) -> int:
+def _watch(line: Line, job: str, json: bool) -> int:
     from cli.attached import watch  # what only those who stay need
     from cli.feed import Feed
     from cli.writers import count_sheets
 
-    _, sheets = count_sheets(client, job)
+    _, sheets = count_sheets(line, job)
     everything = {"job": job, "follow": True}
-    feed = Feed(client, {"events.follow": {**everything, "since": 0}, "logs.follow": everything})
+    feed = Feed(line, {"events.follow": {**everything, "since": 0}, "logs.follow": everything})
     with feed, _view(job, sheets, json) as view:
         return int(watch(feed, view)["exit_code"])
 
@@ -179,5 +180,5 @@ def _say_how_it_ended(job: str) -> None:
     from cli.commands.status import fetch
     from cli.summary import summary
 
-    with connect() as client:
-        output.say(summary(fetch(client, job), time.time()))
+    with connect() as line:
+        output.say(summary(fetch(line, job), time.time()))

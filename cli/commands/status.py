@@ -12,7 +12,7 @@ from cli.commands.list import SCREENFUL, jobs_table
 from cli.daemon import connect
 from cli.feed import Feed
 from cli.options import Json, OptionalJob
-from ipc.client import Client
+from ipc.line import Line
 
 EXAMPLE = "mozart status\nmozart status hello-12 --watch"
 
@@ -31,19 +31,19 @@ def command(
     """
     if watch:
         return _watch(job, json)
-    with connect() as client:
-        _show(fetch(client, job), json)
+    with connect() as line:
+        _show(fetch(line, job), json)
     return 0
 
 
-def fetch(client: Client, job: str | None) -> dict[str, Any]:
+def fetch(line: Line, job: str | None) -> dict[str, Any]:
     """What `--json` prints. The sheets of a big job come in pages."""
     if job is None:
-        return client.request("status")  # type: ignore[no-any-return]
-    page = client.request("status", {"job": job})
+        return line.request("status")  # type: ignore[no-any-return]
+    page = line.request("status", {"job": job})
     whole = {"job": page["job"], "sheets": page["sheets"]}
     while page.get("next") is not None:
-        page = client.request("status", {"job": page["job"]["id"], "after": page["next"]})
+        page = line.request("status", {"job": page["job"]["id"], "after": page["next"]})
         whole["sheets"] += page["sheets"]
     return whole
 
@@ -60,8 +60,8 @@ def _watch(job: str | None, json: bool) -> int:
     # What happens from now on, and then what is: nothing falls between the two.
     with Feed(connect(), {"events.follow": {"follow": True, **({"job": job} if job else {})}}) as feed:
         while True:
-            with connect() as client:
-                answer = fetch(client, feed.job or None)
+            with connect() as line:
+                answer = fetch(line, feed.job or None)
             if output.is_terminal() and not json:
                 output.write(CLEAR)
             _show(answer, json)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ipc.errors import LIMIT_CODES
@@ -116,9 +116,12 @@ class Book:
                 self.touch(other)
         return order
 
-    def replan(self, job: Job, sheets: list[Sheet], planned: Job, now: float) -> None:
-        """The job goes on with other sheets and another policy; its identity and what it spent stay."""
+    def replan(self, job: Job, sheets: list[Sheet], planned: Job, now: float, changed: Mapping[str, Any]) -> None:
+        """The job goes on with other sheets and another policy; its identity and what it spent stay. `changed`: its new
+        priority and group, where it gets others."""
         job.policy, job.score_path, job.workspace = planned.policy, planned.score_path, planned.workspace
+        job.priority = changed.get("priority", job.priority)
+        self._regroup(job, changed.get("group", job.group))
         job.wanted = job.wanted if job.wanted == "cancel" else ""
         for n in job.sheets:
             # Of a sheet that is no more nothing is to be written.
@@ -128,7 +131,13 @@ class Book:
         for sheet in sheets:
             self._dirty_sheets[job.id, sheet.n] = (job.seq, sheet)
         self.touch(job)
-        self.journal.append(now, "job.modified", job.id, sheets=len(sheets))
+        self.journal.append(now, "job.modified", job.id, sheets=len(sheets), **changed)
+
+    def _regroup(self, job: Job, group: str) -> None:
+        """What runs of it counts where it belongs from now on."""
+        self.running_in[f"group:{job.group}"] -= len(job.running) if job.group else 0
+        self.running_in[f"group:{group}"] += len(job.running) if group else 0
+        job.group = group
 
     def _note_choices(self, job: Job) -> None:
         if any(len(choices) > 1 for choices in job.policy.choices.values()):

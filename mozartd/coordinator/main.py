@@ -46,6 +46,7 @@ from mozartd.coordinator.endings import Endings
 from mozartd.coordinator.followers import Followers
 from mozartd.coordinator.keeper import Keeper
 from mozartd.coordinator.model import Attempt, Job
+from mozartd.coordinator.once import Once
 from mozartd.coordinator.parts import Parts
 from mozartd.coordinator.registry import Registry
 from mozartd.coordinator.retention import Bounds as LogBounds
@@ -139,7 +140,7 @@ async def _compose(setup: CoordinatorSetup, store: Store, stop: Callable[[int], 
     keeper = Keeper(setup.paths, _log_bounds(settings), book.running.keys)
     parts = Parts(
         setup, setup.settings, store, journal, book, limits, crew, turn, scores, followers, groups, Registry(book, store),
-        endings, keeper, _troubles(setup), None, lambda: _drain(parts, stop),
+        endings, keeper, Once(store, turn), _troubles(setup), None, lambda: _drain(parts, stop),
     )  # fmt: skip
     turn.assign = Assigner(book, crew, scores, followers, store, setup.paths, settings.log_segment_bytes).assign
     turn.on_settled = partial(_settled, parts)

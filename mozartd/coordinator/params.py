@@ -26,6 +26,8 @@ class Params:
         if not isinstance(values, dict):
             raise InvalidParamsError("cannot read params that are not an object")
         self._values = dict(values)
+        self.key = ""
+        """Names this request when it is to be done once, however often it is asked."""
 
     def finish(self) -> None:
         """Refuse what nobody asked for."""

@@ -14,6 +14,7 @@ from mozartd.coordinator.followers import Followers
 from mozartd.coordinator.journal import Journal
 from mozartd.coordinator.keeper import Keeper
 from mozartd.coordinator.limits import Limits
+from mozartd.coordinator.once import Once
 from mozartd.coordinator.registry import Registry
 from mozartd.coordinator.troubles import Troubles
 from mozartd.coordinator.turn import Turn
@@ -38,6 +39,7 @@ class Parts:
     registry: Registry
     endings: Endings
     keeper: Keeper
+    once: Once
     troubles: Troubles
     metrics_url: str | None
     drain: Callable[[], None]

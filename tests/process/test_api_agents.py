@@ -412,12 +412,12 @@ def test_claude_is_cancelled_at_once_in_the_middle_of_an_answer(shared_daemon: D
     assert follower.stdout
     assert b"It is" in follower.stdout.read(5)
     pid = shared_daemon.job(job)["sheets"][0]["attempts"][0]["agent_pid"]
-    began = time.monotonic()
     shared_daemon.request("cancel", job=job)
     assert shared_daemon.wait(job)["state"] == "cancelled"
-    assert time.monotonic() - began < 1.0
     assert not is_alive(pid)
-    assert shared_daemon.job(job)["sheets"][0]["attempts"][0]["verdict"] == "cancelled"
+    attempt = shared_daemon.job(job)["sheets"][0]["attempts"][0]
+    assert attempt["verdict"] == "cancelled"
+    assert attempt["signal"] != signal.SIGKILL, "it went when it was told to, nobody waited for its grace to pass"
 
 
 @needs_anthropic

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import AGENT
 from tests.process.daemon import Daemon, wait_until
-from tests.process.worker import Foundry, Peer
+from tests.process.worker import Foundry, Peer, is_ok, unhurried
 
 NDJSON = {
     "command": {
@@ -157,7 +157,10 @@ def test_a_terminal_loses_nothing_of_what_was_written_last(peer: Peer) -> None:
 def test_the_first_byte_has_a_clock_of_its_own(peer: Peer) -> None:
     silent = peer.play("hang", first_byte_seconds=0.3)
     assert (silent["verdict"], silent["code"]) == ("timeout", "E504")
-    assert peer.play("say one\nsleep 0.6", sheet=2, first_byte_seconds=0.3)["verdict"] == "ok"
+    spoke = unhurried(
+        lambda n, pace: peer.play(f"say one\nsleep {0.6 * pace}", sheet=n + 1, first_byte_seconds=0.3 * pace), is_ok
+    )
+    assert spoke["verdict"] == "ok"
 
 
 def test_a_prompt_that_does_not_fit_says_so(peer: Peer) -> None:

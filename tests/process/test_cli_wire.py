@@ -18,7 +18,7 @@ from ipc import PROTOCOL, VERSION, cri
 from ipc.frames import FrameDecoder, encode_frame
 from tests.conftest import ROOT
 
-Talk = Callable[["Peer"], None]
+Talk = Callable[["Peer"], object]
 
 
 class Peer:
@@ -211,6 +211,66 @@ def test_a_daemon_that_hangs_up_is_said(serve: Callable[..., str]) -> None:
     done = mozart(serve(lambda peer: None), "list")
     assert done.returncode == 4
     assert b"mozart: lost the daemon" in done.stderr
+
+
+def test_a_question_goes_on_where_its_coordinator_died(serve: Callable[..., str]) -> None:
+    """Between two pages, before an answer, and in the middle of one."""
+    jobs = [{"id": f"song-{n}"} for n in (3, 2, 1)]
+
+    def first_page(peer: Peer) -> None:
+        peer.answer(peer.read(), {"jobs": jobs[:2], "total": 3, "next": 2})
+
+    def hangs_up(peer: Peer) -> None:
+        peer.read()
+
+    def half_an_answer(peer: Peer) -> None:
+        peer._connection.sendall(encode_frame({"jsonrpc": "2.0", "id": peer.read()["id"], "result": "x" * 50})[:30])
+
+    def second_page(peer: Peer) -> None:
+        request = peer.read()
+        assert request["params"]["before"] == 2
+        peer.answer(request, {"jobs": jobs[2:], "total": 3, "next": None})
+
+    done = mozart(serve(first_page, hangs_up, half_an_answer, second_page), "list", "--json")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert json.loads(done.stdout) == {"jobs": jobs, "total": 3}
+
+
+def test_what_changes_something_is_asked_again_with_its_key(serve: Callable[..., str]) -> None:
+    keys: list[str] = []
+
+    def hangs_up(peer: Peer) -> None:
+        keys.append(peer.read()["params"]["key"])
+
+    def answers(peer: Peer) -> None:
+        request = peer.read()
+        keys.append(request["params"]["key"])
+        peer.answer(request, {"job": "song-1", "sheets": [1]})
+
+    done = mozart(serve(hangs_up, hangs_up, answers), "cancel", "song-1")
+    assert done.stdout == b"cancelled song-1: sheet 1\n"
+    assert len(keys) == 3
+    assert len(set(keys)) == 1
+
+
+def test_a_change_whose_daemon_went_for_good_may_have_been_made(serve: Callable[..., str]) -> None:
+    done = mozart(serve(Peer.read), "cancel", "song-1")
+    assert done.returncode == 4
+    assert b"mozart: lost the daemon" in done.stderr
+    assert b"hint: it may have done that" in done.stderr
+
+
+def test_a_first_subscription_is_made_again(serve: Callable[..., str]) -> None:
+    def hangs_up(peer: Peer) -> None:
+        peer.read()
+
+    def answers(peer: Peer) -> None:
+        peer.answer(peer.read(), {"job": "song-1", "subscription": 1})
+        peer.chunk(records(0, 1), 0)
+        peer.end()
+
+    done = mozart(serve(hangs_up, answers), "logs", "song", "--sheet", "1", "-f")
+    assert (done.stdout, done.stderr, done.returncode) == (lines(0, 1), b"", 0)
 
 
 def test_a_follower_waits_for_a_daemon_that_comes_back_later(serve: Callable[..., str], tmp_path: Path) -> None:

@@ -140,10 +140,38 @@ def test_modify_plans_again_what_has_not_run(daemon: Daemon, score: Score, works
     job = daemon.run(score("gate go\nwrite one.txt old", "write two.txt old", sheet=needs))
     wait_until((workspace / "go").exists)
     new = score("exit 9", "write two.txt new", "write three.txt new", sheet={"dependencies": {2: [1], 3: [2]}})
-    assert asked(daemon, "modify", job, new) == {"job": job, "sheets": [2, 3]}
+    assert asked(daemon, "modify", job, new) == {"job": job, "sheets": [2, 3], "changed": {}}
     (workspace / "go").open("w").close()
     assert daemon.wait(job)["sheets"] == {"completed": 3}
     assert [(workspace / f"{name}.txt").read_text() for name in ("one", "two", "three")] == ["old\n", "new\n", "new\n"]
+
+
+def test_modify_gives_the_job_the_priority_and_the_group_of_its_new_score(
+    shared_daemon: Daemon, score: Score, workspace: Path
+) -> None:
+    """Also what runs of it counts in the other group at once; and what a person said holds where the scores say nothing new."""
+
+    def running() -> dict[str, int]:
+        return {one["name"]: one["running"] for one in shared_daemon.request("group.list")["groups"]}
+
+    def told(**fields: Any) -> tuple[str, list[Any], dict[str, int]]:
+        done = shared_daemon.mozart("modify", job, score("gate go", "say two", group="night", **fields))
+        found = shared_daemon.job(job)["job"]
+        return done.stdout.rstrip("\n"), [found["priority"], found["group"]], running()
+
+    for name in ("day", "night"):
+        shared_daemon.request("group.set", name=name, parallel=1)
+    job = shared_daemon.run(score("gate go", "say two", group="day"))
+    wait_until((workspace / "go").exists)
+    modified = f"modified {job}: sheet 2 to run"
+    assert told(priority=40) == (f"{modified}, priority 40, group night", [40, "night"], {"day": 0, "night": 1})
+    shared_daemon.request("priority", job=job, priority=7)
+    assert told(priority=40) == (modified, [7, "night"], {"day": 0, "night": 1})
+    (workspace / "go").open("w").close()
+    assert shared_daemon.wait(job)["state"] == "completed"
+    assert running() == {"day": 0, "night": 0}
+    for name in ("day", "night"):
+        shared_daemon.request("group.set", name=name)
 
 
 def test_groups_and_backends_have_limits_over_all_jobs(start_daemon: Callable[..., Daemon], score: Score) -> None:

@@ -72,8 +72,16 @@ def test_a_free_place_is_filled_at_once(shared_daemon: Daemon, score: Score, wor
     assert ended(shared_daemon, job)["state"] == "completed"
 
 
-def test_never_more_at_once_than_allowed(shared_daemon: Daemon, score: Score) -> None:
-    found = play(shared_daemon, score(*["sleep 0.05"] * 9, parallel={"enabled": True, "max_concurrent": 3}))
+def test_never_more_at_once_than_allowed(shared_daemon: Daemon, score: Score, workspace: Path) -> None:
+    """The first three meet at their gates, however slowly they start."""
+    gates = [workspace / str(n) for n in (1, 2, 3)]
+    scripts = [*[f"gate {gate.name}" for gate in gates], *["sleep 0.05"] * 6]
+    job = submit(shared_daemon, score(*scripts, parallel={"enabled": True, "max_concurrent": 3}))
+    for gate in gates:
+        reach(gate)
+    for gate in gates:
+        open_gate(gate)
+    found = outcome(shared_daemon, ended(shared_daemon, job)["id"])
     changes = []
     for n in found["sheets"]:
         (one,) = attempts(found, n)

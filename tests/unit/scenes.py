@@ -105,6 +105,9 @@ def check_book(book: Book) -> None:
     assert {(a.job, a.n): a.k for a in book.running.values()} == {
         (job.id, n): job.sheets[n].k for job in book.jobs.values() for n in job.running
     }
+    running = [(book.find(attempt)[0], attempt) for attempt in book.running.values()]
+    shared = [f"backend:{attempt.scope.partition('/')[0]}" for _, attempt in running]
+    assert +book.running_in == Counter(shared + [f"group:{job.group}" for job, _ in running if job.group])
 
 
 def check_job(job: Job) -> None:

@@ -32,6 +32,9 @@ from mozartd.coordinator.settle import interrupt, settle
 from mozartd.store.store import Write
 from tests.unit.scenes import chain, check_book, fan_outs, graphs, make_job, report, rule
 
+#: Whatever is drawn, it is bounded by steps: only a machine that is held up takes longer than its usual few seconds.
+pytestmark = pytest.mark.timeout(300)
+
 #: How an attempt may end, and how often: mostly well, or nothing would ever get far.
 ENDINGS: dict[str, dict[str, Any]] = {
     "ok": {},

@@ -22,6 +22,7 @@ from mozartd.coordinator.followers import Followers
 from mozartd.coordinator.journal import Journal
 from mozartd.coordinator.limits import Limits
 from mozartd.coordinator.model import Attempt, Job
+from mozartd.coordinator.once import Once
 from mozartd.coordinator.recovery import release_if_over
 from mozartd.coordinator.turn import Turn
 from mozartd.store.store import Store
@@ -129,3 +130,18 @@ async def test_an_attempt_whose_score_cannot_be_read_is_told_so_and_does_not_run
     assert await over is attempt
     assert "E402 cannot load its score" in job.sheets[1].reason
     assert not book.running
+
+
+async def test_who_is_back_before_his_answer_is_on_disk_waits_for_it(store: Store) -> None:
+    turn, book = make_turn(store)
+    once, job = Once(store, turn), await submit(store, book, make_job(1))
+    await store.write([("put_answer", {"key": "of yesterday", "at": 0.0, "answer": "{}"})])
+    book.change_job(job, "pause", 1.0, "by hand")
+    asking = asyncio.create_task(once.commit("key", {"job": job.id}))
+    await asyncio.sleep(0)
+    asking.cancel()
+    assert await once.answer("key") == {"job": job.id}
+    row = await store.read_one("job_by_id", job=job.id)
+    assert row
+    assert row["state"] == "paused"
+    assert [await once.answer(key) for key in ("another", "", "of yesterday")] == [None, None, None]

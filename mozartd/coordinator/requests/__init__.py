@@ -1,6 +1,7 @@
 """One file per verb, the same word as in `cli/commands/`; each answers after its changes are on disk.
 
-A handler takes (parts, session, params) and returns the result; it reads every parameter and calls `params.finish()`.
+A handler takes (parts, session, params) and returns the result; it reads every parameter and calls `params.finish()`. Those of
+requests that may carry a key commit their changes together with their answer (`parts.once`).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+from ipc.line import KEYED
 from mozartd.coordinator.clients import Handler, Session
 from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
@@ -34,7 +36,9 @@ from mozartd.coordinator.requests import (
     wait,
 )
 
-_HANDLERS: dict[str, Callable[[Parts, Session, Params], Awaitable[Any]]] = {
+_Handle = Callable[[Parts, Session, Params], Awaitable[Any]]
+
+_HANDLERS: dict[str, _Handle] = {
     "submit": submit.handle,
     "status": status.handle,
     "list": list.handle,
@@ -62,4 +66,14 @@ _HANDLERS: dict[str, Callable[[Parts, Session, Params], Awaitable[Any]]] = {
 
 def bind(parts: Parts) -> dict[str, Handler]:
     """The handlers of one coordinator, by method."""
-    return {method: partial(handle, parts) for method, handle in _HANDLERS.items()}
+    return {
+        method: partial(_once, parts, handle) if method in KEYED else partial(handle, parts)
+        for method, handle in _HANDLERS.items()
+    }
+
+
+async def _once(parts: Parts, handle: _Handle, session: Session, params: Params) -> Any:
+    """Not again what was done under the same key, also by a coordinator before this one."""
+    params.key = params.text_or("key", "")
+    answer = await parts.once.answer(params.key)
+    return await handle(parts, session, params) if answer is None else answer

@@ -33,8 +33,7 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     for sheet in stopped:
         if sheet.state is SheetState.RUNNING:
             parts.crew.stop(job, sheet, "cancel")
-    await parts.turn.committed()
-    return {"job": job.id, "sheets": [sheet.n for sheet in stopped]}
+    return await parts.once.commit(params.key, {"job": job.id, "sheets": [sheet.n for sheet in stopped]})
 
 
 def _check(job: Job, n: int) -> None:

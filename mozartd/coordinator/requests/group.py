@@ -28,8 +28,7 @@ async def handle_set(parts: Parts, session: Session, params: Params) -> dict[str
         parts.turn.write([("put_group", {"name": name, "parallel": parallel})])
         parts.groups[name] = parallel
     parts.journal.append(time.time(), "asked.group", by=session.who, group=name, parallel=parallel)
-    await parts.turn.committed()
-    return _answer(parts)
+    return await parts.once.commit(params.key, _answer(parts))
 
 
 async def handle_list(parts: Parts, session: Session, params: Params) -> dict[str, Any]:

@@ -27,8 +27,7 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     parts.journal.append(now, "asked.hold", by=session.who, scope=typed, seconds=seconds, reason=reason)
     for scope in scopes:
         parts.limits.hold_by_hand(scope, until, reason, now)
-    await parts.turn.committed()
-    return answer_of(parts, [parts.limits.of(scope) for scope in scopes])
+    return await parts.once.commit(params.key, answer_of(parts, [parts.limits.of(scope) for scope in scopes]))
 
 
 def _known(parts: Parts) -> set[str]:

@@ -39,8 +39,7 @@ async def handle_clear(parts: Parts, session: Session, params: Params) -> dict[s
     for throttle in chosen:
         parts.limits.clear(throttle.scope, now)
         _wake(parts.book, throttle.scope, now)
-    await parts.turn.committed()
-    return answer
+    return await parts.once.commit(params.key, answer)
 
 
 def _wake(book: Book, scope: str, now: float) -> None:

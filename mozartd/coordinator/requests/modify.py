@@ -1,7 +1,9 @@
 """`modify`: give a job another score; what has not run is planned again.
 
-{job, score, path, source, environment} → {job, sheets}: the sheets that will run. Sheets that are complete, skipped or running
-keep their number, state and history; every other one is the new score's. Budgets of what runs again are granted anew.
+{job, score, path, source, environment} → {job, sheets, changed}: the sheets that will run. Sheets that are complete, skipped or
+running keep their number, state and history; every other one is the new score's. Budgets of what runs again are granted anew.
+`changed` has the job's new `priority` and `group` ('': none), each where the new score says another than the old one said: what
+a person gave the job by hand stays otherwise.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from ipc.errors import MozartError
+from ipc.score.schema import Score
 from ipc.states import JOB_ENDED, SHEET_SATISFIED
 from ipc.states import Sheet as SheetState
 from ipc.threads import in_thread
@@ -30,6 +33,26 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     score = await in_thread(submit.check, document, path)
     planned = await in_thread(submit.make_job, score, path, time.time())
     job = await parts.registry.find(typed)
+    _check(job, planned)
+    before = (await parts.scores.load(job.seq)).score
+    # It has gone on while its score was read.
+    _check(job, planned)
+    changed = _changed(job, before, score)
+    now = time.time()
+    sheets = [kept(job, sheet) or sheet for sheet in planned.sheets.values()]
+    dropped = [n for n in job.sheets if n not in planned.sheets]
+    parts.journal.append(now, "asked.modify", job.id, by=session.who, score=path)
+    parts.book.replan(job, sheets, planned, now, changed)
+    parts.scores.keep(job.seq, assign.Parts.of(score, environment))
+    # With the rows of the book's changes, in one transaction: a job is never half of one score and half of another.
+    parts.turn.write([("replace_score", submit.score_row(job.seq, score, source, environment))])
+    parts.turn.write([("drop_sheet", {"seq": job.seq, "n": n}) for n in dropped])
+    parts.book.end_if_over(job, now)
+    open_ones = [n for n, sheet in job.sheets.items() if sheet.state is SheetState.PENDING]
+    return await parts.once.commit(params.key, {"job": job.id, "sheets": open_ones, "changed": changed})
+
+
+def _check(job: Job, planned: Job) -> None:
     if job.state in JOB_ENDED:
         raise MozartError(
             "job_ended", f"cannot modify {job.id}: it is {job.state} already", "submit the new score instead"
@@ -39,18 +62,16 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
         raise MozartError(
             "sheet_running", f"cannot modify {job.id}: sheet {min(gone)} runs and the new score has none", ""
         )
-    now = time.time()
-    sheets = [kept(job, sheet) or sheet for sheet in planned.sheets.values()]
-    dropped = [n for n in job.sheets if n not in planned.sheets]
-    parts.journal.append(now, "asked.modify", job.id, by=session.who, score=path)
-    parts.book.replan(job, sheets, planned, now)
-    parts.scores.keep(job.seq, assign.Parts.of(score, environment))
-    # With the rows of the book's changes, in one transaction: a job is never half of one score and half of another.
-    parts.turn.write([("replace_score", submit.score_row(job.seq, score, source, environment))])
-    parts.turn.write([("drop_sheet", {"seq": job.seq, "n": n}) for n in dropped])
-    parts.book.end_if_over(job, now)
-    await parts.turn.committed()
-    return {"job": job.id, "sheets": [n for n, sheet in job.sheets.items() if sheet.state is SheetState.PENDING]}
+
+
+def _changed(job: Job, before: Score, after: Score) -> dict[str, Any]:
+    """What the job gets of the new score beside its sheets."""
+    found: dict[str, Any] = {}
+    if after.priority not in (before.priority, job.priority):
+        found["priority"] = after.priority
+    if after.group != before.group and (after.group or "") != job.group:
+        found["group"] = after.group or ""
+    return found
 
 
 def kept(job: Job, sheet: Sheet) -> Sheet | None:

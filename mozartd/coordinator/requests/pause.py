@@ -29,5 +29,5 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
         parts.book.change_job(job, "pause", now, "paused by hand")
     for n in sorted(job.running) if at_once else ():
         parts.crew.stop(job, job.sheets[n], "pause")
-    await parts.turn.committed()
-    return {"job": job.id, "sheets": [sheet.n for sheet in job.sheets.values() if sheet.state not in SHEET_ENDED]}
+    kept = [sheet.n for sheet in job.sheets.values() if sheet.state not in SHEET_ENDED]
+    return await parts.once.commit(params.key, {"job": job.id, "sheets": kept})

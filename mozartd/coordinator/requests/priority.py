@@ -26,5 +26,5 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     job.priority = priority
     parts.book.touch(job)
     parts.journal.append(time.time(), "asked.priority", job.id, by=session.who, priority=priority)
-    await parts.turn.committed()
-    return {"job": job.id, "sheets": [n for numbers in job.ready.values() for n in numbers]}
+    ready = [n for numbers in job.ready.values() for n in numbers]
+    return await parts.once.commit(params.key, {"job": job.id, "sheets": ready})

@@ -36,8 +36,7 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     told = {"before": before, "behind": behind} if other else {"first": True}
     parts.journal.append(time.time(), "asked.reorder", job.id, by=session.who, **told)
     queue = parts.book.reorder(job, index)
-    await parts.turn.committed()
-    return {"job": job.id, "queue": [one.id for one in queue]}
+    return await parts.once.commit(params.key, {"job": job.id, "queue": [one.id for one in queue]})
 
 
 def _check(job: Job, typed: str) -> None:

@@ -37,5 +37,4 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     for sheet in open_ones:
         sheet.history.interruptions = 0
     parts.book.end_if_over(job, now)
-    await parts.turn.committed()
-    return {"job": job.id, "sheets": [sheet.n for sheet in open_ones]}
+    return await parts.once.commit(params.key, {"job": job.id, "sheets": [sheet.n for sheet in open_ones]})

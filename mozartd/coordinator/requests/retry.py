@@ -37,10 +37,12 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     now = time.time()
     parts.journal.append(now, "asked.retry", job.id, by=session.who, sheets=[sheet.n for sheet in chosen][:TOLD])
     revive(parts.book, job, chosen, now)
+    answer = {"job": job.id, "sheets": [sheet.n for sheet in chosen]}
+    parts.turn.write(parts.once.rows(params.key, answer))
     # The job that it was to wait for may have ended while this one had.
     await release_if_over(parts.store, parts.book, job)
-    await parts.turn.committed()
-    return {"job": job.id, "sheets": [sheet.n for sheet in chosen]}
+    await parts.once.saved(params.key, parts.turn.committed())
+    return answer
 
 
 def revive(book: Book, job: Job, chosen: list[Sheet], now: float) -> None:

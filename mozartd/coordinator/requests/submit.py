@@ -63,13 +63,13 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     # Numbered here, on the loop: two submissions never share a number.
     parts.book.last_seq += 1
     job.seq, job.id = parts.book.last_seq, f"{job.id}-{parts.book.last_seq}"
-    rows = partial(_rows, job, score, source, environment)
+    answer = {"job": job.id}
+    kept = parts.once.rows(params.key, answer)
+    rows = partial(_rows, job, score, source, environment, kept)
     entering = asyncio.create_task(_enter(parts, job, assign.Parts.of(score, environment), rows, session.who))
-    # The client that goes away is not here to be told of a failure.
-    entering.add_done_callback(lambda task: task.cancelled() or task.exception())
     # A client that goes away meanwhile cancels its request, not the job that is on disk by then.
-    await asyncio.shield(entering)
-    return {"job": job.id}
+    await parts.once.saved(params.key, entering)
+    return answer
 
 
 async def _enter(parts: Parts, job: Job, cut: assign.Parts, rows: Callable[[], list[Write]], who: str) -> None:
@@ -237,7 +237,7 @@ def score_row(seq: int, score: Score, source: str, environment: dict[str, str]) 
     }
 
 
-def _rows(job: Job, score: Score, source: str, environment: dict[str, str]) -> list[Write]:
+def _rows(job: Job, score: Score, source: str, environment: dict[str, str], more: list[Write]) -> list[Write]:
     rows: list[Write] = [("put_job", job.row()), ("put_score", score_row(job.seq, score, source, environment))]
     rows += [("put_sheet", sheet.row(job.seq)) for sheet in job.sheets.values()]
-    return rows
+    return rows + more

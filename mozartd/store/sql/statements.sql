@@ -44,6 +44,19 @@ ON CONFLICT (seq, n, k) DO UPDATE SET state = excluded.state, facts = excluded.f
 -- One thing that happened.
 INSERT INTO events (id, at, type, job, sheet, attempt, data) VALUES (:id, :at, :type, :job, :sheet, :attempt, :data);
 
+-- name: put_answer
+-- What a request was answered, by its key.
+INSERT INTO answers (key, at, answer) VALUES (:key, :at, :answer)
+ON CONFLICT (key) DO UPDATE SET at = excluded.at, answer = excluded.answer;
+
+-- name: drop_answers
+-- Forget what nobody asks for again.
+DELETE FROM answers WHERE at < :before;
+
+-- name: answer_to
+-- What the request with this key was answered.
+SELECT answer FROM answers WHERE key = :key;
+
 -- name: put_hold
 -- Do not start anything on a scope before a time.
 INSERT INTO holds (scope, since, until, reason, evidence, facts)
