@@ -67,10 +67,16 @@ class Registry:
     async def _with_prefix(self, typed: str) -> list[Row]:
         if not typed:
             return []
-        return await self._store.read("jobs_with_prefix", prefix=typed, upper=typed + "\U0010ffff")
+        rows = await self._store.read("jobs_with_prefix", prefix=typed, upper=typed + "\U0010ffff")
+        return [row for row in rows if not _is_cut_in_number(typed, row["id"])]
 
     async def _hint(self, typed: str) -> str:
         rows = await self._store.read("recent_ids")
         known = {row["id"]: None for row in rows} | {row["name"]: None for row in rows}
         near = difflib.get_close_matches(typed, known, n=3)
         return f"did you mean {', '.join(near)}?" if near else "`mozart list --all` shows every job"
+
+
+def _is_cut_in_number(typed: str, job: str) -> bool:
+    """Who types the id of a job that is forgotten, `hello-1`, does not mean `hello-12`."""
+    return typed[-1].isdigit() and job[len(typed) :].isdigit()

@@ -90,6 +90,7 @@ def test_the_same_key_gets_the_same_answer_from_the_next_coordinator(daemon: Dae
     asked = [event["type"] for event in daemon.events(first[0]) if event["type"].startswith("asked.")]
     assert asked == [f"asked.{verb}" for verb in ("priority", "pause", "resume", "cancel", "retry", "cancel")]
     assert len(daemon.request("list", all=True)["jobs"]) == 1
+    assert "cannot use a key of 1000 characters" in refusal(daemon, key="1" * 1000)
 
 
 def test_a_daemon_that_is_gone_is_told_at_once(home: Path) -> None:

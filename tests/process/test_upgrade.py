@@ -49,6 +49,7 @@ class Installed:
         for package in PACKAGES:
             shutil.copytree(ROOT / package, self.place / package)
         self.daemon = Daemon(home)
+        self.daemon.installed = self.place
         for name in ("mozart", "mozartd"):
             (home / "bin" / name).write_text(SCRIPT.format(python=sys.executable, root=str(self.place), name=name))
 

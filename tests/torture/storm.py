@@ -29,8 +29,13 @@ BACKLOG = 8
 #: Seconds after one kill's checks until the next, at most; seconds that anything may take to come back.
 CALM, PATIENCE = 0.8, 60.0
 VICTIMS = {"coordinator": 4, "worker": 3, "supervisor": 2, "everything": 2}
-#: Segments as short as they may be, so that followers and kills meet their borders, and their compression.
-SETTINGS = {"worker_slots": SLOTS, "stop_grace_seconds": 0.3, "log_segment_bytes": 64 * 1024}
+#: Segments as short as they may be, so that followers and kills meet their borders and compression. Nothing is forgotten.
+SETTINGS = {
+    "worker_slots": SLOTS,
+    "stop_grace_seconds": 0.3,
+    "log_segment_bytes": 64 * 1024,
+    "history_jobs": 1_000_000,
+}
 
 
 class Storm:

@@ -47,3 +47,15 @@ async def test_a_job_that_is_being_forgotten_is_not_brought_back_to_life(store: 
     for find in (registry.find, registry.find_whole):
         with pytest.raises(MozartError, match="being forgotten"):
             await find("job-1")
+
+
+async def test_a_prefix_does_not_end_in_a_jobs_number(store: Store) -> None:
+    job = make_job(1, seq=12)
+    job.state = JobState.COMPLETED
+    await store.write([("put_job", job.row())])
+    registry = Registry(make_book(), store)
+    for typed in ("job-12", "job-", "jo"):
+        assert (await registry.find(typed)).id == "job-12"
+    with pytest.raises(MozartError, match="cannot find a job 'job-1'") as caught:
+        await registry.find("job-1")
+    assert "job-12" in caught.value.hint

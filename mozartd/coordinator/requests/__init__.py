@@ -12,7 +12,7 @@ from typing import Any
 
 from ipc.line import KEYED
 from mozartd.coordinator.clients import Handler, Session
-from mozartd.coordinator.params import Params
+from mozartd.coordinator.params import InvalidParamsError, Params
 from mozartd.coordinator.parts import Parts
 from mozartd.coordinator.requests import (
     cancel,
@@ -35,6 +35,9 @@ from mozartd.coordinator.requests import (
     submit,
     wait,
 )
+
+#: Characters of a key, which is kept for a while.
+LONGEST_KEY = 100
 
 _Handle = Callable[[Parts, Session, Params], Awaitable[Any]]
 
@@ -75,5 +78,7 @@ def bind(parts: Parts) -> dict[str, Handler]:
 async def _once(parts: Parts, handle: _Handle, session: Session, params: Params) -> Any:
     """Not again what was done under the same key, also by a coordinator before this one."""
     params.key = params.text_or("key", "")
+    if len(params.key) > LONGEST_KEY:
+        raise InvalidParamsError(f"cannot use a key of {len(params.key)} characters: {LONGEST_KEY} are enough")
     answer = await parts.once.answer(params.key)
     return await handle(parts, session, params) if answer is None else answer
