@@ -110,7 +110,8 @@ class Budgets:
         self._dirty.add(scope)
         return self.reached(scope, now)
 
-    def __bool__(self) -> bool:
+    @property
+    def has_any(self) -> bool:
         return bool(self._budgets)
 
     def reached(self, scope: str, now: float) -> list[tuple[Budget, float]]:

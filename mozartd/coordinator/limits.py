@@ -121,7 +121,7 @@ class Limits:
 
     def look_at_budgets(self, scopes: Iterable[str], now: float) -> None:
         """Who has used nothing today begins nothing on a budget that others have spent."""
-        if self.budgets:
+        if self.budgets.has_any:
             for scope in scopes:
                 if scope not in self.budgets.spenders(now):
                     self._hold_if_spent(scope, now)
