@@ -151,8 +151,8 @@ class Daemon:
             command = [sys.executable, "-P", str(self.installed / "mozartd" / "entry.py"), "supervise", request]
         with open(self.output, "ab") as output:
             self.process = subprocess.Popen(
-                [*self.prefix, *command], cwd=self.home, env=self.environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                start_new_session=True,
+                [*self.prefix, *command], cwd=self.home, env=self.environment, stdin=subprocess.DEVNULL, stdout=output,
+                stderr=output, start_new_session=True,
             )  # fmt: skip
         wait_until(self.is_ready)
         return self
