@@ -66,8 +66,8 @@ class Limits:
 
     def _over(self, scope: str) -> Iterator[Throttle]:
         """Of the scope, of its account, of its backend: a person may hold those whole."""
-        backend, account, _ = scope.split("/", 2)
-        names = (scope, f"{backend}/{account}", backend)
+        parts = scope.split("/", 2)
+        names = {scope, "/".join(parts[:2]), parts[0]}
         return (self._scopes[name] for name in names if name in self._scopes)
 
     def of(self, scope: str) -> Throttle:

@@ -232,4 +232,4 @@ def test_a_scope_that_nobody_will_use_again_is_forgotten() -> None:
     limits.take_changes()
     limits.forget("a/b/c#1")
     assert limits.take_changes() == [("drop_hold", {"scope": "a/b/c#1"})]
-    assert not limits.scopes()
+    assert repr(limits) == "<Limits 0 scopes>"
