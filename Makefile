@@ -28,9 +28,9 @@ help:
 demo: $(VENV)/run.stamp
 	@$(BIN)/python examples/demo.py
 
-# As many tests side by side as there are cores. ARGS=-n0 for one after the other.
+# One test more side by side than there are cores: many wait for something. ARGS=-n0 for one after the other.
 test: $(VENV)/dev.stamp
-	@$(BIN)/python -m pytest -n $$(nproc) --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -n $$(($$(nproc) + 1)) --dist worksteal $(ARGS)
 
 test-agents: $(VENV)/dev.stamp
 	@$(BIN)/python -m tests.agents.install || true
