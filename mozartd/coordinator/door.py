@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import select
 import socket
 from collections.abc import Callable
 
@@ -22,6 +23,10 @@ log = logging.getLogger(__name__)
 REST_SECONDS = 0.2
 #: Connections that may stand inside and wait for their turn; who comes then is turned away.
 MOST_WAITING = 2048
+#: After so many that were turned away, who comes waits outside for so many seconds: they come back at once.
+MOST_TURNED_AWAY, PAUSE_SECONDS = 16, 0.01
+#: Seconds between two looks at who of a full house has gone.
+LOOK_SECONDS = 1.0
 
 
 class Door:
@@ -33,6 +38,7 @@ class Door:
         protocol: Callable[[], asyncio.Protocol],
         crowd: Crowd,
         on_trouble: Callable[[str], None],
+        most_waiting: int = MOST_WAITING,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         # A copy to close: the socket is the supervisor's and outlives us.
@@ -41,11 +47,14 @@ class Door:
         self._protocol = protocol
         self._crowd = crowd
         self._on_trouble = on_trouble
+        self._most_waiting = most_waiting
         self._waiting: dict[socket.socket, asyncio.TimerHandle] = {}
         self._entering: set[asyncio.Task[None]] = set()
         self._resting: asyncio.TimerHandle | None = None
         self._is_short = False
         """There was no descriptor or memory at the last try."""
+        self._turned_away = 0
+        self._look_at = 0.0
         self._open()
 
     def __repr__(self) -> str:
@@ -76,8 +85,7 @@ class Door:
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return
         except OSError as error:
-            self._loop.remove_reader(self._listener.fileno())
-            self._resting = self._loop.call_later(REST_SECONDS, self._open)
+            self._rest(REST_SECONDS)
             self._is_short = True
             self._on_trouble(f"cannot take another connection: {os.strerror(error.errno or 0)}")
             return
@@ -87,10 +95,36 @@ class Door:
         wait = self._crowd.came(peer_of(peer).pid)
         if not wait:
             self._enter(peer)
-        elif len(self._waiting) < MOST_WAITING:
+        elif len(self._waiting) < self._most_waiting or self._forget_who_has_gone():
             self._waiting[peer] = self._loop.call_later(wait, self._waited, peer)
         else:
+            self._turn_away(peer)
+
+    def _rest(self, seconds: float) -> None:
+        self._loop.remove_reader(self._listener.fileno())
+        self._resting = self._loop.call_later(seconds, self._open)
+
+    def _forget_who_has_gone(self) -> bool:
+        """Who waits may hang up, and is not listened to: forget those. Whether there is room now."""
+        now = self._loop.time()
+        if now < self._look_at:
+            return False
+        self._look_at = now + LOOK_SECONDS
+        hung_up, peers = select.poll(), {peer.fileno(): peer for peer in self._waiting}
+        for descriptor in peers:
+            hung_up.register(descriptor, 0)
+        for descriptor, _ in hung_up.poll(0):
+            peer = peers[descriptor]
+            self._waiting.pop(peer).cancel()
             peer.close()
+        return len(self._waiting) < self._most_waiting
+
+    def _turn_away(self, peer: socket.socket) -> None:
+        peer.close()
+        self._turned_away += 1
+        if self._turned_away == MOST_TURNED_AWAY:
+            self._turned_away = 0
+            self._rest(PAUSE_SECONDS)
 
     def _waited(self, peer: socket.socket) -> None:
         del self._waiting[peer]

@@ -1,12 +1,13 @@
 """A client's `status` requests while others insult the socket, against the same client left in peace.
 
 Each attack is a process with many connections (tests/torture/attackers.py). Peace and attack take turns, and what is compared
-is the client's 99th percentile over all turns of each: it must not double.
+is the median over the turns of the client's 99th percentile: it must not double.
 """
 
 from __future__ import annotations
 
 import time
+from itertools import chain
 from pathlib import Path
 from statistics import median
 
@@ -14,7 +15,7 @@ from tests.bench import Row, quantile, running
 from tests.process.daemon import Daemon, write_score
 from tests.torture.attackers import ATTACKS, attacked
 
-ROUNDS = 3
+ROUNDS = 5
 SECONDS = 0.6
 REACH = 2.0
 
@@ -28,18 +29,19 @@ def measure() -> list[Row]:
 
 
 def under(daemon: Daemon, name: str, path: str, where: str = "") -> Row:
-    quiet: list[float] = []
-    attack: list[float] = []
+    quiet: list[list[float]] = []
+    attack: list[list[float]] = []
     for _ in range(ROUNDS):
-        quiet += ask(daemon)
+        quiet.append(ask(daemon))
         with attacked(name, path):
-            attack += ask(daemon)
-    before, after = quantile(quiet, 0.99), quantile(attack, 0.99)
+            attack.append(ask(daemon))
+    # Of each turn, then the median: whatever else a machine does for a moment would decide a percentile over all of them.
+    before, after = (median(quantile(turn, 0.99) for turn in turns) for turns in (quiet, attack))
     ratio = after / before
     return Row(
         f"status under {name}{where}, p99",
-        f"{1000 * after:.2f} ms = {ratio:.2f}× (p50 {1000 * median(attack):.2f})",
-        f"in peace: {1000 * before:.2f} ms (p50 {1000 * median(quiet):.2f})",
+        f"{1000 * after:.2f} ms = {ratio:.2f}× (p50 {1000 * median(chain(*attack)):.2f})",
+        f"in peace: {1000 * before:.2f} ms (p50 {1000 * median(chain(*quiet)):.2f})",
         f"≤ {REACH:g}×",
         ratio,
         ratio <= REACH,
