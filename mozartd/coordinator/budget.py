@@ -97,6 +97,11 @@ class Budgets:
         self._budgets = budgets
         self._spent: dict[str, dict[str, Any]] = {row["scope"]: dict(row) for row in rows}
         self._dirty: set[str] = set()
+        self._let: dict[str, str] = {}
+        """Scope → the day on which a person lets it begin."""
+        self._over: list[Budget] = []
+        self._counted = ""
+        """The day on which `_over` are those that are spent; '' when more was spent since."""
 
     def spend(
         self, scope: str, usd: float | None, tokens: Mapping[str, Any] | None, now: float
@@ -104,20 +109,24 @@ class Budgets:
         """Add an attempt. The budgets that its scope has reached, each with the time at which its day is over."""
         if not usd and not any((tokens or {}).values()):
             return []
+        self._let.pop(scope, None)
+        self._counted = ""
         row = self._today(scope, now)
         row["usd"] += usd or 0.0
         row["tokens"] += sum(int(count) for count in (tokens or {}).values())
         self._dirty.add(scope)
         return self.reached(scope, now)
 
-    @property
-    def has_any(self) -> bool:
-        return bool(self._budgets)
-
     def reached(self, scope: str, now: float) -> list[tuple[Budget, float]]:
-        """The budgets of this scope that are spent, each with the time at which its day is over."""
+        """The budgets of this scope that are spent, each with the time at which its day is over. None when a person lets it
+        begin."""
+        if not self._budgets:
+            return []
         day, end = local_day(now)
-        return [(budget, end) for budget in self._budgets if _matches(scope, budget) and self._is_reached(budget, day)]
+        if self._counted != day:
+            self._over = [budget for budget in self._budgets if self._is_reached(budget, day)]
+            self._counted = day
+        return [(budget, end) for budget in self._over if _matches(scope, budget) and self._let.get(scope) != day]
 
     def spenders(self, now: float) -> list[str]:
         """The scopes of which something was begun today."""
@@ -125,8 +134,8 @@ class Budgets:
         return [scope for scope, row in self._spent.items() if row["day"] == day]
 
     def begin(self, scope: str, now: float) -> None:
-        """A person lets it begin, whatever others have spent."""
-        self._today(scope, now)
+        """A person lets it begin, whatever is spent: until it spends something, in this life of the coordinator."""
+        self._let[scope] = local_day(now)[0]
 
     def take_changes(self) -> list[Write]:
         writes: list[Write] = [("put_spending", dict(self._spent[scope])) for scope in self._dirty]

@@ -16,6 +16,7 @@ import orjson
 
 from mozartd.coordinator.budget import Budgets
 from mozartd.coordinator.journal import Journal
+from mozartd.coordinator.scopes import is_private
 from mozartd.coordinator.throttle import Throttle
 from mozartd.store.store import Row, Write
 
@@ -116,21 +117,23 @@ class Limits:
     def spend(self, scope: str, usd: float | None, tokens: Mapping[str, Any] | None, now: float) -> None:
         """An attempt used that much; a daemon-wide budget that it reached holds all that share it until its day is over."""
         if self.budgets.spend(scope, usd, tokens, now):
-            for each in self.budgets.spenders(now):
-                self._hold_if_spent(each, now)
+            # Those of jobs that have ended are forgotten.
+            self.look_at_budgets((one for one in self.budgets.spenders(now) if one == scope or not is_private(one)), now)
 
-    def look_at_budgets(self, scopes: Iterable[str], now: float) -> None:
-        """Who has used nothing today begins nothing on a budget that others have spent."""
-        if self.budgets.has_any:
-            for scope in scopes:
-                if scope not in self.budgets.spenders(now):
-                    self._hold_if_spent(scope, now)
+    def look_at_budgets(self, scopes: Iterable[str], now: float) -> bool:
+        """Nobody begins anything on a budget that is spent, whoever spent it, and also when it was set lower since. True
+        when that holds more than before."""
+        return any([self._hold_if_spent(scope, now) for scope in scopes])
 
-    def _hold_if_spent(self, scope: str, now: float) -> None:
+    def _hold_if_spent(self, scope: str, now: float) -> bool:
+        is_new = False
         for budget, end in self.budgets.reached(scope, now):
             what = f"${budget.usd:.2f}" if budget.usd is not None else f"{budget.tokens} tokens"
             throttle, reason = self.of(scope), f"today's budget of {what} for {budget.scope} is spent"
-            self._set(throttle, throttle.hold(end, reason, "", now, "budget"), now)
+            held = throttle.hold(end, reason, "", now, "budget")
+            self._set(throttle, held, now)
+            is_new |= held
+        return is_new
 
     def fail(self, scope: str, threshold: int, recovery: float, now: float) -> None:
         """The service of this scope failed."""

@@ -149,14 +149,15 @@ class Turn:
         while not self.draining:
             self._choose_backends(now)
             self._book.board.settle(now)
-            self._limits.look_at_budgets((lane.scope for lane in self._book.board.lanes), now)
+            held = self._limits.look_at_budgets((lane.scope for lane in self._book.board.lanes), now)
             if self._book.board.lanes and self._admission.look(now):
                 self._tell_admission(now)
             credit = self.credit
             starts = schedule.plan(self._book.board, self.caps(now), credit, now) if credit > 0 else []
             for job, n in starts:
                 self._start_or_skip(job, job.sheets[n], now)
-            if not starts:
+            # What is held since just now may have a fallback.
+            if not starts and not held:
                 return
 
     def _tell_admission(self, now: float) -> None:

@@ -97,3 +97,18 @@ def test_the_days_spending_is_kept_over_a_restart_and_begins_anew_each_day() -> 
     second = Budgets(budget, rows)
     assert second.spend("s/a/m", None, {"input": 40, "output": 0}, NOW)
     assert not Budgets(budget, rows).spend("s/a/m", None, {"input": 40, "output": 0}, NOW + 86400)
+
+
+def test_a_budget_that_was_lowered_is_nothing_to_go_on_with_for_who_spent_it() -> None:
+    first = Limits(Journal(0), budgets=Budgets([Budget("*", 9.0, None)]))
+    for scope in ("c/a/m", "c/a/m#1", "c/a/m#over"):
+        first.spend(scope, 2.0, None, NOW)
+    rows = [row for name, row in first.take_changes() if name == "put_spending"]
+    again = Limits(Journal(0), budgets=Budgets([Budget("*", 5.0, None)], rows))
+    assert again.look_at_budgets(["c/a/m", "c/a/m#1"], NOW)
+    assert not again.look_at_budgets(["c/a/m", "c/a/m#1"], NOW), "held already"
+    again.spend("c/a/m", 0.1, None, NOW)
+    assert [held.scope for held in again.held(NOW)] == ["c/a/m", "c/a/m#1"], "not that of a job that is over"
+    assert again.clear("c/a/m", NOW)
+    again.look_at_budgets(["c/a/m"], NOW)
+    assert again.room("c/a/m", NOW) is None, "a person lets it begin"

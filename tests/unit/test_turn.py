@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -16,12 +17,13 @@ from ipc.paths import Paths
 from mozartd.coordinator.admission import Admission, Bounds
 from mozartd.coordinator.assign import Assigner, Scores
 from mozartd.coordinator.book import Book
+from mozartd.coordinator.budget import Budget, Budgets, local_day
 from mozartd.coordinator.caps import Caps
 from mozartd.coordinator.crew import Crew
 from mozartd.coordinator.followers import Followers
 from mozartd.coordinator.journal import Journal
 from mozartd.coordinator.limits import Limits
-from mozartd.coordinator.model import Attempt, Job
+from mozartd.coordinator.model import Attempt, Choice, Job
 from mozartd.coordinator.once import Once
 from mozartd.coordinator.recovery import release_if_over
 from mozartd.coordinator.turn import Turn
@@ -36,9 +38,9 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
     await store.close()
 
 
-def make_turn(store: Store) -> tuple[Turn, Book]:
+def make_turn(store: Store, budgets: Budgets | None = None) -> tuple[Turn, Book]:
     journal = Journal(0)
-    book, limits = Book(journal, 0), Limits(journal)
+    book, limits = Book(journal, 0), Limits(journal, budgets=budgets)
     caps = partial(Caps, book, limits, {}, {}, None)
     turn = Turn(
         store, book, limits, Crew(book, limits, os.getpid()), 4, caps, lambda job, sheet: "", Admission(Bounds())
@@ -96,6 +98,17 @@ async def test_what_changes_while_a_commit_is_under_way_has_one_of_its_own(store
         await turn.shown()
     else:
         pytest.fail("the second event was never written")
+
+
+async def test_who_finds_the_budget_spent_goes_to_the_fallback_at_once(store: Store) -> None:
+    """Not only when something else happens."""
+    now = time.time()
+    row = {"scope": "a/b/c", "day": local_day(now)[0], "usd": 5.0, "tokens": 0}
+    turn, book = make_turn(store, Budgets([Budget("a/*", 1.0, None)], [row]))
+    choices = {0: [Choice("a/b/c"), Choice("d/e/f")]}
+    job = await submit(store, book, make_job(1, scopes={1: "a/b/c"}, choices=choices))
+    await turn.shown()
+    assert job.sheets[1].scope == "d/e/f"
 
 
 @pytest.mark.parametrize(("event", "state"), [("complete", "queued"), ("fail", "paused"), (None, "queued")])
