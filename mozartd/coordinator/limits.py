@@ -118,12 +118,15 @@ class Limits:
         """An attempt used that much; a daemon-wide budget that it reached holds all that share it until its day is over."""
         if self.budgets.spend(scope, usd, tokens, now):
             # Those of jobs that have ended are forgotten.
-            self.look_at_budgets((one for one in self.budgets.spenders(now) if one == scope or not is_private(one)), now)
+            self.look_at_budgets(
+                (one for one in self.budgets.spenders(now) if one == scope or not is_private(one)), now
+            )
 
     def look_at_budgets(self, scopes: Iterable[str], now: float) -> bool:
         """Nobody begins anything on a budget that is spent, whoever spent it, and also when it was set lower since. True
         when that holds more than before."""
-        return any([self._hold_if_spent(scope, now) for scope in scopes])
+        held = [self._hold_if_spent(scope, now) for scope in scopes]
+        return any(held)
 
     def _hold_if_spent(self, scope: str, now: float) -> bool:
         is_new = False
