@@ -50,7 +50,7 @@ from mozartd.coordinator.once import Once
 from mozartd.coordinator.parts import Parts
 from mozartd.coordinator.registry import Registry
 from mozartd.coordinator.retention import Bounds as LogBounds
-from mozartd.coordinator.scopes import is_private
+from mozartd.coordinator.scopes import private_scopes
 from mozartd.coordinator.settle import release_successors
 from mozartd.coordinator.skips import why_skip
 from mozartd.coordinator.troubles import Troubles
@@ -201,7 +201,7 @@ def _settled(parts: Parts, job: Job) -> None:
     parts.endings.tell(job)
     release_successors(parts.book, job, time.time())
     if job.state in JOB_ENDED:
-        for scope in {sheet.scope for sheet in job.sheets.values() if is_private(sheet.scope)}:
+        for scope in private_scopes(job):
             parts.limits.forget(scope)
     parts.turn.due()
     parts.followers.job_changed(job)

@@ -12,7 +12,7 @@ from typing import Any
 
 from ipc.score import routing
 from ipc.score.schema import Score
-from mozartd.coordinator.model import Choice
+from mozartd.coordinator.model import Choice, Job
 
 #: Variables that choose an account, by what they are for.
 _ACCOUNT_NAMES = (
@@ -29,6 +29,13 @@ def choices_by_sheet(score: Score, private: str = "") -> dict[int, list[Choice]]
 def is_private(scope: str) -> bool:
     """Of one job alone."""
     return "#" in scope
+
+
+def private_scopes(job: Job) -> set[str]:
+    """Those that nobody will use when this job has ended."""
+    scopes = {sheet.scope for sheet in job.sheets.values()}
+    scopes.update(choice.scope for choices in job.policy.choices.values() for choice in choices)
+    return {scope for scope in scopes if is_private(scope)}
 
 
 def _choices(score: Score, n: int, private: str) -> list[Choice]:

@@ -68,11 +68,20 @@ def test_a_job_of_its_own_neither_obeys_others_limits_nor_sets_any(daemon: Daemo
     daemon.wait_for(limited, "sheet.waiting")
     (held,) = daemon.request("limits")["holds"]
     assert re.fullmatch(r"command/default/default#\w+", held["name"])
+    anew = score(LIMITED, "say two", name="limited", circuit_breaker=alone)
+    assert daemon.mozart("modify", limited, anew).returncode == 0
+    assert [hold["name"] for hold in daemon.request("limits")["holds"]] == [held["name"]], "its own, as before"
+    assert daemon.job(limited)["sheets"][0]["reason"].startswith(f"hold on {held['name']}: ")
     other = submit(daemon, score("say hello", name="other"))
     assert ended(daemon, other)["state"] == "completed"
     daemon.request("cancel", job=limited)
     ended(daemon, limited)
     assert daemon.request("limits") == {"holds": []}, "a scope of its own is gone with its job"
+    joins = submit(daemon, score(LIMITED, name="joins", circuit_breaker=alone))
+    daemon.wait_for(joins, "sheet.waiting")
+    assert daemon.mozart("modify", joins, score("say hello", name="joins")).returncode == 0
+    assert daemon.request("limits") == {"holds": []}, "nor does it have one any more"
+    assert ended(daemon, joins)["state"] == "completed"
 
 
 def test_a_veto_says_when_the_limit_is_over_and_waits_for_a_person(

@@ -23,6 +23,7 @@ from mozartd.coordinator.model import Job, Sheet
 from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
 from mozartd.coordinator.requests import submit
+from mozartd.coordinator.scopes import private_scopes
 
 
 async def handle(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
@@ -31,8 +32,11 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     environment = submit.chosen_environment(params.mapping("environment"), parts.settings.submit_env)
     params.finish()
     score = await in_thread(submit.check, document, path)
-    planned = await in_thread(submit.make_job, score, path, time.time())
     job = await parts.registry.find(typed)
+    private = private_scopes(job)
+    # What runs goes on with its session, and what was learned of the service is still true.
+    suffix = next((scope[scope.index("#") :] for scope in private), "")
+    planned = await in_thread(submit.make_job, score, path, time.time(), None, suffix)
     _check(job, planned)
     before = (await parts.scores.load(job.seq)).score
     # It has gone on while its score was read.
@@ -43,6 +47,8 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     dropped = [n for n in job.sheets if n not in planned.sheets]
     parts.journal.append(now, "asked.modify", job.id, by=session.who, score=path)
     parts.book.replan(job, sheets, planned, now, changed)
+    for scope in private - private_scopes(job):
+        parts.limits.forget(scope)
     parts.scores.keep(job.seq, assign.Parts.of(score, environment))
     # With the rows of the book's changes, in one transaction: a job is never half of one score and half of another.
     parts.turn.write([("replace_score", submit.score_row(job.seq, score, source, environment))])

@@ -119,13 +119,13 @@ def check(document: dict[str, Any], path: str) -> Score:
     return score
 
 
-def make_job(score: Score, path: str, now: float, start_sheet: int | None = None) -> Job:
-    """The job of a score, without a number: `id` is only the slug yet."""
+def make_job(score: Score, path: str, now: float, start_sheet: int | None = None, private: str = "") -> Job:
+    """The job of a score, without a number: `id` is only the slug yet. `private`: the suffix of scopes that it has already."""
     planned = expand(score)
     if start_sheet is not None and not 1 <= start_sheet <= len(planned):
         message = f"cannot start at sheet {start_sheet}: {path} has {len(planned)}"
         raise MozartError("E301", message, "sheets are numbered from 1", EXIT_USAGE)
-    choices = choices_by_sheet(score, _private_suffix(score))
+    choices = choices_by_sheet(score, _private_suffix(score, private))
     sheets = [
         Sheet(
             one.n, one.stage, one.instance, one.fan_count, one.start_item, one.end_item, one.dependencies,
@@ -156,12 +156,12 @@ def _route(
         sheet.scope = found[sheet.history.choice].scope
 
 
-def _private_suffix(score: Score) -> str:
+def _private_suffix(score: Score, before: str) -> str:
     """Of the scopes of a job that neither sets nor obeys the holds of others: nobody else has them."""
     breaker = score.circuit_breaker
     if breaker is None or (breaker.cross_workspace_coordination and breaker.honor_other_jobs_rate_limits):
         return ""
-    return f"#{uuid.uuid4().hex[:8]}"
+    return before or f"#{uuid.uuid4().hex[:8]}"
 
 
 def slug(name: str) -> str:
