@@ -97,22 +97,19 @@ class Limits:
         """A limit, or (without an end) what a person must mend. The newest evidence is the best known."""
         throttle = self.of(scope)
         if until == math.inf:
-            self._set(throttle, throttle.hold(until, reason, evidence, now, "person"), now)
+            self._hold(throttle, until, reason, evidence, now, "person")
             return
         kept = math.inf if self._ask else next_allowed(until, self._resume_window)
         if kept > until:
             reason = f"{reason}; over at {clock(until, now)}, " + (
                 "then wait for a person" if self._ask else "in quiet hours"
             )
-        is_new = throttle.hold(kept, reason, evidence, now)
-        throttle.due = until if throttle.kind == "limit" else throttle.due
-        self._set(throttle, is_new, now)
+        self._hold(throttle, kept, reason, evidence, now, "limit", due=until)
 
     def hold_by_hand(self, scope: str, until: float, reason: str, now: float) -> None:
         """A person's word: neither quiet hours nor a limit change it. Also of a backend, or of an account on it: for
         whatever belongs to it, now and later."""
-        throttle = self.of(scope)
-        self._set(throttle, throttle.hold(until, reason, "", now, "hand"), now)
+        self._hold(self.of(scope), until, reason, "", now, "hand")
 
     def spend(self, scope: str, usd: float | None, tokens: Mapping[str, Any] | None, now: float) -> None:
         """An attempt used that much; a daemon-wide budget that it reached holds all that share it until its day is over."""
@@ -132,10 +129,8 @@ class Limits:
         is_new = False
         for budget, end in self.budgets.reached(scope, now):
             what = f"${budget.usd:.2f}" if budget.usd is not None else f"{budget.tokens} tokens"
-            throttle, reason = self.of(scope), f"today's budget of {what} for {budget.scope} is spent"
-            held = throttle.hold(end, reason, "", now, "budget")
-            self._set(throttle, held, now)
-            is_new |= held
+            reason = f"today's budget of {what} for {budget.scope} is spent"
+            is_new |= self._hold(self.of(scope), end, reason, "", now, "budget")
         return is_new
 
     def fail(self, scope: str, threshold: int, recovery: float, now: float) -> None:
@@ -178,6 +173,20 @@ class Limits:
         for throttle in self._scopes.values():
             if throttle.move(seconds):
                 self._dirty.add(throttle.scope)
+
+    def _hold(
+        self, throttle: Throttle, until: float, reason: str, evidence: str, now: float, kind: str, due: float = 0.0
+    ) -> bool:
+        """True when it is news."""
+        under = throttle.under
+        is_new = throttle.hold(until, reason, evidence, now, kind)
+        if due and throttle.kind == "limit":
+            throttle.due = due
+        if throttle.under != under:
+            # No news while a longer limit lies over it; but it must be known when that turns out to be shorter.
+            self._dirty.add(throttle.scope)
+        self._set(throttle, is_new, now)
+        return is_new
 
     def _set(self, throttle: Throttle, is_new: bool, now: float) -> None:
         if not is_new:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mozartd.coordinator.budget import Budget, Budgets, local_day
 from mozartd.coordinator.journal import Journal
 from mozartd.coordinator.limits import Limits, forecast, next_allowed, window_minutes
 from mozartd.coordinator.throttle import Throttle
@@ -233,3 +234,18 @@ def test_a_scope_that_nobody_will_use_again_is_forgotten() -> None:
     limits.forget("a/b/c#1")
     assert limits.take_changes() == [("drop_hold", {"scope": "a/b/c#1"})]
     assert repr(limits) == "<Limits 0 scopes>"
+
+
+def test_what_lies_under_a_longer_limit_is_kept_over_a_restart() -> None:
+    limits = Limits(Journal(0), budgets=Budgets([Budget("*", 1.0, None)]))
+    midnight = local_day(0.0)[1]
+    limits.hold("a/b/c", midnight + 900, "a limit", "429", 0.0)
+    limits.take_changes()
+    limits.spend("a/b/c", 2.0, None, 2.0)
+    (row,) = [row for name, row in limits.take_changes() if name == "put_hold"]
+    limits.look_at_budgets(["a/b/c"], 3.0)
+    assert limits.take_changes() == [], "known already"
+    again = Limits(Journal(0), [row])
+    again.hold("a/b/c", 60.0, "a limit", "429", 4.0)
+    (held,) = again.held(5.0)
+    assert (held.until, held.kind) == (midnight, "budget")
