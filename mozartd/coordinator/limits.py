@@ -20,6 +20,9 @@ from mozartd.coordinator.scopes import is_private
 from mozartd.coordinator.throttle import Throttle
 from mozartd.store.store import Row, Write
 
+#: Scopes kept although there is nothing to know of them: their calls count when they meet their first limit.
+ENOUGH = 64
+
 
 class Limits:
     """`resume_window` = minutes of the local day (first, last) in which a hold may end by itself; `ask` = never by itself."""
@@ -38,6 +41,8 @@ class Limits:
         self._ask = ask
         self._scopes: dict[str, Throttle] = {}
         self._dirty: set[str] = set()
+        self._enough = ENOUGH
+        """With so many scopes it is time to drop those of which there is nothing to know."""
         for row in rows:
             self._recall(row)
 
@@ -74,8 +79,16 @@ class Limits:
     def of(self, scope: str) -> Throttle:
         throttle = self._scopes.get(scope)
         if throttle is None:
+            if len(self._scopes) >= self._enough:
+                self._drop_blank()
             throttle = self._scopes[scope] = Throttle(scope)
         return throttle
+
+    def _drop_blank(self) -> None:
+        blank = [scope for scope, throttle in self._scopes.items() if throttle.is_blank]
+        for scope in blank:
+            self.forget(scope)
+        self._enough = max(ENOUGH, 2 * len(self._scopes))
 
     def next_time(self, now: float) -> float | None:
         times = [throttle.next_time(now) for throttle in self._scopes.values()]

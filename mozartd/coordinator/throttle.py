@@ -70,6 +70,13 @@ class Throttle:
         return self.until > now
 
     @property
+    def is_blank(self) -> bool:
+        """Nothing runs there, nothing bounds it and nothing was learned: a new one would be as good, but for calls counted
+        towards a first limit."""
+        bounds = (self.window, self.allowance, self.period, self.reset_at)
+        return not (self.running or self.until or self.breaker or self.failures) and bounds == (None,) * 4
+
+    @property
     def started(self) -> int:
         """Calls started in this window."""
         return self.last - self.first

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mozartd.coordinator.budget import Budget, Budgets, local_day
 from mozartd.coordinator.journal import Journal
-from mozartd.coordinator.limits import Limits, forecast, next_allowed, window_minutes
+from mozartd.coordinator.limits import ENOUGH, Limits, forecast, next_allowed, window_minutes
 from mozartd.coordinator.throttle import Throttle
 from tests.bench.simulated_limit import play
 
@@ -249,3 +249,14 @@ def test_what_lies_under_a_longer_limit_is_kept_over_a_restart() -> None:
     again.hold("a/b/c", 60.0, "a limit", "429", 4.0)
     (held,) = again.held(5.0)
     assert (held.until, held.kind) == (midnight, "budget")
+
+
+def test_of_scopes_that_were_used_once_only_some_are_kept() -> None:
+    limits = Limits(Journal(0))
+    limits.hold("learned/b/c", 10.0, "limit", "429", 0.0)
+    limits.end_due(10.0)
+    limits.start("running/b/c")
+    for n in range(1000):
+        limits.end(f"a/{n}/c", limits.start(f"a/{n}/c"), True, 1.0, 0, 11.0)
+    assert int(repr(limits).split()[1]) <= ENOUGH
+    assert (limits.of("learned/b/c").window, limits.of("running/b/c").running) == (1.0, 1)
