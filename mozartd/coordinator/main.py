@@ -52,6 +52,7 @@ from mozartd.coordinator.registry import Registry
 from mozartd.coordinator.retention import Bounds as LogBounds
 from mozartd.coordinator.scopes import private_scopes
 from mozartd.coordinator.settle import release_successors
+from mozartd.coordinator.single import Single
 from mozartd.coordinator.skips import why_skip
 from mozartd.coordinator.troubles import Troubles
 from mozartd.coordinator.turn import Turn
@@ -143,7 +144,7 @@ async def _compose(setup: CoordinatorSetup, store: Store, stop: Callable[[int], 
         endings, keeper, Once(store, turn), _troubles(setup), None, lambda: _drain(parts, stop),
     )  # fmt: skip
     turn.assign = Assigner(book, crew, scores, followers, store, setup.paths, settings.log_segment_bytes).assign
-    turn.on_settled = partial(_settled, parts)
+    turn.on_settled = partial(_settled, parts, Single(partial(history.prune, parts), "prune"))
     crew.due, crew.after_commit = turn.due, turn.after_commit
     turn.on_degraded, crew.on_report = partial(parts.troubles.set, "disk"), parts.troubles.learn
     crew.on_grew, crew.is_watched = followers.grew, followers.is_watched
@@ -194,7 +195,7 @@ def _over(followers: Followers, keeper: Keeper, attempt: Attempt) -> None:
     keeper.due(time.time() + KEEP_SECONDS)
 
 
-def _settled(parts: Parts, job: Job) -> None:
+def _settled(parts: Parts, pruning: Single, job: Job) -> None:
     """A job ended or paused, and that is on disk."""
     if job.state in JOB_ENDED:
         parts.scores.forget(job.seq)
@@ -205,7 +206,7 @@ def _settled(parts: Parts, job: Job) -> None:
             parts.limits.forget(scope)
     parts.turn.due()
     parts.followers.job_changed(job)
-    asyncio.get_running_loop().create_task(history.prune(parts), name="prune")
+    pruning.due()
 
 
 # -- sockets
