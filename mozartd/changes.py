@@ -32,6 +32,8 @@ class InForce:
         self.settings = settings
         self._launch = launch
         self._proven: Settings | None = None
+        self.warnings = self._warn(settings)
+        """What in the settings, as they were last read, may be meant otherwise."""
 
     def prove(self) -> None:
         """The coordinator is ready with them."""
@@ -48,7 +50,14 @@ class InForce:
             log.warning("reloading: %s in the file is not in force: %s wins until the next start", name, winner)
         if not needs:
             log.info("reloading: nothing changed")
+        self.warnings = self._warn(settings)
         return needs, overruled
+
+    def _warn(self, settings: Settings) -> list[str]:
+        warnings = self._launch.doubts(settings)
+        for warning in warnings:
+            log.warning("%s", warning)
+        return warnings
 
     def go_back(self) -> Needs:
         """To those with which the coordinator was last ready. Empty when they are in force, or none ever were."""

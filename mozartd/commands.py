@@ -146,6 +146,7 @@ def _changes(answer: dict[str, Any], config: str) -> str:
         f"{name}: not in force, {winner} wins until the daemon is started anew"
         for name, winner in answer["overruled"].items()
     ]
+    lines += answer["warnings"]
     if answer["version"] != VERSION:
         lines.append(f"version {VERSION} is installed and {answer['version']} runs: see `mozartd upgrade`")
     return "\n".join(lines)

@@ -77,6 +77,8 @@ class Launch:
     """Called once, when the coordinator answers for the first time."""
     overruled: Callable[[Settings], Mapping[str, str]] = field(default=lambda settings: {})
     """Settings in the file that are not in force, and what wins."""
+    doubts: Callable[[Settings], list[str]] = field(default=lambda settings: [])
+    """What in the settings may be meant otherwise."""
 
 
 def command_line(request: Request) -> list[str]:

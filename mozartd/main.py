@@ -123,13 +123,14 @@ def _secure_directories(request: Request) -> None:
 
 def _launch(request: Request) -> Launch:
     from mozartd.launch import Launch, report, successor
-    from mozartd.settings import overruled
+    from mozartd.settings import doubts, overruled
 
     winners = {} if request.workers is None else {"workers": f"--workers {request.workers} of the start"}
     return Launch(
         paths=request.paths,
         load_settings=lambda: _load_checked(request),
         overruled=lambda settings: overruled(request.paths.config, settings, winners),
+        doubts=doubts,
         command=successor(request),
         log_path=request.log,
         started_by_client=request.started_by_client,

@@ -8,6 +8,7 @@ them. A wrong key or value is refused with file, line and the nearest key.
 from __future__ import annotations
 
 import difflib
+import fnmatch
 import os
 import re
 from collections.abc import Mapping
@@ -219,6 +220,25 @@ def load_settings(path: str, *, must_exist: bool = False, overrides: Mapping[str
         problem = error.errors()[0]
         key = str(problem["loc"][0])
         raise _refusal(path, lines.get(key, 0), key, _sentence(problem)) from None
+
+
+def doubts(settings: Settings) -> list[str]:
+    """What may be meant otherwise: names that no backend has here. Only a score knows the profiles beside it, so that this
+    is not refused."""
+    from ipc.score import profiles  # heavy, and not needed by commands
+    from ipc.score.problems import nearest
+    from ipc.score.schema import BACKENDS, SHIPPED_PROFILES
+
+    _, user = profiles.directories("/")
+    known = [*BACKENDS, *SHIPPED_PROFILES, *profiles.names(user)]
+    named = [("backends", name) for name in settings.backends]
+    named += [("budgets", one.scope.partition("/")[0]) for one in settings.budgets]
+    return [
+        f"{setting}: there is no backend {name!r} and no profile of that name in {user}"
+        + (f"; did you mean {near!r}?" if (near := nearest(name, known)) else "")
+        for setting, name in named
+        if not fnmatch.filter(known, name)
+    ]
 
 
 def overruled(path: str, settings: Settings, overrides: Mapping[str, str]) -> dict[str, str]:

@@ -189,7 +189,8 @@ class Supervisor:
             self._announcer.refuse("reload", error, self._status())
             return
         self._changed(needs)
-        self._announcer.promise("reload", {"changed": needs, "overruled": overruled, "version": VERSION})
+        answer = {"changed": needs, "overruled": overruled, "warnings": self._in_force.warnings, "version": VERSION}
+        self._announcer.promise("reload", answer)
 
     def _changed(self, needs: Needs) -> None:
         """Other settings are in force. `converge` replaces whoever needs them."""

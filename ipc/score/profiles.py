@@ -52,12 +52,12 @@ def _find(name: str, score_path: str) -> str:
 
 def _unknown(name: str, path: Field, document: Document) -> Problem:
     project, user = directories(document.path)
-    near = nearest(name, [*BACKENDS, *SHIPPED_PROFILES, *_names(project), *_names(user)])
+    near = nearest(name, [*BACKENDS, *SHIPPED_PROFILES, *names(project), *names(user)])
     hint = f"did you mean {near!r}?" if near else f"write its profile: {os.path.join(user, name)}.yaml"
     return document.problem("E301", ERROR, path, f"there is no backend {name!r} and no profile of that name", hint)
 
 
-def _names(directory: str) -> list[str]:
+def names(directory: str) -> list[str]:
     try:
         return [name.removesuffix(".yaml") for name in os.listdir(directory) if name.endswith(".yaml")]
     except OSError:

@@ -221,6 +221,11 @@ def test_reload_says_what_each_change_needs_and_what_is_not_in_force(cold: Daemo
     ]
     assert [line for line in said[1:4] if f"reloading: {line.partition(':')[0]} is in force" not in log(cold)] == []
     assert "nothing changed" in cold.mozartd("reload").stdout
+    config.write_text("backends: {claud_cli: {max_concurrent: 2}}\n")
+    doubt = cold.mozartd("reload").stdout.splitlines()[-1]
+    assert doubt.startswith("backends: there is no backend 'claud_cli' and no profile of that name in ")
+    assert doubt.endswith("did you mean 'claude_cli'?")
+    assert doubt in log(cold)
 
 
 def test_a_setting_that_no_coordinator_starts_with_is_taken_back(cold: Daemon) -> None:

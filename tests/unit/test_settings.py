@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from ipc.errors import MozartError
-from mozartd.settings import Settings, load_settings
+from mozartd.settings import Settings, doubts, load_settings
 from tests.conftest import ROOT
 
 SAMPLE = ROOT / "deploy" / "config.yaml"
@@ -114,6 +114,24 @@ def test_a_huge_file_and_bytes_that_are_no_text_are_refused(tmp_path: Path) -> N
         path.write_bytes(content)
         with pytest.raises(MozartError, match="cannot read"):
             load_settings(str(path))
+
+
+def test_a_backend_that_nobody_knows_is_doubted_but_for_a_profile(
+    write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A profile may also lie beside a score, so it is not refused."""
+    monkeypatch.setenv("MOZART_HOME", str(tmp_path))
+    settings = write(
+        "backends: {claude_cli: {max_concurrent: 1}, aider: {max_concurrent: 1}, mine: {max_concurrent: 1}}\n"
+        "budgets: [{scope: '*', usd: 1}, {scope: 'c*/a/*', usd: 1}, {scope: 'codex/*', usd: 1}]"
+    )
+    mine, codex = doubts(settings)
+    assert mine == f"backends: there is no backend 'mine' and no profile of that name in {tmp_path}/backends"
+    assert codex.startswith("budgets: there is no backend 'codex'")
+    assert codex.endswith("; did you mean 'codex_cli'?")
+    (tmp_path / "backends").mkdir()
+    (tmp_path / "backends" / "mine.yaml").write_text("")
+    assert doubts(settings) == [codex]
 
 
 def in_environment(**variables: str) -> subprocess.CompletedProcess[str]:
