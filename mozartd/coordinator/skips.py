@@ -7,6 +7,7 @@ sheet runs, and the reason is logged.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ipc.score.expressions import ExpressionError, compile_expression
@@ -30,8 +31,26 @@ def why_skip(job: Job, sheet: Sheet) -> str:
 
 def context(job: Job) -> dict[str, Any]:
     """What an expression sees: `sheets[n].status`, `job.name` and so on."""
-    sheets = {n: _facts(sheet) for n, sheet in job.sheets.items()}
-    return {"sheets": sheets, "job": {"name": job.name, "status": job.state.value, "cost": job.cost_usd or 0.0}}
+    return {"sheets": _Sheets(job), "job": {"name": job.name, "status": job.state.value, "cost": job.cost_usd or 0.0}}
+
+
+class _Sheets(Mapping[int, dict[str, Any]]):
+    """Made as they are asked for: a start that looks at one sheet must not pay for all of its job's."""
+
+    def __init__(self, job: Job) -> None:
+        self._sheets = job.sheets
+
+    def __repr__(self) -> str:
+        return repr(dict(self))  # An expression may ask for str(sheets).
+
+    def __getitem__(self, n: int) -> dict[str, Any]:
+        return _facts(self._sheets[n])
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._sheets)
+
+    def __len__(self) -> int:
+        return len(self._sheets)
 
 
 def _facts(sheet: Sheet) -> dict[str, Any]:
