@@ -14,9 +14,10 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import backends
+from cli import group
 from ipc.errors import MozartError
 
 #: Seconds that a program may take to say its version.
@@ -70,6 +71,12 @@ class Found:
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+class Asked(NamedTuple):
+    process: subprocess.Popen[bytes]
+    said: IO[bytes]
+    """A file: nobody has to read while it writes."""
 
 
 def names() -> list[str]:
@@ -136,37 +143,33 @@ def _version_command(name: str) -> list[str]:
     return [known.program, "--version"] if known.kind == "cli" else []
 
 
-def _ask(argv: list[str], stack: contextlib.ExitStack) -> subprocess.Popen[bytes] | OSError:
+def _ask(argv: list[str], stack: contextlib.ExitStack) -> Asked | OSError:
     """The program that says its version, or why it does not even run."""
     # Somewhere empty: some programs write their files where they are, or obey those they find.
     directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="mozart-"))
+    said = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack is its context
     try:
         process = subprocess.Popen(
             argv,
             cwd=directory,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=said,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
     except OSError as error:
         return error
-    return stack.enter_context(process)
+    return Asked(stack.enter_context(process), said)
 
 
-def _answer(process: subprocess.Popen[bytes]) -> str:
-    try:
-        said = process.communicate(timeout=PATIENCE)[0].decode(errors="replace")
-    except subprocess.TimeoutExpired:
-        said = ""
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, 9)  # also what it may have left running
-    found = _VERSION.search(said)
-    return found[0] if found and process.returncode == 0 else ""
+def _answer(asked: Asked) -> str:
+    group.finish(asked.process, PATIENCE)
+    asked.said.seek(0)
+    found = _VERSION.search(asked.said.read().decode(errors="replace"))
+    return found[0] if found and asked.process.returncode == 0 else ""
 
 
-def _found(name: str, argv: list[str], asked: subprocess.Popen[bytes] | OSError | None) -> Found:
+def _found(name: str, argv: list[str], asked: Asked | OSError | None) -> Found:
     known = KNOWN.get(name) or Known("profile", argv[0])
     login = _login(known)
     if known.kind == "api":
@@ -176,7 +179,7 @@ def _found(name: str, argv: list[str], asked: subprocess.Popen[bytes] | OSError 
     why = f"there is no program {known.program} in PATH" if missing else ""
     if isinstance(asked, OSError):
         why = f"cannot run {path}: {asked.strerror}"
-    version = _answer(asked) if isinstance(asked, subprocess.Popen) else ""
+    version = _answer(asked) if isinstance(asked, Asked) else ""
     return Found(name, known.kind, known.program, version, not why, why or _doubt(known, login), path, login)
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import subprocess
 import tempfile
 import time
@@ -14,6 +12,7 @@ from typing import Any
 
 import backends
 from backends.base import DROPPED_ENVIRONMENT, STDOUT, Command, Ending, Run
+from cli import group
 from ipc.errors import EXIT_USAGE, MozartError
 
 PROMPT = "Answer with the single word: ready"
@@ -76,14 +75,7 @@ def _run(command: Command, run: Run) -> tuple[bytes, bytes, int, str | None]:
             stderr=stderr,
             start_new_session=True,
         ) as process:
-            stopped = None
-            try:
-                process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                stopped = "timeout"
-            finally:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
+            stopped = None if group.finish(process, PATIENCE) else "timeout"
         stdout.seek(0)
         stderr.seek(0)
         return stdout.read(), stderr.read(), process.returncode, stopped
