@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 #: How many times as long as it worked the thread rests: between two blocks, and between two looks at everything.
 BLOCK_REST, LOOK_REST = 3.0, 20.0
+#: Seconds until it looks again when it could not.
+RETRY_LOOK = 60.0
 
 
 class Keeper:
@@ -73,18 +75,19 @@ class Keeper:
         self._again = False
         try:
             plan = self.plan(await self.look())
+            due_at = plan.due_at
             for action in plan.actions:
                 async with self._one_at_a_time:
                     await self._do(action)
         except OSError as error:
-            log.warning("cannot look at the logs: %s", error)
-            return
+            log.warning("cannot look at the logs: %s; trying again in %g s", error, RETRY_LOOK)
+            due_at = time.time() + RETRY_LOOK
         finally:
             self._task = None
         if self._again:
             self.due()
-        elif plan.due_at is not None:
-            self.due(plan.due_at)
+        elif due_at is not None:
+            self.due(due_at)
 
     # -- at once
 
