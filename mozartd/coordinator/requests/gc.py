@@ -1,7 +1,8 @@
 """`gc`: what of the logs and of the finished jobs goes by the settings, now instead of in time.
 
-{dry_run} → {dry_run, log_bytes, removed_bytes, compressed_bytes, actions}; an action is {action: remove | compress, job, why,
-bytes, files}, one for each job and reason. With `dry_run` nothing is done, and what is said is what would be.
+{dry_run} → {dry_run, log_bytes, removed_bytes, compressed_bytes, actions}; an action is {action: remove | compress | mend, job,
+why, bytes, files}, one for each job and reason; to mend is to leave word of bytes that are not there. With `dry_run` nothing
+is done, and what is said is what would be.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from mozartd.coordinator import history
 from mozartd.coordinator.clients import Session
 from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
-from mozartd.coordinator.retention import AttemptLog, Drop, Pack, Plan, Tidy
+from mozartd.coordinator.retention import AttemptLog, Drop, Mend, Pack, Plan, Tidy
 
 #: More jobs than one transaction should forget, fewer than anybody has.
 ALL = 1_000_000
@@ -66,6 +67,8 @@ def _rows(plan: Plan) -> Iterator[tuple[Row, int, int]]:
                 yield ("remove", log.job, why), count, len(starts)
             case Tidy(log, piece):
                 yield ("remove", log.job, "left by a crash"), piece.size, 1
+            case Mend(log, _, start, end):
+                yield ("mend", log.job, "lost in a crash"), end - start, 1
             case Pack(log, _, count):
                 yield ("compress", log.job, ""), count, 1
 
