@@ -45,7 +45,7 @@ class Shell:
     halt: Halt
     mask: Mask
 
-    async def run(self, argv: Sequence[str], directory: str, timeout: float) -> Ended:
+    async def run(self, argv: Sequence[str], directory: str, timeout: float, stdin: int | None = None) -> Ended:
         """Raises MozartError when it cannot be started. Stopped at the time limit, or when the attempt is."""
         try:
             tail = Tail(self.children.loop, self.mask.stream())
@@ -53,7 +53,7 @@ class Shell:
             raise explain(error, argv[0], directory) from None
         try:
             child = spawn(
-                self.children, argv, directory=directory, environment=self.environment, stdin=None,
+                self.children, argv, directory=directory, environment=self.environment, stdin=stdin,
                 stdout=tail.writing, stderr=tail.writing,
             )  # fmt: skip
         except BaseException:

@@ -78,11 +78,11 @@ def spawn(
     *,
     directory: str,
     environment: Mapping[str, str],
-    stdin: bytes | None,
+    stdin: bytes | int | None,
     stdout: int,
     stderr: int,
 ) -> Child:
-    """Start `argv`, looked up in its own PATH. Raises MozartError: E505, E602, E603, E009."""
+    """Start `argv`, looked up in its own PATH; `stdin` is content or a descriptor. MozartError: E505, E602, E603, E009."""
     program = find_program(argv[0], environment, directory)
     try:
         descriptor = _stdin(stdin)
@@ -139,7 +139,9 @@ def _is_program(path: str) -> bool:
     return os.access(path, os.X_OK) and os.path.isfile(path)
 
 
-def _stdin(content: bytes | None) -> int:
+def _stdin(content: bytes | int | None) -> int:
+    if isinstance(content, int):
+        return os.dup(content)
     if not content:
         return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     descriptor = os.memfd_create("stdin")

@@ -11,11 +11,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import stat
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from ipc.errors import MozartError
 from ipc.messages import Validation
@@ -58,7 +57,7 @@ def remember(rules: Sequence[tuple[int, Rule]], ground: Ground) -> None:
     for index, rule in rules:
         if rule["type"] == "file_modified":
             try:
-                ground.before[index] = workspace.remember(_path(rule, ground))
+                ground.before[index] = workspace.remember(_path(rule, ground), ground.workspace)
             except MozartError:
                 # Said when the rule runs.
                 ground.before[index] = Remembered()
@@ -130,7 +129,7 @@ def _presence(index: int, rule: Rule, path: str, shown: str, ground: Ground) -> 
         return Found(False, f"{shown} does not exist in {ground.workspace}", "E201")
     if rule["type"] != "file_modified":
         return Found(True, f"{shown} exists")
-    if workspace.has_changed(ground.before[index], path):
+    if workspace.has_changed(ground.before[index], path, ground.workspace):
         return Found(True, f"{shown} was modified")
     return Found(False, f"{shown} is as it was before the attempt", "E202")
 
@@ -139,37 +138,43 @@ async def _content(rule: Rule, path: str, shown: str, ground: Ground) -> Found:
     pattern = fill(rule["pattern"], ground.variables)
     how = "text" if rule["type"] == "content_contains" else "pattern"
     try:
-        found = os.lstat(path)
-        if not stat.S_ISREG(found.st_mode):
+        file = workspace.open_file(path, ground.workspace)
+        if file is None:
             return Found(False, f"{shown} is not a regular file", "E202")
+        size = os.fstat(file.fileno()).st_size
         if how == "text":
-            matches = await _contains(path, pattern, found.st_size, ground.shell.halt)
+            matches = await _contains(file, pattern, size, ground.shell.halt)
         else:
-            matches = await _matches(path, pattern, found.st_size, shown, ground)
+            matches = await _matches(file, pattern, size, shown, ground)
     except OSError as error:
         return Found(False, f"{shown} cannot be read: {error.strerror}", "E202")
     if matches:
         return Found(True, f"{how} {_brief(pattern)} found in {shown}")
-    return Found(False, f"{how} {_brief(pattern)} not found in {shown} ({found.st_size:,} bytes)", "E202")
+    return Found(False, f"{how} {_brief(pattern)} not found in {shown} ({size:,} bytes)", "E202")
 
 
-async def _contains(path: str, text: str, size: int, halt: Halt) -> bool:
+async def _contains(file: IO[bytes], text: str, size: int, halt: Halt) -> bool:
     if size <= match.SMALL_BYTES:
-        return match.contains(path, text)
-    search = asyncio.ensure_future(in_thread(match.contains, path, text))
+        with file:
+            return match.contains(file, text)
+    search = asyncio.ensure_future(in_thread(match.contains, file, text))
+    # Not before: after a halt the thread may go on reading.
+    search.add_done_callback(lambda _: file.close())
     either: list[asyncio.Future[Any]] = [search, halt.requested]
     await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     # After a halt nobody looks at the answer.
     return await search if search.done() else False
 
 
-async def _matches(path: str, pattern: str, size: int, shown: str, ground: Ground) -> bool:
-    if size > REGEX_BYTES:
-        sentence = f"cannot match a pattern in {shown}: {size:,} bytes are more than {REGEX_BYTES:,}"
-        raise MozartError("E202", sentence)
-    if match.is_quick(pattern, size):
-        return match.matches(path, pattern)
-    ended = await ground.shell.run((sys.executable, "-I", "-S", match.__file__, path, pattern), "/", REGEX_SECONDS)
+async def _matches(file: IO[bytes], pattern: str, size: int, shown: str, ground: Ground) -> bool:
+    with file:
+        if size > REGEX_BYTES:
+            sentence = f"cannot match a pattern in {shown}: {size:,} bytes are more than {REGEX_BYTES:,}"
+            raise MozartError("E202", sentence)
+        if match.is_quick(pattern, size):
+            return match.matches(file, pattern)
+        matcher = (sys.executable, "-I", "-S", match.__file__, pattern)
+        ended = await ground.shell.run(matcher, "/", REGEX_SECONDS, file.fileno())
     if ended.timed_out:
         sentence = f"pattern {_brief(pattern)} took more than {REGEX_SECONDS:.0f} s in {shown} ({size:,} bytes)"
         raise MozartError("E204", sentence)

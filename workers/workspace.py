@@ -1,6 +1,6 @@
 """The directory an attempt works on: making it, staying inside it, remembering it, collecting from it.
 
-Called by `attempt` (prepare, remember, collect) and `validate` (confine, has_changed).
+Called by `attempt` (prepare, remember, collect) and `validate` (confine, open_file, has_changed).
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import glob
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import IO, NamedTuple
 
 from ipc.errors import MozartError
 
@@ -68,18 +68,41 @@ def confine(path: str, workspace: str, roots: Sequence[str] = ()) -> str:
     raise MozartError("E601", sentence, "keep what is checked inside the workspace")
 
 
-def remember(path: str) -> Remembered:
+def open_file(path: str, workspace: str) -> IO[bytes] | None:
+    """None: it is no regular file. Raises MozartError E601 when it is outside by now."""
+    with _hold(path, workspace) as handle:
+        return _open(handle) if stat.S_ISREG(os.fstat(handle).st_mode) else None
+
+
+@contextlib.contextmanager
+def _hold(path: str, workspace: str) -> Iterator[int]:
+    """What the path leads to at this moment, whatever became of it since it was confined; only held, not opened: no pipe
+    without a writer makes anybody wait."""
+    handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        confine(os.readlink(f"/proc/self/fd/{handle}"), workspace)
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _open(handle: int) -> IO[bytes]:
+    return open(f"/proc/self/fd/{handle}", "rb")
+
+
+def remember(path: str, workspace: str) -> Remembered:
     """What `has_changed` compares with."""
     try:
-        found = os.stat(path)
+        with _hold(path, workspace) as handle:
+            found = os.fstat(handle)
+            return Remembered(found.st_mtime_ns, found.st_size, _digest(handle, found))
     except OSError:
         return Remembered()
-    return Remembered(found.st_mtime_ns, found.st_size, _digest(path, found))
 
 
-def has_changed(before: Remembered, path: str) -> bool:
+def has_changed(before: Remembered, path: str, workspace: str) -> bool:
     """Whether the file is another one than before. A touched file has changed, a missing one has not."""
-    after = remember(path)
+    after = remember(path, workspace)
     return after != before and after != Remembered()
 
 
@@ -88,35 +111,26 @@ def collect(patterns: Iterable[str], workspace: str, limit: int) -> dict[str, st
     found: dict[str, str] = {}
     for pattern in patterns:
         for path in sorted(glob.iglob(os.path.join(glob.escape(workspace), pattern), recursive=True)):
-            if len(found) < MAX_COLLECTED and _is_inside(path, workspace):
-                # Unreadable, or gone meanwhile: as if it did not match.
-                with contextlib.suppress(OSError):
-                    found[os.path.relpath(path, workspace)] = _end_of(path, workspace, limit)
+            # Outside, unreadable, or gone meanwhile: as if it did not match.
+            with contextlib.suppress(MozartError, OSError):
+                file = open_file(path, workspace) if len(found) < MAX_COLLECTED else None
+                if file is not None:
+                    found[os.path.relpath(path, workspace)] = _end_of(file, limit)
     return found
 
 
-def _is_inside(path: str, workspace: str) -> bool:
-    try:
-        return os.path.isfile(confine(path, workspace))
-    except MozartError:
-        return False
-
-
-def _end_of(path: str, workspace: str, limit: int) -> str:
-    # Whatever became of the path since it was looked at: what is open is inside, and is no pipe that nobody writes to.
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        if not _is_inside(os.readlink(f"/proc/self/fd/{file.fileno()}"), workspace):
-            raise PermissionError(path)
+def _end_of(file: IO[bytes], limit: int) -> str:
+    with file:
         # A character has four bytes at most.
         file.seek(max(0, os.fstat(file.fileno()).st_size - 4 * limit))
         return file.read(4 * limit).decode("utf-8", "replace")[-limit:]
 
 
-def _digest(path: str, found: os.stat_result) -> bytes:
+def _digest(handle: int, found: os.stat_result) -> bytes:
     if not stat.S_ISREG(found.st_mode) or found.st_size >= HASHED_BYTES:
         return b""
     try:
-        with open(path, "rb") as file:
+        with _open(handle) as file:
             return hashlib.blake2b(file.read(HASHED_BYTES), digest_size=16).digest()
     except OSError:
         return b""

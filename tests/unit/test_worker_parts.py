@@ -171,18 +171,41 @@ def test_a_symlinked_workspace_is_inside_itself(tmp_path: Path) -> None:
 
 def test_changes_are_noticed(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    before = workspace.remember(str(path))
-    assert not workspace.has_changed(before, str(path))
+    place = (str(path), str(tmp_path))
+    before = workspace.remember(*place)
+    assert not workspace.has_changed(before, *place)
     path.write_text("one")
-    assert workspace.has_changed(before, str(path))
-    before = workspace.remember(str(path))
+    assert workspace.has_changed(before, *place)
+    before = workspace.remember(*place)
     times = (path.stat().st_atime_ns, path.stat().st_mtime_ns)
-    assert not workspace.has_changed(before, str(path))
+    assert not workspace.has_changed(before, *place)
     path.write_text("two")
     os.utime(path, ns=times)
-    assert workspace.has_changed(before, str(path)), "the same time and size, other content"
+    assert workspace.has_changed(before, *place), "the same time and size, other content"
     path.unlink()
-    assert not workspace.has_changed(before, str(path))
+    assert not workspace.has_changed(before, *place)
+
+
+def test_what_becomes_of_a_path_after_it_was_confined_leads_nowhere(tmp_path: Path) -> None:
+    place = tmp_path / "workspace"
+    place.mkdir()
+    (tmp_path / "secret").write_text("outside")
+    (place / "file").write_text("inside")
+    path = workspace.confine("file", str(place))
+    opened = workspace.open_file(path, str(place))
+    assert opened is not None
+    with opened:
+        assert opened.read() == b"inside"
+    (place / "file").unlink()
+    (place / "file").symlink_to("../secret")
+    for look in (workspace.open_file, workspace.remember):
+        with pytest.raises(MozartError, match="outside the workspace"):
+            look(path, str(place))
+    (place / "file").unlink()
+    # Nobody writes to it: whoever opened it to read would wait for ever.
+    os.mkfifo(place / "file")
+    assert workspace.open_file(path, str(place)) is None
+    assert workspace.remember(path, str(place)).digest == b""
 
 
 def test_the_end_of_what_matches_is_collected(tmp_path: Path) -> None:
@@ -201,7 +224,8 @@ def test_text_is_found_across_blocks(
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "text"
     path.write_text(text)
-    assert match.contains(str(path), wanted, block) is (wanted in text)
+    with path.open("rb") as file:
+        assert match.contains(file, wanted, block) is (wanted in text)
 
 
 @pytest.mark.parametrize(
@@ -222,13 +246,15 @@ def test_what_is_matched_in_the_loop(pattern: str, size: int, quick: bool) -> No
 def test_the_matcher_as_a_program(tmp_path: Path, pattern: str, code: int) -> None:
     path = tmp_path / "text"
     path.write_bytes(b"a\xff\nbcd")
-    done = subprocess.run([sys.executable, "-I", "-S", match.__file__, path, pattern], capture_output=True, timeout=20)
-    assert done.returncode == code
-    if code != 2:
-        assert match.matches(str(path), pattern) is (code == 0)
-    else:
-        with pytest.raises(re.error):
-            match.matches(str(path), pattern)
+    argv = [sys.executable, "-I", "-S", match.__file__, pattern]
+    with path.open("rb") as file:
+        assert subprocess.run(argv, stdin=file, capture_output=True, timeout=20).returncode == code
+    with path.open("rb") as file:
+        if code != 2:
+            assert match.matches(file, pattern) is (code == 0)
+        else:
+            with pytest.raises(re.error):
+                match.matches(file, pattern)
 
 
 # ---- environments ---------------------------------------------------------------------------------------------------
