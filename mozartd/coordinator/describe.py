@@ -27,13 +27,16 @@ def rfc3339(when: float | None) -> str | None:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{milliseconds:03d}Z"
 
 
+_UNKNOWN_TOKENS = dict.fromkeys(("input", "output", "cache_read", "cache_write"))
+
+
 def job_json(job: Job) -> dict[str, Any]:
     return {
         "id": job.id, "name": job.name, "state": job.state.value, "reason": job.reason, "score": job.score_path,
         "workspace": job.workspace, "submitted_at": rfc3339(job.submitted_at), "started_at": rfc3339(job.started_at),
         "ended_at": rfc3339(job.ended_at), "priority": job.priority, "group": job.group,
         "sheets": {state: count for state, count in job.counts.items() if count}, "cost_usd": job.cost_usd,
-        "tokens": job.tokens,
+        "tokens": {**_UNKNOWN_TOKENS, **job.tokens},
     }  # fmt: skip
 
 

@@ -39,9 +39,6 @@ class Choice:
         return cls(**{**kept, "max_wait": math.inf if kept["max_wait"] is None else kept["max_wait"]})
 
 
-NO_TOKENS = {"input": 0, "output": 0, "cache_read": 0, "cache_write": 0}
-
-
 @dataclass(slots=True, frozen=True)
 class Policy:
     """A score's flow control. Seconds, counts, percent."""
@@ -175,7 +172,8 @@ class Job:
     place: float = 0.0
     """Among the jobs that have not begun, said by a person: the smaller goes first. Then priority, then number."""
     cost_usd: float | None = None
-    tokens: dict[str, int] = field(default_factory=lambda: dict(NO_TOKENS))
+    tokens: dict[str, int] = field(default_factory=dict)
+    """By kind; empty while no attempt has reported any: unknown."""
     counts: Counter[str] = field(default_factory=Counter)
     """Sheets by state."""
     sheets: dict[int, Sheet] = field(default_factory=dict)

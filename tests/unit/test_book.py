@@ -358,7 +358,7 @@ def test_costs_and_tokens_add_up_and_unknown_stays_unknown() -> None:
     tokens = {"input": 1, "output": 2, "cache_read": 3, "cache_write": 4}
     attempts = [start(book, job, n) for n in (1, 2, 3)]
     end(book, attempts[0])
-    assert job.cost_usd is None
+    assert (job.cost_usd, job.tokens) == (None, {})
     end(book, attempts[1], cost_usd=0.5, tokens=tokens)
     end(book, attempts[2], cost_usd=0.25, tokens=tokens)
     assert job.cost_usd == 0.75

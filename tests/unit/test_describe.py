@@ -61,7 +61,9 @@ def test_a_job() -> None:
     assert (shown["id"], shown["state"], shown["sheets"]) == ("job-1", "queued", {"pending": 2})
     assert (shown["submitted_at"], shown["started_at"]) == ("1970-01-01T00:00:00.000Z", None)
     assert shown["cost_usd"] is None, "unknown, which is not nothing"
-    assert shown["tokens"] == {"input": 0, "output": 0, "cache_read": 0, "cache_write": 0}
+    assert shown["tokens"] == {"input": None, "output": None, "cache_read": None, "cache_write": None}
+    job.tokens = {"input": 0, "output": 2, "cache_read": 0, "cache_write": 0}
+    assert job_json(job)["tokens"] == job.tokens, "reported: nothing is nothing"
 
 
 def test_counts_show_what_there_is() -> None:
