@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
 from pathlib import Path
 
-import pytest
-
 from ipc.paths import Paths
-from mozartd.coordinator.keeper import RETRY_LOOK, Keeper
+from mozartd.coordinator import keeper
 from mozartd.coordinator.retention import Bounds
 
 
@@ -22,28 +20,38 @@ class Ahead(asyncio.SelectorEventLoop):
         return super().time() + self.ahead
 
 
-async def become(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110  # what the keeper saw is told by nobody
-            await asyncio.sleep(0.005)
+class Told(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.event = asyncio.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.event.set()
 
 
-def test_a_look_that_fails_is_taken_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_look_that_fails_is_taken_again(tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     logs.write_text("not a directory")
+    loop = Ahead()
 
     async def play() -> None:
-        keeper = Keeper(Paths("", "", str(logs), "", ""), Bounds(1 << 30, 1 << 30, None), set)
-        keeper.due()
-        await become(lambda: "cannot look at the logs" in caplog.text)
+        told, looked = Told(), asyncio.Event()
+        keeper.log.addHandler(told)
+        # It asks what runs after each look.
+        keeping = keeper.Keeper(
+            Paths("", "", str(logs), "", ""), Bounds(1 << 30, 1 << 30, None), lambda: looked.set() or ()
+        )
+        keeping.due()
+        await told.event.wait()
+        keeper.log.removeHandler(told)
         logs.unlink()
         (logs / "job-1").mkdir(parents=True)
         (logs / "job-1" / "1.1.log").write_text("hello")
-        assert keeper.bytes == 0
-        loop.ahead = RETRY_LOOK
-        await become(lambda: keeper.bytes == 5)
-        keeper.close()
+        assert not looked.is_set()
+        loop.ahead = keeper.RETRY_LOOK
+        await looked.wait()
+        assert keeping.bytes == 5
+        keeping.close()
 
-    loop = Ahead()
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         runner.run(play())
