@@ -61,10 +61,12 @@ $(BIN)/python:
 	@"$$($(PYTHON) -c 'import sys; print(sys.executable)')" -m venv --clear $(VENV) || \
 	    { echo 'cannot make a virtual environment (on Debian and Ubuntu: apt-get install python3-venv)' >&2; rm -rf $(VENV); exit 1; }
 
-# An editable install without isolation: hatchling comes from a lock like everything else.
+# An editable install without isolation: hatchling comes from a lock like everything else. It compiles nothing, and where
+# PYTHONDONTWRITEBYTECODE is set every process of the hundreds that the tests start would.
 define install
 	@$(BIN)/python -m pip install --quiet --require-hashes $(addprefix -r ,$(filter %.lock,$^))
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m compileall -q agents backends cli ipc mozartd workers tests
 	@touch $@
 endef
 
