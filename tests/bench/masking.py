@@ -16,6 +16,7 @@ from tests.bench.flood import flood
 
 ROUNDS = 7
 REACH = 0.25
+SHORT = {"ROUNDS": 1}
 
 
 def measure() -> list[Row]:
@@ -42,5 +43,5 @@ def measure() -> list[Row]:
 
 def captured(lines: Path, directory: Path, *how: str) -> float:
     directory.mkdir()
-    command = [sys.executable, "-m", "tests.bench.capture", "--child", child(lines), str(directory), *how]
+    command = [sys.executable, "-m", "tests.bench.capture", child(lines), str(directory), *how]
     return rate(command, directory, TOTAL + TOTAL // LENGTH * HEAD)

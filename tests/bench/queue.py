@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 
 from ipc.score.schema import Score
-from mozartd.coordinator.requests.submit import _rows, make_job
+from mozartd.coordinator.requests.submit import make_job, rows_of
 from mozartd.coordinator.throttle import Throttle
 from mozartd.store.store import Store
 from tests.bench import MB, Row, at_most
@@ -25,6 +25,7 @@ from tests.process.daemon import Daemon, wait_until
 
 JOBS = 10_000
 ROUNDS = 15
+SHORT = {"JOBS": 100, "ROUNDS": 1}
 
 
 def measure() -> list[Row]:
@@ -76,7 +77,7 @@ async def fill(database: str) -> None:
     for seq in range(1, JOBS + 1):
         job = make_job(score, "/tmp/queued.yaml", 1e9 + seq)
         job.seq, job.id = seq, f"queued-{seq}"
-        store.write(_rows(job, score, "", {}))
+        store.write(rows_of(job, score, "", {}))
     held = Throttle("command/default/default", since=1e9, until=math.inf, reason="bench")
     row = {name: getattr(held, name) for name in ("scope", "since", "until", "reason", "evidence")}
     await store.write([("put_hold", {**row, "facts": json.dumps(held.facts())})])

@@ -59,7 +59,8 @@ def frames() -> Callable[[bytes], None]:
     from ipc.frames import FrameDecoder, FrameError
 
     def read(pieces: list[bytes]) -> tuple[list[object], bool]:
-        decoder, found = FrameDecoder(), []
+        decoder = FrameDecoder()
+        found: list[object] = []
         try:
             for piece in pieces:
                 found += decoder.feed(piece)
@@ -115,7 +116,7 @@ TARGETS: dict[str, Callable[[], Callable[[bytes], None]]] = {"frames": frames, "
 
 
 def main() -> None:
-    import atheris  # type: ignore[import-not-found,unused-ignore]
+    import atheris  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
     name, seconds, corpus = sys.argv[1:]
     with atheris.instrument_imports(include=["ipc", "mozartd", "yaml"]):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import linear_regression
+from typing import Any
 
 from tests.process.asking import submit
 from tests.process.daemon import Daemon, processes_of, wait_until, write_score
@@ -56,7 +57,10 @@ class Line:
 def run(home: Path, attempts: int) -> list[Line]:
     daemon = Daemon(home).start()
     try:
-        fields = {"parallel": {"enabled": True, "max_concurrent": 8}, "backend": {"command": ["/bin/true"]}}
+        fields: dict[str, Any] = {
+            "parallel": {"enabled": True, "max_concurrent": 8},
+            "backend": {"command": ["/bin/true"]},
+        }
         score = write_score(home, *["x"] * BATCH, **fields)
         pids = {name: daemon.pid(name) for name in ("supervisor", "coordinator", "worker:1", "worker:2")}
         samples: dict[str, list[Sample]] = {name: [] for name in pids}

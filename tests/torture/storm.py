@@ -60,7 +60,7 @@ class Storm:
         try:
             for number in range(kills):
                 self.stop.wait(self.dice.uniform(0.0, CALM))
-                self.strike(self.dice.choices(list(VICTIMS), VICTIMS.values())[0])
+                self.strike(self.dice.choices(list(VICTIMS), list(VICTIMS.values()))[0])
                 self.check(f"after kill {number + 1}")
             self.calm.set()
             self._submitter.join(PATIENCE)

@@ -41,7 +41,7 @@ EXAMPLES = settings(
     max_examples=int(os.environ.get("TORTURE_EXAMPLES", "150")), suppress_health_check=list(HealthCheck)
 )
 
-ODD = st.sampled_from(
+ODD: st.SearchStrategy[Any] = st.sampled_from(
     [None, True, False, 0, 1, -1, 2**31, 2**63 - 1, 2**63, -(2**63) - 1, 2**64, 10**40, 0.0, -0.5, 1e-300, 1e18, 1e308, "",
      "\0", "song", "song-1", "song-", "../..", "/", "{{", "%s%n", "é\U0001f600\u202e", "\ud800", "x" * 5000, "a/b/c", [],
      [[]], [1], [-1], ["song-1"], [None], {}, {"a": 1}, {"1.1": 5}, {"1.1": -5}, {"1.1": 2**63}, {"x": 0}, {"1.1": "a"}]

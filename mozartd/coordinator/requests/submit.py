@@ -14,7 +14,7 @@ import re
 import time
 import unicodedata
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -65,7 +65,7 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     job.seq, job.id = parts.book.last_seq, f"{job.id}-{parts.book.last_seq}"
     answer = {"job": job.id}
     kept = parts.once.rows(params.key, answer)
-    rows = partial(_rows, job, score, source, environment, kept)
+    rows = partial(rows_of, job, score, source, environment, kept)
     entering = asyncio.create_task(_enter(parts, job, assign.Parts.of(score, environment), rows, session.who))
     # A client that goes away meanwhile cancels its request, not the job that is on disk by then.
     await parts.once.saved(params.key, entering)
@@ -237,7 +237,10 @@ def score_row(seq: int, score: Score, source: str, environment: dict[str, str]) 
     }
 
 
-def _rows(job: Job, score: Score, source: str, environment: dict[str, str], more: list[Write]) -> list[Write]:
+def rows_of(
+    job: Job, score: Score, source: str, environment: dict[str, str], more: Sequence[Write] = ()
+) -> list[Write]:
+    """What makes it a job when it is on disk."""
     rows: list[Write] = [("put_job", job.row()), ("put_score", score_row(job.seq, score, source, environment))]
     rows += [("put_sheet", sheet.row(job.seq)) for sheet in job.sheets.values()]
-    return rows + more
+    return [*rows, *more]
