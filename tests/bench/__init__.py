@@ -2,6 +2,7 @@
 
 One file per bench, each with `measure() -> list[Row]`; `__main__` runs them and prints the table. A bench starts a
 daemon of its own (`running`), takes turns between the baseline and us, and compares medians: a busy machine slows both.
+`SHORT` are the sizes with which a bench only shows that it still runs.
 """
 
 from __future__ import annotations

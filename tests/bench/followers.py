@@ -22,6 +22,7 @@ ROUNDS = 3
 #: The flood that is captured while a follower stands still, and how often each way.
 LONG = 100 * MB
 STOP_ROUNDS = 11
+SHORT = {"FOLLOWERS": 3, "BYTES": MB, "ROUNDS": 1, "LONG": 4 * MB, "STOP_ROUNDS": 1}
 
 
 def measure() -> list[Row]:

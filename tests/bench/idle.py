@@ -11,6 +11,7 @@ from tests.process.daemon import processes_of
 SECONDS = 20.0
 #: Until the start-up has settled.
 SETTLE = 2.0
+SHORT = {"SECONDS": 0.5, "SETTLE": 0.1}
 
 
 def measure() -> list[Row]:

@@ -16,6 +16,7 @@ from tests.process.daemon import Daemon, wait_until
 ROUNDS = 3
 LINES = 400
 PAUSE = 0.007
+SHORT = {"ROUNDS": 1, "LINES": 40}
 
 
 def measure() -> list[Row]:

@@ -16,6 +16,7 @@ from tests.conftest import AGENT
 from tests.process.daemon import PATIENCE, Daemon, write_score
 
 SHEETS = 100
+SHORT = {"SHEETS": 5}
 _PRINTED = re.compile(rb'"n":(\d+)\}')
 
 

@@ -17,6 +17,7 @@ from tests.bench import Row
 NOW = 1.0
 CREDIT = 32
 EVENTS = 400
+SHORT = {"EVENTS": 5}
 
 
 def measure() -> list[Row]:

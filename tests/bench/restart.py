@@ -12,6 +12,7 @@ from tests.process.daemon import Daemon, write_score
 JOBS = 1000
 #: In each the coordinator dies once and the whole tree once, so that no death finds a restart slowed by earlier ones.
 ROUNDS = 5
+SHORT = {"JOBS": 20, "ROUNDS": 1}
 
 
 def measure() -> list[Row]:

@@ -19,6 +19,7 @@ from tests.process.daemon import Daemon, wait_until
 CALLS, SECONDS, TOOK = 60, 10.0, 0.1
 WINDOWS = 5
 JOBS, PARALLEL = 5, 10
+SHORT = {"CALLS": 20, "SECONDS": 1.0, "WINDOWS": 2}
 CALLER = Path(__file__).parents[1] / "fakes" / "limited_api.py"
 
 

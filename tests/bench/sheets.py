@@ -14,6 +14,7 @@ from tests.process.daemon import Daemon
 SHEETS = 500
 PARALLEL = 8
 ROUNDS = 3
+SHORT = {"SHEETS": 16, "ROUNDS": 1}
 
 
 def measure() -> list[Row]:

@@ -11,6 +11,7 @@ from tests.bench import Row, running
 from tests.process.daemon import write_score
 
 ROUNDS = 25
+SHORT = {"ROUNDS": 2}
 
 
 def measure() -> list[Row]:

@@ -17,6 +17,7 @@ from tests.process.daemon import Daemon, wait_until, write_score
 
 LINES = 800
 PAUSE = 0.007
+SHORT = {"LINES": 40}
 _WRITTEN = re.compile(rb'"text":"(\d+) "')
 
 

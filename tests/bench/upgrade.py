@@ -20,6 +20,7 @@ from tests.bench import Row, at_most, quantile, running
 from tests.process.daemon import Daemon, write_score
 
 ROUNDS = 5
+SHORT = {"ROUNDS": 1}
 
 
 def measure() -> list[Row]:
