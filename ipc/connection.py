@@ -83,6 +83,8 @@ class Connection(asyncio.Protocol):
         self._handing_on = False
         self._hung_up = False
         self._on_last: Callable[[], None] | None = None
+        self.was_refused = False
+        """It was told why we hang up."""
         self.lost = False
 
     def __repr__(self) -> str:
@@ -209,6 +211,7 @@ class Connection(asyncio.Protocol):
 
     def refuse(self, sentence: str) -> None:
         """Tell the peer why, and hang up."""
+        self.was_refused = True
         self._decoder = FrameDecoder()
         self.send({"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": sentence}})
         self.close()

@@ -115,6 +115,8 @@ class Session:
             self._resting.cancel()
         if self._share is not None:
             self._share.leave(self)
+            if connection.was_refused:
+                self._share.refused()
             if self._asked is not None:
                 self._share.forget(self._asked)
         self._queued.clear()

@@ -23,6 +23,8 @@ SPREAD = 10
 DEBT = 1.0
 #: Seconds of the loop's time that a connection costs.
 CONNECTION = 0.0003
+#: And what one counts for that had to be refused while others are there: who makes such again and again loses nothing.
+REFUSED = 0.003
 #: Seconds after its last request that somebody counts as being there.
 PRESENT = 1.0
 #: Shares kept although nobody is connected: they are what stops a process that comes again and again.
@@ -122,6 +124,11 @@ class Share:
             now = time.monotonic()
             self._next_read = max(self._next_read, now) + seconds * SPREAD
             session.rest(self._next_read - now)
+
+    def refused(self) -> None:
+        """What one of its connections sent was no use to anybody."""
+        if not self._crowd.is_alone(self):
+            self.pay(REFUSED)
 
     def pay(self, seconds: float) -> None:
         """It has used so much of the loop's time. Who is in debt is not even read from until that is paid."""
