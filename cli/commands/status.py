@@ -129,11 +129,11 @@ def rows(sheets: list[dict[str, Any]], now: float) -> Iterator[list[str]]:
 
 
 def _untouched(sheet: dict[str, Any]) -> bool:
-    return not sheet["attempts"] and sheet["until"] is None
+    return not sheet["attempts"]
 
 
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    return _untouched(other) and (one["state"], one["reason"]) == (other["state"], other["reason"])
+    return _untouched(other) and all(one[name] == other[name] for name in ("state", "reason", "until"))
 
 
 def sheet_row(sheet: dict[str, Any], now: float) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
@@ -10,8 +11,19 @@ from cli import output, text
 from cli.commands.cancel import describe_sheets
 from cli.commands.logs import since_time
 from cli.commands.run import pairs
+from cli.commands.status import rows
 from cli.commands.wait import exit_code
 from ipc.errors import MozartError
+
+
+def waiting(n: int, until: str | None) -> dict[str, Any]:
+    return {"n": n, "state": "pending", "reason": "starts later", "until": until, "attempts": [], "cost_usd": None}
+
+
+def test_sheets_that_wait_for_the_same_share_a_row() -> None:
+    noon, one = "2026-11-23T12:00:00.000Z", "2026-11-23T13:00:00.000Z"
+    shown = rows([*(waiting(n, noon) for n in range(1, 1001)), waiting(1001, one), waiting(1002, None)], 0.0)
+    assert [row[0] for row in shown] == ["1-1000", "1001", "1002"]
 
 
 @pytest.mark.parametrize(
