@@ -25,6 +25,8 @@ from ipc.messages import Chunk
 if TYPE_CHECKING:
     from backends.base import Renderer
 
+#: Of `2026-11-23T02:15:06.123456789Z` what is kept for scripts, to which all times have milliseconds.
+MILLISECONDS = len("2026-11-23T02:15:06.123")
 #: Bytes of one unfinished line that `Prefixed` holds.
 HELD = 64 * 1024
 #: Bytes of a line that a renderer is given, as the contract of `backends.base.Parser.feed` has it.
@@ -337,7 +339,7 @@ def json_records(chunk: Chunk, selection: Selection) -> Iterator[dict[str, Any]]
 def _json_record(chunk: Chunk, offset: int, record: cri.Record) -> dict[str, Any]:
     found: dict[str, Any] = {
         "job": chunk["job"], "sheet": chunk["sheet"], "attempt": chunk["attempt"], "offset": offset,
-        "time": record.time.decode(), "stream": record.stream.decode(),
+        "time": f"{record.time[:MILLISECONDS].decode()}Z", "stream": record.stream.decode(),
     }  # fmt: skip
     try:
         found["line"] = record.content.decode()

@@ -64,6 +64,7 @@ def command(
     by itself with the job.
     """
     if prompt:
+        _refuse_with_prompt(follow=follow, raw=raw, timestamps=timestamps, tail=tail, since=since, stream=stream)
         return _show_prompt({"job": job, "sheet": sheet, "attempt": attempt}, json)
     if raw and timestamps:
         raise MozartError("usage", "cannot use --raw together with --timestamps", "--raw adds nothing", EXIT_USAGE)
@@ -83,6 +84,13 @@ def command(
     if json and follow:
         output.document(end_record(end))
     return int(end["exit_code"]) if follow else 0
+
+
+def _refuse_with_prompt(**others: Any) -> None:
+    """The prompt is one text that is there: nothing about lines makes sense for it."""
+    given = next((name for name, value in others.items() if value not in (None, False)), None)
+    if given is not None:
+        raise MozartError("usage", f"cannot use --prompt together with --{given}", "choose one", EXIT_USAGE)
 
 
 def _show_prompt(which: dict[str, Any], json: bool) -> int:

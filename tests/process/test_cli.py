@@ -229,6 +229,9 @@ def test_logs_select(shared_daemon: Daemon, score: Score) -> None:
     assert [line.split(b" ", 1)[1] for line in stamped] == [b"a", b"c", b"\xff\x00"]
     times = [line.split(b" ")[0] for line in stamped]
     assert times == sorted(times)
+    missing = shared_daemon.mozart("logs", job, "--sheet", "1", "--attempt", "7")
+    assert missing.returncode == 1
+    assert f"cannot show attempt 7 of sheet 1 of {job}" in missing.stderr
 
 
 def test_logs_as_json_have_offsets_into_the_log(shared_daemon: Daemon, score: Score) -> None:
@@ -246,6 +249,9 @@ def test_logs_show_the_prompt(shared_daemon: Daemon, score: Score) -> None:
     job = shared_daemon.run(score("say one"))
     shared_daemon.wait(job)
     assert b"say one" in raw_logs(shared_daemon, job, "--prompt")
+    refused = shared_daemon.mozart("logs", job, "--prompt", "--follow")
+    assert refused.returncode == 2
+    assert "cannot use --prompt together with --follow" in refused.stderr
 
 
 def test_a_closed_pipe_ends_it_quietly(shared_daemon: Daemon, score: Score) -> None:

@@ -43,6 +43,8 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
         await _join(parts, follower, tail, cursors)
     else:
         await _open_logs(parts, follower, tail, cursors)
+        if filter.k is not None and not follower.open_logs():
+            raise _no_attempt(job, filter)
         follower.stop_at_present_ends()
     # A task of its own, begun in a later iteration: the answer goes out before the first chunk.
     task = session.spawn(follower.run(), f"follower of {job.id}")
@@ -51,6 +53,13 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     if follow:
         task.add_done_callback(lambda _: parts.followers.dismiss(follower))
     return {"job": job.id, "subscription": subscription}
+
+
+def _no_attempt(job: Job, filter: Filter) -> MozartError:
+    """Said to who asks for what is there; a follower waits for it."""
+    whose = f"sheet {filter.sheet} of {job.id}" if filter.sheet is not None else f"any sheet of {job.id}"
+    message = f"cannot show attempt {filter.k} of {whose}: there is none"
+    return MozartError("unknown_attempt", message, f"see mozart status {job.id}")
 
 
 async def _join(parts: Parts, follower: Follower, tail: int | None, cursors: dict[tuple[int, int], int]) -> None:
