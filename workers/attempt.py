@@ -406,4 +406,5 @@ def _cannot(error: MozartError) -> Verdict:
 
 
 def _halted(halt: Halt) -> Verdict:
-    return Verdict(halt.verdict, "E004", halt.reason)
+    hint = "mozart retry, or resume, runs it again" if halt.verdict == "cancelled" else "it runs again by itself"
+    return Verdict(halt.verdict, "E004", halt.reason, hint)

@@ -92,7 +92,7 @@ class Book:
         if job.state in JOB_ENDED or job.count(*_OPEN):
             return
         if job.wanted == "cancel":
-            self.change_job(job, "cancel", now, job.reason or "cancelled")
+            self.change_job(job, "cancel", now, "cancelled")
         elif job.count(SheetState.FAILED):
             self.change_job(job, "fail", now, _why_failed(job))
         elif job.count(SheetState.CANCELLED):

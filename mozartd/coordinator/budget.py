@@ -70,13 +70,13 @@ def _price(model: str, prices: Mapping[str, Price]) -> Price | None:
     return prices[max(matching, key=len)] if matching else None
 
 
-def reached(job: Job, sheet: Sheet, done: bool) -> str:
-    """Why the job must pause for its cost, or ''."""
+def reached(job: Job, sheet: Sheet) -> str:
+    """Why the job must pause for its cost, or ''. Also for a sheet that is done: it is kept, and the next may be as dear."""
     limit = job.policy.max_cost_job
     if limit is not None and (job.cost_usd or 0.0) >= limit:
         return f"the job has cost ${job.cost_usd:.2f} of max_cost_per_job ${limit:.2f}"
     limit = job.policy.max_cost_sheet
-    if limit is not None and not done and (sheet.cost_usd or 0.0) >= limit:
+    if limit is not None and (sheet.cost_usd or 0.0) >= limit:
         return f"sheet {sheet.n} has cost ${sheet.cost_usd:.2f} of max_cost_per_sheet ${limit:.2f}"
     return ""
 

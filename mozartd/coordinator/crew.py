@@ -29,6 +29,9 @@ from mozartd.processes import read_process
 
 log = logging.getLogger(__name__)
 
+#: What an attempt that was stopped says of itself, by what its sheet's history calls it.
+STOPPED = {"cancel": "it was cancelled", "pause": "its job was paused"}
+
 
 @dataclass(slots=True)
 class Worker:
@@ -94,7 +97,7 @@ class Crew:
         worker = self.workers.get(attempt.worker) if attempt else None
         # Without a worker to tell, the attempt is about to be given back, and then cancelled.
         if attempt and worker:
-            worker.send({"type": "cancel", "attempt": attempt.id, "reason": reason})
+            worker.send({"type": "cancel", "attempt": attempt.id, "reason": STOPPED[reason]})
 
     def watch(self, attempt: str, on: bool) -> None:
         """Ask for `grew` frames, or not any more."""
@@ -195,7 +198,7 @@ class Crew:
         job, sheet = self._book.find(attempt)
         wish = "cancel" if job.wanted == "cancel" else sheet.history.stopping
         if wish:
-            worker.send({"type": "cancel", "attempt": attempt.id, "reason": wish})
+            worker.send({"type": "cancel", "attempt": attempt.id, "reason": STOPPED[wish]})
 
     def _lost(self, connection: Connection) -> None:
         worker = self._by_connection.pop(connection, None)

@@ -10,7 +10,6 @@ from typing import Any
 
 from ipc.errors import LIMIT_CODES, SERVICE_CODES
 from ipc.messages import Finished
-from ipc.states import SHEET_SATISFIED
 from ipc.states import Job as JobState
 from ipc.states import Sheet as SheetState
 from mozartd.coordinator import budget, retry
@@ -66,7 +65,8 @@ def _as_wished(decision: retry.Decision, job: Job, stopping: str) -> retry.Decis
 
 def interrupt(book: Book, limits: Limits, attempt: Attempt, reason: str, now: float) -> None:
     """Its worker is gone and cannot report: its log stays, its budget is untouched, it runs again."""
-    settle(book, limits, attempt, _report(attempt, "interrupted", "E004", reason, "", now), now, 0.0)
+    report = _report(attempt, "interrupted", "E004", reason, "it runs again by itself", now)
+    settle(book, limits, attempt, report, now, 0.0)
 
 
 def refuse(book: Book, limits: Limits, attempt: Attempt, code: str, reason: str, hint: str, now: float) -> None:
@@ -236,7 +236,7 @@ def _watch_money(book: Book, job: Job, sheet: Sheet, before: float | None, now: 
     """The attempt is validated and kept; what it cost may be enough."""
     if budget.nearly_reached(before, job):
         book.journal.append(now, "job.budget", job.id, cost_usd=job.cost_usd, limit_usd=job.policy.max_cost_job)
-    reason = budget.reached(job, sheet, sheet.state in SHEET_SATISFIED)
+    reason = budget.reached(job, sheet)
     if reason and job.count(SheetState.PENDING, SheetState.WAITING, SheetState.RUNNING):
         pause(book, job, now, reason)
 

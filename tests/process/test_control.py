@@ -70,6 +70,10 @@ def test_pause_now_stops_agents_and_resume_runs_them_again_for_nothing(daemon: D
     agent = sheets(daemon, job)[1]["attempts"][0]["agent_pid"]
     asked(daemon, "pause", job, "--now")
     wait_until(lambda: not is_alive(agent))
+    daemon.wait_for(job, "attempt.finished")
+    stopped = sheets(daemon, job)[1]["attempts"][0]
+    assert (stopped["code"], stopped["message"]) == ("E004", "its job was paused")
+    assert stopped["hint"]
     asked(daemon, "resume", job)
     assert daemon.wait(job)["state"] == "completed", "one full attempt is allowed; the paused one was not it"
 
@@ -332,6 +336,8 @@ def test_a_job_that_has_cost_its_limit_pauses(daemon: Daemon, score: Score) -> N
     assert "max_cost_per_job $0.50" in found["job"]["reason"]
     assert [sheet["state"] for sheet in found["sheets"]] == ["completed", "pending"]
     daemon.mozart("cancel", job)
+    found = daemon.job(job)
+    assert (found["job"]["state"], found["job"]["reason"]) == ("cancelled", "cancelled"), "not why it was paused"
 
 
 def test_stop_signals_do_not_reach_a_job_that_waits(own_daemon: Daemon, score: Score) -> None:

@@ -57,11 +57,11 @@ def test_a_job_that_has_cost_its_limit_is_paused_with_its_finished_sheet_kept() 
     assert told.count("job.budget") == 1, "warned once, at half of it"
 
 
-def test_a_sheet_that_costs_too_much_pauses_the_job_unless_it_is_done() -> None:
-    job = make_job(1, max_cost_sheet=1.0)
+def test_a_sheet_that_costs_too_much_pauses_the_job() -> None:
+    job = make_job(2, max_cost_sheet=1.0)
     job.sheets[1].cost_usd = 1.5
-    assert "max_cost_per_sheet" in reached(job, job.sheets[1], done=False)
-    assert not reached(job, job.sheets[1], done=True)
+    assert "max_cost_per_sheet" in reached(job, job.sheets[1])
+    assert not reached(job, job.sheets[2])
     assert not nearly_reached(0.0, job)
 
 
