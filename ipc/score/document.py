@@ -47,8 +47,11 @@ _HINTS = (
     ("mapping values are not allowed", "quote values that contain ': ', and check the indentation"),
     ("did not find expected key", "check the indentation of this line and the one before, and the quotes"),
     ("expected <block end>", "check the indentation of this line and the one before"),
+    ("did not find expected ',' or ']'", "a list that begins with [ is not closed, or an entry of it needs quotes"),
+    ("did not find expected ',' or '}'", "a map that begins with { is not closed, or a value of it needs quotes"),
     ("unexpected end of stream", "a quote or bracket is not closed"),
 )
+_ANY_HINT = "check the quotes, brackets and indentation here and on the line before"
 
 
 @dataclass
@@ -156,7 +159,7 @@ def _build(source: str, path: str) -> tuple[Any, _Builder]:
         line, column = _place(source, error.position)
         raise _unreadable(path, "E304", f"not text: {error.reason}", "save it as UTF-8 YAML", line, column) from None
     except (RecursionError, yaml.YAMLError) as error:
-        raise _unreadable(path, "E304", f"not YAML: {error}", "", 0, 0) from None
+        raise _unreadable(path, "E304", f"not YAML: {error}", _ANY_HINT, 0, 0) from None
     return builder.root, builder
 
 
@@ -172,13 +175,13 @@ def _read(path: str) -> bytes:
             path, "E303", "the file does not exist", "check the path; scores usually end in .yaml"
         ) from None
     except OSError as error:
-        raise _unreadable(path, "E303", f"cannot be opened: {error.strerror}", "") from None
+        raise _unreadable(path, "E303", f"cannot be opened: {error.strerror}", "see who may read it") from None
     except ValueError as error:
         raise _unreadable(path, "E303", f"cannot be opened: {error}", "check the path") from None
     try:
         data = _read_open(path, descriptor)
     except OSError as error:
-        raise _unreadable(path, "E303", f"cannot be read: {error.strerror}", "") from None
+        raise _unreadable(path, "E303", f"cannot be read: {error.strerror}", "see whether its disk is well") from None
     finally:
         os.close(descriptor)
     if len(data) > MAX_BYTES:
@@ -226,7 +229,7 @@ def _unreadable(
 def _syntax_error(path: str, error: yaml.MarkedYAMLError) -> ScoreError:
     mark = error.problem_mark or error.context_mark
     problem = error.problem or "syntax error"
-    hint = next((hint for text, hint in _HINTS if text in problem), "")
+    hint = next((hint for text, hint in _HINTS if text in problem), _ANY_HINT)
     place = (mark.line, mark.column) if mark else (0, 0)
     context = f" {error.context}" if error.context else ""
     return _unreadable(path, "E304", f"not YAML:{context} {problem}".replace("  ", " "), hint, *place)
@@ -314,7 +317,7 @@ class _Builder:
     def _start(self, event: Any) -> None:
         self._count(event, 1)
         if len(self._outer) >= MAX_DEPTH:
-            raise self._refuse(event, f"more than {MAX_DEPTH} levels deep", "")
+            raise self._refuse(event, f"more than {MAX_DEPTH} levels deep", "use fewer levels")
         if event.tag not in _CONTAINER_TAGS:
             raise self._refuse(event, f"the tag {_short(event.tag)} is not allowed", "remove it")
         frame = self._frame

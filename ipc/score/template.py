@@ -99,8 +99,11 @@ def _join(parts: Iterable[str]) -> str:
 
 
 def _syntax_problem(error: jinja2.TemplateSyntaxError) -> TemplateProblem:
-    hint = "to show braces as they are, write {% raw %}…{% endraw %}" if "unexpected" in (error.message or "") else ""
-    return TemplateProblem(f"the template's syntax is wrong: {error.message}", hint, error.lineno, error.name)
+    said = error.message or ""
+    hint = "every {% if %}, {% for %} and {% block %} needs its end, as {% endif %}"
+    if "unexpected" in said:
+        hint = "to show braces as they are, write {% raw %}…{% endraw %}"
+    return TemplateProblem(f"the template's syntax is wrong: {said}", hint, error.lineno, error.name)
 
 
 def _undefined_problem(message: str, variables: Mapping[str, Any]) -> TemplateProblem:

@@ -73,6 +73,7 @@ def test_a_mistake_is_named_with_its_place(cold: Daemon, tmp_path: Path, mistake
     assert done.returncode == 2, done.stderr
     assert not [name for name in names if name not in done.stderr], done.stderr
     assert "Traceback" not in done.stderr
+    assert "hint: " in done.stderr, "and how to mend it"
 
 
 def bomb() -> str:
