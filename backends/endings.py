@@ -13,13 +13,17 @@ from backends.base import Ending, Limited, Verdict
 from backends.failures import limited
 from backends.records import last_line
 
+_AGAIN_HINT = "mozart retry runs it again"
+_CRASH_HINT = "its log has the last thing it did; is there a newer version?"
+_FAILED_HINT = "its log says what it did before"
+
 _STOPPED = {
     "timeout": ("timeout", "E001", "it did not end within its time limit", "raise backend.timeout_seconds or split it"),
     "stalled": ("stalled", "E006", "it printed nothing for too long", "raise stale_detection.idle_timeout_seconds"),
     "no_output": ("stalled", "E006", "it never printed anything", "run the command by hand and see what it waits for"),
     "first_byte": ("timeout", "E504", "it printed nothing after its start", "does its service answer? run it by hand"),
     "post_result": ("stalled", "E007", "its result was there but it would not exit", "something it started keeps it"),
-    "cancelled": ("cancelled", "E004", "it was cancelled", ""),
+    "cancelled": ("cancelled", "E004", "it was cancelled", _AGAIN_HINT),
 }
 
 _CRASHES = frozenset(
@@ -41,7 +45,7 @@ def stopped(ending: Ending, limit: Limited | None = None, last_seen: str = "") -
         return None
     if ending.stopped_by == "limited":
         return limited(limit or Limited("the agent reported a limit"))
-    otherwise = ("failed", "E009", f"it was stopped ({ending.stopped_by})", "")
+    otherwise = ("failed", "E009", f"it was stopped ({ending.stopped_by})", _AGAIN_HINT)
     name, code, message, hint = _STOPPED.get(ending.stopped_by, otherwise)
     seen = last_seen or last_line(ending.stderr_tail) or last_line(ending.stdout_tail)[-300:] or "no output"
     return Verdict(name, code, message, hint, seen)
@@ -58,10 +62,10 @@ def signalled(ending: Ending) -> Verdict | None:
             "crashed", "E005", f"it ran out of memory ({name})", "give it more memory or less to hold", evidence
         )
     if number in _CRASHES:
-        return Verdict("crashed", "E003", f"it crashed ({name})", "", _crash_line(ending) or name)
+        return Verdict("crashed", "E003", f"it crashed ({name})", _CRASH_HINT, _crash_line(ending) or name)
     if number == Signals.SIGINT:
-        return Verdict("failed", "E004", "somebody interrupted it (SIGINT)", "", name)
-    return Verdict("crashed", "E002", f"it was killed by {name}", "", name)
+        return Verdict("failed", "E004", "somebody interrupted it (SIGINT)", _AGAIN_HINT, name)
+    return Verdict("crashed", "E002", f"it was killed by {name}", "see who did, in its log or the system's", name)
 
 
 def missing(program: str, evidence: str = "") -> Verdict:
@@ -76,7 +80,8 @@ def conventional(ending: Ending, program: str = "") -> Verdict | None:
     """What exit codes mean by convention when nothing better is known: 124 timeout, 126 and 127 not to be started."""
     line = last_line(ending.stderr_tail)
     if ending.exit_code == 124:
-        return Verdict("timeout", "E001", "it ended with 124, as a command does that ran out of time", "", line)
+        message = "it ended with 124, as a command does that ran out of time"
+        return Verdict("timeout", "E001", message, "give that command more time", line)
     if ending.exit_code == 127 and (not line or _NOT_FOUND.search(ending.stderr_tail)):
         return missing(_named_in(ending.stderr_tail) or program, line)
     if ending.exit_code == 126 and (not line or "denied" in line or "cannot execute" in line or "exec" in line):
@@ -91,14 +96,15 @@ def crashed(ending: Ending) -> Verdict | None:
     if evidence := _out_of_memory(ending):
         return Verdict("crashed", "E005", "it ran out of memory", "give it more memory or less to hold", evidence)
     if evidence := _crash_line(ending):
-        return Verdict("crashed", "E003", f"it crashed (exit code {ending.exit_code})", "", evidence)
+        return Verdict("crashed", "E003", f"it crashed (exit code {ending.exit_code})", _CRASH_HINT, evidence)
     return None
 
 
 def failed(ending: Ending, code: str = "E009", message: str = "", hint: str = "") -> Verdict:
     """Nothing more is known: the exit code and the last thing it said."""
     words = message or f"it exited with {ending.exit_code}"
-    return Verdict("failed", code, words, hint, last_line(ending.stderr_tail) or last_line(ending.stdout_tail))
+    said = last_line(ending.stderr_tail) or last_line(ending.stdout_tail)
+    return Verdict("failed", code, words, hint or _FAILED_HINT, said)
 
 
 def truncated(ending: Ending) -> Verdict:

@@ -272,5 +272,6 @@ def judge(said: str, now: float, words: LimitWords | None = None, zone: tzinfo |
     for line in reversed(lines):
         if words and words.found_in(line):
             limit = limit_said(line, "requests", now, zone, said)
-            return Verdict("rate_limited", "E102", "its error output speaks of a limit", "", line[:2000], limit)
+            message = "its error output speaks of a limit"
+            return Verdict("rate_limited", "E102", message, "see mozart limits", line[:2000], limit)
     return None

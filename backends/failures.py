@@ -16,7 +16,7 @@ class Failure(NamedTuple):
     verdict: str
     code: str
     message: str
-    hint: str = ""
+    hint: str
 
 
 FAILURES = {
@@ -27,28 +27,30 @@ FAILURES = {
     "billing": Failure("rate_limited", "E104", "the credit is used up", "add credit or change the plan"),
     "capped": Failure("capped", "E509", "it reached its cap of turns or money", "raise the cap, or split the sheet"),
     "configuration": Failure("failed", "E301", "it refused to start", "check backend.cli_extra_args"),
-    "dns": Failure("failed", "E902", "a host name could not be resolved"),
-    "interrupted": Failure("failed", "E004", "somebody interrupted it"),
-    "limit": Failure("rate_limited", "E101", "too many requests"),
+    "dns": Failure("failed", "E902", "a host name could not be resolved", "check the network and its DNS"),
+    "interrupted": Failure("failed", "E004", "somebody interrupted it", "mozart retry runs it again"),
+    "limit": Failure("rate_limited", "E101", "too many requests", "see mozart limits"),
     "long": Failure("failed", "E507", "the prompt is too long for the model", "split the sheet"),
-    "loop": Failure("failed", "E503", "the model went round in circles"),
+    "loop": Failure("failed", "E503", "the model went round in circles", "say the task in other words, or split it"),
     "mcp": Failure("failed", "E305", "an MCP server or its configuration failed", "check it, or set disable_mcp"),
     "mode": Failure("failed", "E306", "its modes do not go together", "check backend.cli_extra_args"),
     "model": Failure("failed", "E506", "the model does not exist or is not allowed", "set backend.cli_model"),
-    "network": Failure("failed", "E901", "the network failed"),
-    "network_timeout": Failure("failed", "E904", "the network did not answer in time"),
+    "network": Failure("failed", "E901", "the network failed", "check the connection and its proxy"),
+    "network_timeout": Failure(
+        "failed", "E904", "the network did not answer in time", "check the connection and its proxy"
+    ),
     "no_session": Failure("no_session", "E009", "the session to continue does not exist", "it starts anew"),
-    "other": Failure("failed", "E009", "it ended with an error"),
+    "other": Failure("failed", "E009", "it ended with an error", "its log says what it did before"),
     "output": Failure("capped", "E509", "its answer is longer than its cap", "raise the cap, or ask for less"),
-    "overloaded": Failure("overloaded", "E103", "the service is overloaded"),
-    "path": Failure("failed", "E303", "a path it needs does not exist"),
+    "overloaded": Failure("overloaded", "E103", "the service is overloaded", "it is tried again when it may have room"),
+    "path": Failure("failed", "E303", "a path it needs does not exist", "its log names it"),
     "permission": Failure("failed", "E009", "it was not permitted to do what it wanted", "set skip_permissions"),
-    "quota": Failure("rate_limited", "E104", "a quota or usage limit is reached"),
+    "quota": Failure("rate_limited", "E104", "a quota or usage limit is reached", "see mozart limits"),
     "refused": Failure("refused", "E508", "the model refused the request", "say it in other words"),
-    "schema": Failure("failed", "E503", "it never gave an answer of the schema asked for"),
-    "timeout": Failure("failed", "E504", "the service did not answer in time"),
-    "tls": Failure("failed", "E903", "a TLS connection could not be made"),
-    "unreachable": Failure("failed", "E501", "the service could not be reached"),
+    "schema": Failure("failed", "E503", "it never gave an answer of the schema asked for", "ask for a simpler one"),
+    "timeout": Failure("failed", "E504", "the service did not answer in time", "does it answer others? try it by hand"),
+    "tls": Failure("failed", "E903", "a TLS connection could not be made", "check certificates, clock and proxy"),
+    "unreachable": Failure("failed", "E501", "the service could not be reached", "check its address and the network"),
 }
 
 #: Kinds that hold the scope, and what the hold is called when the vendor gives no word of its own.

@@ -48,12 +48,21 @@ class Facts:
             self.answer = event.text
 
 
+_RULE_HINTS = {
+    "E201": "it must leave that file behind; is the rule's path right?",
+    "E202": "look at what it wrote there, and at the rule",
+    "E203": "run that command by hand in the workspace",
+    "E204": "raise the rule's timeout_seconds",
+}
+
+
 def judge(verdict: Verdict, validations: list[Validation]) -> Verdict:
     """A run that went well and left something unsatisfied is incomplete; any other verdict stays what happened."""
     failed = next((each for each in validations if not each["passed"]), None)
     if verdict.name != "ok" or failed is None:
         return verdict
-    return Verdict("incomplete", failed["code"], f"{failed['description']}: {failed['detail'].splitlines()[0]}")
+    message = f"{failed['description']}: {failed['detail'].splitlines()[0]}"
+    return Verdict("incomplete", failed["code"], message, _RULE_HINTS.get(failed["code"], "check the rule itself"))
 
 
 def finished(facts: Facts, now: float) -> Finished:
