@@ -139,7 +139,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _usage(error: TyperException, arguments: Sequence[str]) -> MozartError:
-    said = error.format_message().rstrip(".")
+    said = error.format_message().rstrip(".").replace("Value error, ", "")
     if not arguments:
         # Not a mistake that needs a sentence: the message is the help.
         return MozartError("usage", said, "", EXIT_USAGE)

@@ -107,8 +107,7 @@ def stop(
         raise MozartError("usage", "cannot both --force and --drain", "choose one", EXIT_USAGE)
     running = find_supervisor(paths)
     if drain and running is not None:
-        with Line(paths.client_socket, ANSWER_SECONDS) as line:
-            line.request("daemon.drain")
+        _drain(paths)
     elif running is not None:
         send(running.process, signal.SIGQUIT if force else signal.SIGTERM)
     left = [running.process] if running is not None else lock_holders(paths.lock)
@@ -119,6 +118,17 @@ def stop(
         hint = "wait longer with --timeout, or `mozartd stop --force`"
         raise MozartError("E001", f"cannot say that the daemon (pid {pid}) has stopped: it takes longer", hint)
     _answer(as_json, {"pid": pid, "state": "stopped"}, "mozartd has stopped" if pid else "mozartd is not running")
+
+
+def _drain(paths: Paths) -> None:
+    """Ask for it; of one that is stopping already nobody answers, and nothing is left to ask."""
+    try:
+        with Line(paths.client_socket, ANSWER_SECONDS) as line:
+            line.request("daemon.drain")
+    except MozartError as error:
+        running = find_supervisor(paths)
+        if error.exit_code != EXIT_UNREACHABLE or (running is not None and not running.is_stopping):
+            raise
 
 
 def _force(paths: Paths, left: list[Process]) -> None:

@@ -20,7 +20,7 @@ import yaml
 
 from ipc.bounds import PeerBounds
 from ipc.connection import hello
-from ipc.errors import CODES, EXIT_FAILED, MozartError
+from ipc.errors import CODES, EXIT_FAILED, EXIT_USAGE, MozartError
 from ipc.setup import (
     EXIT_CANNOT_BOOT,
     EXIT_OK,
@@ -183,7 +183,9 @@ def read_prices(path: str | None) -> dict[str, Price]:
         with open(path) as file:
             return load_prices(file.read())
     except (OSError, ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
-        raise MozartError("E301", f"cannot read the prices in {path}: {error}", "see mozartd/prices.yaml") from None
+        why = error.strerror if isinstance(error, OSError) else error
+        message = f"cannot read the prices in {path}: {why}"
+        raise MozartError("E301", message, "see mozartd/prices.yaml", EXIT_USAGE) from None
 
 
 def _backend_caps(backends: Mapping[str, BackendSettings]) -> dict[str, int]:
