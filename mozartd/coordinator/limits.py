@@ -168,18 +168,22 @@ class Limits:
             self._dirty.add(scope)
 
     def end_due(self, now: float) -> None:
-        """Release the holds whose time is over; begin new windows."""
+        """Release the holds whose time is over, or whose budget was raised or taken out of the settings; begin new
+        windows."""
         for throttle in self._scopes.values():
             if throttle.until and not throttle.is_held(now):
-                throttle.release(now)
-                self._dirty.add(throttle.scope)
-                reason = "its time is over: one probe goes first"
-                self._journal.append(
-                    now, "hold.ended", scope=throttle.scope, reason=reason, forecast=forecast(throttle)
-                )
-                if throttle.breaker:
-                    self._journal.append(now, "breaker.half-open", scope=throttle.scope, reason="one probe goes first")
+                self._release(throttle, now, "its time is over")
+            elif throttle.kind == "budget" and not self.budgets.reached(throttle.scope, now):
+                self._release(throttle, now, "the settings allow more")
             throttle.roll(now)
+
+    def _release(self, throttle: Throttle, now: float, why: str) -> None:
+        throttle.release(now)
+        self._dirty.add(throttle.scope)
+        reason = f"{why}: one probe goes first"
+        self._journal.append(now, "hold.ended", scope=throttle.scope, reason=reason, forecast=forecast(throttle))
+        if throttle.breaker:
+            self._journal.append(now, "breaker.half-open", scope=throttle.scope, reason="one probe goes first")
 
     def move(self, seconds: float) -> None:
         """The clock was set by so much."""

@@ -89,6 +89,20 @@ def test_a_spent_budget_is_nothing_to_begin_on_for_who_comes_later() -> None:
     assert limits.room("claude_cli/a/new", NOW) == 0
 
 
+@pytest.mark.parametrize("raised", [[Budget("claude_cli/*", 5.0, None)], []], ids=["more", "none"])
+def test_a_budget_that_was_raised_or_taken_away_holds_nothing_any_more(raised: list[Budget]) -> None:
+    first = Limits(Journal(0), budgets=Budgets([Budget("claude_cli/*", 1.0, None)]))
+    first.spend("claude_cli/a/m", 2.0, None, NOW)
+    first.end_due(NOW)
+    assert first.held(NOW)
+    writes = first.take_changes()
+    holds, spent = ([row for name, row in writes if name == put] for put in ("put_hold", "put_spending"))
+    again = Limits(Journal(0), holds, budgets=Budgets(raised, spent))
+    again.end_due(NOW)
+    assert not again.held(NOW)
+    assert again.room("claude_cli/a/m", NOW) == 1, "one probe goes first"
+
+
 def test_the_days_spending_is_kept_over_a_restart_and_begins_anew_each_day() -> None:
     budget = [Budget("*", None, 100)]
     first = Budgets(budget)
