@@ -261,6 +261,7 @@ _SAYINGS = Sayings(
     (r"^Loop detected", "loop"),
     (r"\bENOTFOUND\b|\bEAI_AGAIN\b", "dns"),
     (r"\bCERT_\w+|\bself[- ]signed certificate\b|\bUNABLE_TO_VERIFY\w*", "tls"),
+    (r"\bETIMEDOUT\b", "network_timeout"),
     (r"\bfetch failed\b|\bECONNREFUSED\b|\bECONNRESET\b", "unreachable"),
     (r"\bmodel is overloaded\b|\bUNAVAILABLE\b", "overloaded"),
     (r"^Unknown argument|^Not enough arguments|\bNo input provided via stdin\b", "configuration"),

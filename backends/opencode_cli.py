@@ -187,7 +187,7 @@ class OpenCodeParser:
         return (*((limit,) if limit else ()), Result(False, _said(error)))
 
     def _limit_of(self, error: dict[str, Any], kind: str) -> Limited:
-        headers = section(error, "data", "responseHeaders")
+        headers = {name.lower(): value for name, value in section(error, "data", "responseHeaders").items()}
         thousandths = text(headers.get("retry-after-ms"))
         header = f"{float(thousandths) / 1000:f}" if thousandths.isdecimal() else text(headers.get("retry-after"))
         if reset := from_header(header, self._clock()):
@@ -342,6 +342,8 @@ _SAYINGS = Sayings(
     (r"\bapi key\b|\bunauthori[sz]ed\b|\bforbidden\b", "auth"),
     (r"\bmaximum context length\b", "long"),
     (r"\bENOTFOUND\b|\bEAI_AGAIN\b", "dns"),
+    (r"\bcertificate\b|\bCERT_\w+|\bself[- ]signed\b|\bUNABLE_TO_VERIFY\w*", "tls"),
+    (r"\bETIMEDOUT\b", "network_timeout"),
     (r"\b(?:cannot|unable to) connect\b|\bECONNREFUSED\b|\bConnectionRefused\b", "unreachable"),
     (r"\bsocket connection was closed\b|\bECONNRESET\b", "network"),
     (r"\btimed out\b|\btimeout\b", "timeout"),

@@ -179,7 +179,7 @@ class ProfileParser:
         for message in self._known.messages:
             found = re.search(message.pattern, said, re.MULTILINE)
             # A status like 400 tells nothing: the words behind it may.
-            if found and _kind(found, message) != "other":
+            if found and (message.kind or _kind(found, message) != "other"):
                 return found, message
         return None, None
 
