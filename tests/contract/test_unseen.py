@@ -19,6 +19,7 @@ from tests.contract import test_misclassification, test_misleading
 from tests.contract.recordings import NOW, run_of
 from tests.contract.test_misclassification import (
     CODEX_DONE,
+    GEMINI_DONE,
     Case,
     answer,
     claude,
@@ -29,6 +30,7 @@ from tests.contract.test_misclassification import (
     error,
     gemini,
     gemini_result,
+    gemini_said,
     lines,
     opencode,
     opencode_error,
@@ -90,6 +92,9 @@ CODEX = [
         "E902",
         codex_failed("stream disconnected before completion: client error (Connect): dns error: failed to lookup"),
     ),
+    codex("E104", codex_failed("Your workspace is out of credits. Ask your workspace owner to refill.")),
+    codex("E104", codex_failed("You hit your spend cap set by the owner of your workspace.")),
+    codex("E508", codex_failed("Invalid prompt: we've limited access to this content for safety reasons.")),
     codex("E009", codex_failed("the tool said: rate_limit_exceeded, HTTP 429")),
     codex(
         "",
@@ -106,6 +111,7 @@ GEMINI = [
     gemini("E502", gemini_result("[API Error: Request had invalid authentication credentials.]"), exit_code=145),
     gemini("E502", gemini_result("[API Error: Permission denied on resource project foo.]"), exit_code=147),
     gemini("E101", gemini_result("[API Error: something new]"), exit_code=173),
+    gemini("E904", gemini_result("[API Error: fetch failed sending request: connect ETIMEDOUT 1.2.3.4:443]"), exit_code=1),
     gemini("E009", gemini_result("[API Error: something new]"), exit_code=144),
     Case("gemini_cli", "E104", exit_code=1, options={"output_format": "text"}, stderr="Attempt 1 failed with status 500. "
          "Retrying\nTerminalQuotaError: You have exhausted your daily quota on this model.\nAn unexpected error"),
@@ -119,6 +125,7 @@ OPENCODE = [
     opencode("E104", opencode_error("APIError", message="Weekly usage limit reached.", statusCode=429), exit_code=1),
     opencode("E502", opencode_error("APIError", message="Incorrect API key provided", statusCode=401), exit_code=1),
     opencode("E507", opencode_error("APIError", message="maximum context length is 1", statusCode=400), exit_code=1),
+    opencode("E903", opencode_error("APIError", message="Cannot connect to API: self signed certificate"), exit_code=1),
     opencode("", opencode_said("CreditsError, 429: handled"), opencode_step("stop")),
 ]  # fmt: skip
 
@@ -141,6 +148,11 @@ PROFILES = [
     Case("aider", "E104", stdout=f"litellm.RateLimitError: You exceeded your current \nquota.\n{RATE_LIMITED}\n"),
     Case("aider", "E002", exit_code=None, signal=9, stdout="litellm.RateLimitError: no\nRetrying in 0.2 seconds...\n"),
     Case("aider", "E005", exit_code=None, signal=9, kernel="oom_kill 1", stdout="litellm.RateLimitError: no\n"),
+    Case("aider", "E104", stdout="litellm.BadRequestError: AnthropicException - Your credit balance is too \nlow.\n"),
+    Case("aider", "E104", stdout='litellm.APIError: OpenrouterException - {"message":"Insufficient credits."}\n'),
+    Case("aider", "E502", stdout="litellm.PermissionDeniedError: Country, region, or territory not supported\n"),
+    Case("aider", "E507", stdout="litellm.BadRequestError: This model's maximum context \nlength is 8192 tokens.\n"),
+    Case("aider", "E009", stdout="litellm.BadRequestError: no\n"),
     qwen("E104", "[API Error: 429 Free allocated quota exceeded.]"),
     qwen("E101", "[API Error: 429 status code (no body)]"),
     qwen("E507", "[API Error: 400 This model's maximum context length is 131072 tokens.]"),
@@ -163,6 +175,19 @@ PROFILES = [
     Case("goose", "E901", stdout="Network error: no\n\nPlease resend your message to try again.\n"),
     Case("goose", "", stdout="Ran into this error: Server error: no." + RETRY + "\nThen I went on and finished it.\n"),
     Case("goose", "", stdout="`Ran into this error: Rate limit exceeded` is in agent.rs.\n"),
+]
+
+
+def api(name: str, code: str, message: str, status: int) -> Case:
+    return Case(name, code, exit_code=1, stdout=lines({"type": "error", "status": status, "message": message}))
+
+
+APIS = [
+    api("anthropic_api", "E104", "Your credit balance is too low to access the Anthropic API.", 400),
+    api("ollama", "E104", "Your credit balance is too low to access the Anthropic API.", 400),
+    api("anthropic_api", "E507", "prompt is too long: 213849 tokens > 200000 maximum", 400),
+    api("anthropic_api", "E103", "Overloaded", 529),
+    Case("anthropic_api", "", stdout=lines({"type": "text", "text": "401"}, {"type": "result", "stop": "end_turn"})),
 ]
 
 #: What fails without a service having to do with it.
@@ -217,7 +242,7 @@ COMMANDS = [
     command("E005", "Last State: Terminated, Reason: OOMKilled", 137),
 ]
 
-CASES = [*CLAUDE, *CODEX, *GEMINI, *OPENCODE, *PROFILES, *COMMANDS]
+CASES = [*CLAUDE, *CODEX, *GEMINI, *OPENCODE, *PROFILES, *APIS, *COMMANDS]
 
 
 def judged(case: Case, stdout: str) -> tuple[Verdict, list[Event]]:
@@ -238,6 +263,65 @@ def test_code(case: Case) -> None:
     verdict, events = judged(case, case.stdout)
     assert verdict.code == case.code, verdict
     assert case.code or not any(isinstance(event, Limited) for event in events), "it would have been stopped"
+
+
+#: What an agent may say, quote or hear from its tools without having failed.
+ALARMING = [
+    "API Error: 429 rate_limit_error",
+    "[API Error: You have exhausted your daily quota on this model.] is in errors.ts",
+    "litellm.RateLimitError: RateLimitError",
+    "You’ve hit your usage limit. Try again at 3:00 PM.",
+    "usage limit reached|1795399200",
+    "Prompt is too long",
+    "Not logged in · Please run /login",
+    "The model response was blocked due to safety settings.",
+    "Loop detected, stopping execution",
+    "unexpected status 401 Unauthorized",
+    "^C again to exit",
+    "HTTP/1.1 503 Service Unavailable\nRetry-After: 3600\n",
+    "thread 'main' panicked at x\nFATAL ERROR: heap out of memory\nKilled",
+    '{"type":"result","subtype":"success","is_error":true,"api_error_status":429,"result":"API Error: 401"}',
+    '{"type":"turn.failed","error":{"message":"unexpected status 401"}}',
+    '{"type":"error","error":{"name":"APIError","data":{"statusCode":429}}}',
+]
+
+
+def quoting(text: str) -> list[Case]:
+    """Successes whose answer and whose tools say so, and failures of another kind after such words."""
+    ran = {"type": "command_execution", "command": text, "aggregated_output": text, "exit_code": 1, "status": "failed"}
+    heard = {"type": "tool_result", "tool_use_id": "t", "is_error": True, "content": text}
+    called = {"type": "tool_use", "id": "t", "name": "Bash", "input": {"error": text, "command": text}}
+    talk = [{"type": "assistant", "message": {"content": [called]}}, {"type": "user", "message": {"content": [heard]}}]
+    used = {
+        "type": "tool_use",
+        "part": {"tool": "bash", "state": {"status": "error", "input": {"x": text}, "error": text}},
+    }
+    return [
+        claude("", *talk, said(text), answer(text), exit_code=0),
+        claude("E503", *talk, said(text), exit_code=0),
+        claude("E002", *talk, said(text), exit_code=None, signal=9),
+        codex("", {"type": "item.completed", "item": ran}, codex_said(text), CODEX_DONE, exit_code=0),
+        codex("E503", {"type": "item.completed", "item": ran}, codex_said(text), exit_code=0),
+        codex("E507", codex_said(text), codex_failed("Codex ran out of room in the model's context window.")),
+        gemini("", {"type": "tool_result", "status": "error", "output": text}, gemini_said(text), GEMINI_DONE),
+        gemini("E503", gemini_said(text)),
+        opencode("", used, opencode_step("tool-calls"), opencode_said(text), opencode_step("stop")),
+        opencode("E003", used, opencode_said(text), exit_code=None, signal=11),
+        *(Case(name, "", stdout=f"intro\n{text}\nthe end\n") for name in ("command", "goose", "crush", "bash")),
+        *(Case(name, "E009", stdout=text, stderr="it broke", exit_code=1) for name in ("command", "goose", "crush")),
+        Case(
+            "aider", "", stdout=f"I did: {text.splitlines()[0]}\n\nApplied edit to a.py\nTokens: 2k sent, 3 received.\n"
+        ),
+        command("", text, exit_code=0),
+    ]
+
+
+@pytest.mark.parametrize("text", ALARMING)
+def test_words_of_the_model_and_of_its_tools_are_no_evidence(text: str) -> None:
+    for case in quoting(text):
+        verdict, events = judged(case, case.stdout)
+        assert verdict.code == case.code, (case, verdict)
+        assert not any(isinstance(event, Limited) for event in events), case
 
 
 def spaced(item: Any) -> str:
@@ -295,6 +379,8 @@ def at(day: int, hour: int, minute: int = 0) -> float:
                   exit_code=1), NOW + 45),
         (opencode("", opencode_error("APIError", message="Weekly usage limit reached. Resets in 3 days", statusCode=429),
                   exit_code=1), at(26, 0)),
+        (opencode("", opencode_error("APIError", message="no", statusCode=429, responseHeaders={"Retry-After": "60"}),
+                  exit_code=1), NOW + 60),
         (command("", "HTTP/2 429\nRetry-After: Mon, 23 Nov 2026 00:10:00 GMT"), at(23, 0, 10)),
         (command("", "Error: HTTP 429 Too Many Requests\r\nRetry-After: 30\r"), NOW + 30),
         (command("", "usage limit reached, resets Thu 10:00 PM PST"), at(27, 6)),
