@@ -19,6 +19,8 @@ from backends.resets import limit_said
 
 #: Only the last lines count: what a program complained about long before its end it has survived.
 LAST_LINES = 30
+#: And of a line what a sentence takes: a program may print megabytes without a newline.
+LONGEST_LINE = 2000
 
 
 def _cause(kind: str, patterns: str) -> tuple[str, re.Pattern[str]]:
@@ -236,11 +238,11 @@ _ELSEWHERE = re.compile(
       \bFile\ ".*",\ line | \bline\W+429\b | \b(?:passed|failed)\ in\b | \bassert\w*\b | disk\ quota
     | \b(?:no|without|within|below|under|not)\ (?:a\ |the\ |any\ |your\ )?(?:rate|usage).?limit
     | \b(?:no|without|within|below|under)\ (?:the\ |any\ |your\ )?(?:quota|capacity)(?!\ (?:available|left)\b)
-    | ^\s*(?:[✓✔✕✗✘×●○]|(?:not\ )?ok\ \d|---\ (?:FAIL|PASS)|(?:FAIL|PASS)(?:ED)?\s+\S*[./]\S|E\s{3,}) | \bwant(?:ed)?\b.*\bgot\b
-    | \b(?:expected|expect)\b.*\b(?:got|received|actual|to\ (?:be|equal))\b
+    | ^\s*(?:[✓✔✕✗✘×●○]|(?:not\ )?ok\ \d|---\ (?:FAIL|PASS)|(?:FAIL|PASS)(?:ED)?\s+\S*[./]\S|E\s{3,}) | \bwant(?:ed)?\b.{0,200}\bgot\b
+    | \b(?:expected|expect)\b.{0,200}\b(?:got|received|actual|to\ (?:be|equal))\b
     | ^\S+:\d+(?::\d+)?:\s(?:fatal\ )?(?:error|warning|note): | ^(?:warning|note):\ .*`
-    | ^(?:expected|received|actual|got|want(?:ed)?)\b\W*\w*$ | \brate.?limit\ ?(?:is|:|=)\ ?\d(?!.*\bexceed)
-    | \bcannot\ import\ name\b | \bhas\ no\b.*\b(?:attribute|member)\b | \bno\ module\ named\b | \bis\ not\ defined\b
+    | ^(?:expected|received|actual|got|want(?:ed)?)\b\W*\w*$ | \brate.?limit\ ?(?:is|:|=)\ ?\d(?!.{0,200}\bexceed)
+    | \bcannot\ import\ name\b | \bhas\ no\b.{0,80}\b(?:attribute|member)\b | \bno\ module\ named\b | \bis\ not\ defined\b
     | \bdoes\ not\ exist\ (?:in|on)\ type\b | ^usage:\ | \bno\ such\ file\ or\ directory
     | ^\s*(?:[+-]\s*)?(?:assert|catch|class|def|except|from|if|import|raise|return|throw)\b
     | \bcall\ (?:of|to)\ overloaded\b | \boverloaded\ (?:\w+\ )?(?:constructor|function|member|method|operator)
@@ -255,9 +257,8 @@ _NO_WORD = " \t\"'`{}()[]<>,="
 
 def _found(pattern: re.Pattern[str], line: str) -> bool:
     """Whether the line says it in a sentence, not in a path or a name."""
-    if _ELSEWHERE.search(line):
-        return False
-    return any(not _PLACE.search(_word_at(line, found.start())) for found in pattern.finditer(line))
+    said = any(not _PLACE.search(_word_at(line, found.start())) for found in pattern.finditer(line))
+    return said and not _ELSEWHERE.search(line)
 
 
 def _word_at(line: str, at: int) -> str:
@@ -309,7 +310,7 @@ def _cause_in(said: str) -> tuple[str, str] | None:
 
 
 def _last_lines(said: str) -> list[str]:
-    return [line.strip() for line in said.split("\n") if line.strip()][-LAST_LINES:]
+    return [line.strip()[:LONGEST_LINE] for line in said.split("\n") if line.strip()][-LAST_LINES:]
 
 
 def kind_in(said: str) -> str:
