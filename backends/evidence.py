@@ -238,7 +238,8 @@ _ELSEWHERE = re.compile(
       \bFile\ ".*",\ line | \bline\W+429\b | \b(?:passed|failed)\ in\b | \bassert\w*\b | disk\ quota
     | \b(?:no|without|within|below|under|not)\ (?:a\ |the\ |any\ |your\ )?(?:rate|usage).?limit
     | \b(?:no|without|within|below|under)\ (?:the\ |any\ |your\ )?(?:quota|capacity)(?!\ (?:available|left)\b)
-    | ^\s*(?:[✓✔✕✗✘×●○]|(?:not\ )?ok\ \d|---\ (?:FAIL|PASS)|(?:FAIL|PASS)(?:ED)?\s+\S*[./]\S|E\s{3,}) | \bwant(?:ed)?\b.{0,200}\bgot\b
+    | ^\s*(?:[✓✔✕✗✘×●○]|(?:not\ )?ok\ \d|---\ (?:FAIL|PASS)|(?:FAIL|PASS)(?:ED)?\s+\S*[./]\S|E\s{3,})
+    | \bwant(?:ed)?\b.{0,200}\bgot\b
     | \b(?:expected|expect)\b.{0,200}\b(?:got|received|actual|to\ (?:be|equal))\b
     | ^\S+:\d+(?::\d+)?:\s(?:fatal\ )?(?:error|warning|note): | ^(?:warning|note):\ .*`
     | ^(?:expected|received|actual|got|want(?:ed)?)\b\W*\w*$ | \brate.?limit\ ?(?:is|:|=)\ ?\d(?!.{0,200}\bexceed)
