@@ -14,10 +14,10 @@ from datetime import datetime
 from signal import Signals
 from typing import Any
 
-from backends import endings
+from backends import endings, evidence
 from backends.base import STDOUT, Command, Ending, Event, Limited, Result, Run, Session, Usage, Verdict
 from backends.failures import FAILURES, LIMITS, by_status, failure, limited
-from backends.records import count, number, record, section, text
+from backends.records import count, number, record, section, text, usual
 from backends.rendering import Records, call, clean, one_line
 from backends.resets import Reset, clamp, from_header, limit_until
 
@@ -82,6 +82,7 @@ class ApiParser:
         self._limit: Limited | None = None
 
     def feed(self, stream: str, line: bytes) -> Sequence[Event]:
+        line = usual(line)
         if not line.startswith(_MATTERS) or (item := record(line)) is None:
             return ()
         match item["type"]:
@@ -132,11 +133,10 @@ def _judged(kind: str, said: str, hint: str = "") -> Verdict:
 
 
 def _kind(item: dict[str, Any]) -> str:
-    kind = text(item.get("kind"))
-    if kind in FAILURES or kind in _MISSING:
-        return kind
-    status = number(item.get("status"))
-    return by_status(int(status) if status else None)
+    kind, status = text(item.get("kind")), number(item.get("status"))
+    if kind not in FAILURES and kind not in _MISSING:
+        kind = by_status(int(status) if status else None)
+    return kind if kind != "other" else evidence.kind_in(text(item.get("message")))
 
 
 def _reset(headers: dict[str, str], now: float) -> Reset | None:

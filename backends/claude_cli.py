@@ -211,7 +211,9 @@ class ClaudeParser:
         return self._take_limit(Limited(self._retry, retry_after=wait, kind="requests" if limit else "overloaded"))
 
     def _take_error(self, item: dict[str, Any]) -> Sequence[Event]:
-        self._error = text(item.get("error"))
+        if not (error := text(item.get("error"))):
+            return ()  # the model's words
+        self._error = error
         said = "".join(text(block.get("text")) for block in items(section(item, "message").get("content")))
         return self._take_limit(self._limit_of(Facts(said, self._error)))
 

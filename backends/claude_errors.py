@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-from backends import endings
+from backends import endings, evidence
 from backends.base import Ending, Verdict
 from backends.failures import Sayings, by_status, failure
 from backends.records import last_line, number, text, texts
@@ -64,14 +64,14 @@ _SAYINGS = Sayings(
     (r"Invalid API key|Not logged in|Failed to authenticate|.{0,80}\brun /login", "auth"),
     (r"Your \w+ belongs to a disabled organization", "auth"),
     (r"There's an issue with the selected model", "model"),
-    (r"Prompt is too long", "long"),
+    (r"Prompt is too long|API Error: 4\d\d .{0,120}prompt is too long", "long"),
     (r"Error: (?:Reached max turns|Exceeded USD budget)|Reached maximum (?:number of turns|budget)", "capped"),
     (r"No conversation found with session ID", "no_session"),
     (r"API Error: Claude Code is unable to respond|API Error: .{0,60}violate our Usage Policy", "refused"),
     (r"API Error: Claude's response exceeded the \d+ output token", "output"),
     (r"API Error: (?:Request rejected \(429\)|Server is temporarily limiting requests)", "limit"),
     (r"API Error: .{0,80}(?:\bcertificate|\bSSL\b|\bTLS\b|CERT_)", "tls"),
-    (r"API Error: Unable to connect to API \((?:FailedToOpenSocket|ENOTFOUND|EAI_AGAIN)", "dns"),
+    (r"API Error: .{0,80}\b(?:FailedToOpenSocket|ENOTFOUND|EAI_AGAIN)", "dns"),
     (r"API Error: (?:Unable to connect|Connection error)", "unreachable"),
     (r"(?:API Error: )?Request timed out", "timeout"),
     (r"API Error: API returned an empty or malformed response", "bad_response"),
@@ -90,7 +90,10 @@ def kind_of(facts: Facts) -> str:
     if facts.error == "rate_limit" and begins != "quota":
         return "limit"
     status = facts.status or _status_in(facts.said)
-    return begins or by_status(status)
+    kind = begins or by_status(status)
+    if kind == "other" and facts.said.startswith("API Error"):
+        return evidence.kind_in(facts.said)
+    return kind
 
 
 def _status_in(said: str) -> int | None:

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from signal import Signals
 from typing import Any
 
-from backends import endings
+from backends import endings, evidence
 from backends.base import (
     FIRST_BYTE_SECONDS,
     STDOUT,
@@ -33,7 +33,7 @@ from backends.base import (
     encoded,
 )
 from backends.failures import LIMITS, Sayings, by_status, failure, limited
-from backends.records import count, items, last_line, record, section, text
+from backends.records import count, items, last_line, record, section, text, usual
 from backends.rendering import Records, brief, clean, one_line
 from backends.resets import limit_said, zone_of
 
@@ -147,6 +147,7 @@ class CodexParser:
         self._retrying = ""
 
     def feed(self, stream: str, line: bytes) -> Sequence[Event]:
+        line = usual(line)
         if line.startswith(b'{"type":"item.'):
             if _MESSAGE in line[:120]:
                 self._answer = line
@@ -265,12 +266,14 @@ _SAYINGS = Sayings(
     (r"^Missing environment variable", "auth"),
     (r"\bnot logged in\b|\b(?:refresh token|access token)\b.*\b(?:expired|revoked|could not be refreshed)", "auth"),
     (r"^You['’]ve hit your .{0,40}limit|^Quota exceeded|\bupgrade to (?:Plus|Pro)\b", "quota"),
+    (r"^Your workspace is out of credits|^You(?:['’]ve)? hit your spend cap", "billing"),
     (r"^rate limit exceeded: slow down|\bhigh demand\b|\bat capacity\b|\boverloaded\b", "overloaded"),
     (r"^rate limit exceeded", "limit"),
     (r"\bran out of room in the model's context window", "long"),
     (r"^The model .* does not exist|\bmodel is not supported\b", "model"),
     (r"^Incomplete response returned, reason: max_output_tokens", "output"),
-    (r"^Incomplete response returned, reason: content_filter|\bwas flagged\b|\busage policy\b", "refused"),
+    (r"^Incomplete response returned, reason: content_filter", "refused"),
+    (r"\b(?:was|been) flagged\b|\busage policy\b|\bfor safety reasons\b", "refused"),
     (r"\bfailed to lookup address information|\bdns error", "dns"),
     (r"\binvalid peer certificate|\bcertificate verify failed|\btls handshake", "tls"),
     (r"\bidle timeout waiting for SSE|\boperation timed out|\brequest timed out", "timeout"),
@@ -296,7 +299,11 @@ def _kind(message: str) -> str:
         kind = by_status(int(found[1]))
         if kind != "other":
             return kind
-    return _SAYINGS.found_in(message) or "other"
+    if kind := _SAYINGS.found_in(message):
+        return kind
+    # Its limits begin with its own words for them; somewhere in a message they may be what somebody else said.
+    kind = evidence.kind_in(message)
+    return "other" if kind in LIMITS else kind
 
 
 def _complaint(stderr: str) -> str:

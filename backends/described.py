@@ -74,7 +74,8 @@ class Output:
     success: str = ""
     """For text: a pattern that only a run that succeeded prints, looked for in the last lines of stdout."""
     failure: str = ""
-    """For a terminal event that claims success: a pattern of results that are none."""
+    """For ndjson: a pattern of results that are none though their event claims success. For text: a pattern with which the
+    output of a run that failed ends, whatever its exit code; what it matches is the error's record."""
 
 
 @dataclass(frozen=True, slots=True)

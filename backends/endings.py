@@ -30,8 +30,8 @@ _CRASHES = frozenset(
     {Signals.SIGABRT, Signals.SIGBUS, Signals.SIGFPE, Signals.SIGILL, Signals.SIGSEGV, Signals.SIGSYS, Signals.SIGTRAP}
 )
 _MEMORY = re.compile(
-    r"(?i)heap out of memory|out of memory: killed|memory cgroup out of memory|oom[-_ ]?kill|^MemoryError\b"
-    r"|std::bad_alloc|fatal error: (?:runtime: )?out of memory|\bOutOfMemoryError\b"
+    r"(?i)heap out of memory|out of memory: killed|memory cgroup out of memory|\boom[-_]kill(?:er)?\b|\bOOMKilled\b"
+    r"|^MemoryError\b|std::bad_alloc|fatal error: (?:runtime: )?out of memory|\bOutOfMemoryError\b"
     r"|memory allocation of \d+ bytes failed|\bcannot allocate memory",
     re.MULTILINE,
 )

@@ -19,6 +19,8 @@ from backends.resets import limit_said
 
 #: Only the last lines count: what a program complained about long before its end it has survived.
 LAST_LINES = 30
+#: And of a line what a sentence takes: a program may print megabytes without a newline.
+LONGEST_LINE = 2000
 
 
 def _cause(kind: str, patterns: str) -> tuple[str, re.Pattern[str]]:
@@ -28,7 +30,7 @@ def _cause(kind: str, patterns: str) -> tuple[str, re.Pattern[str]]:
 
 
 #: An HTTP status said as one: "HTTP 429", "status code: 429", "error 429".
-_STATUS = r"\b(?:http(?:/\d(?:\.\d)?)?|status|error|code)\W{0,5}(?:code\W{0,5})?"
+_STATUS = r"(?<!exit )\b(?:http(?:/\d(?:\.\d)?)?|status|error|code)\W{0,5}(?:code\W{0,5})?"
 
 _CAUSES = (
     _cause(
@@ -41,15 +43,24 @@ _CAUSES = (
         \bapi[ _-]?key (?:is )?(?:not valid|invalid|missing|expired|incorrect)
         \bincorrect api key
         \b(?:no|missing) (?:api[ _-]key|credentials|auth(?:entication)? credentials)
-        \b(?:OPENAI|ANTHROPIC|GEMINI|GOOGLE)_API_KEY\b[^\n]{{0,60}}\b(?:not set|unset|missing|required)
+        (?-i:\b[A-Z][A-Z\d_]*_API_KEY)\b[^\n]{{0,60}}\b(?:not set|unset|missing|required)
+        \b(?:not found|not set|unset|missing|requires?)\W{{1,3}}(?-i:[A-Z][A-Z\d_]*_API_KEY)\b
+        \bpermission denied \((?:publickey|password|keyboard-interactive)\b
+        \[unauthenticated\]
         \bAPI_KEY_INVALID\b
         \bauthentication[ _](?:error|failed|required)
         \bAuthenticationError\b
         \bfailed to authenticate
         \bnot (?:logged in|authenticated)\b
         \bplease (?:log|sign) ?in\b
+        \b(?:must|need|requires you to) be logged in\b
+        \bplease run:? +[\w-]+ (?:auth )?login\b
+        ^\$ [\w-]+ (?:auth )?login\b
+        \b(?:unable to locate|could not load|no valid) credentials\b
+        \bcode (?:E401|ENEEDAUTH)\b
+        \bExpiredToken(?:Exception)?\b
         \binvalid (?:bearer|access|auth) token
-        \btoken (?:has )?(?:expired|been revoked)
+        \btoken (?:has )?(?:been )?(?:expired|revoked)
         """,
     ),
     _cause(
@@ -59,6 +70,7 @@ _CAUSES = (
         \bmodel\W{1,3}[\w./]*[\d:-][\w./:-]*\W[^\n]{0,60}\b(?:does not exist|not found|is not supported)
         \b(?:unknown|invalid) model\b
         \bmodel not found\b
+        \bcannot use this model\b
         """,
     ),
     _cause(
@@ -69,12 +81,15 @@ _CAUSES = (
         \bmaximum context length\b
         \bcontext window\b[^\n]{0,60}\b(?:exceed|ran out|room)
         \bexceeds the (?:maximum|model'?s)[^\n]{0,40}\btokens
+        \bexceeds?\b[^\n]{0,30}\bcontext (?:window|limit|length)\b
+        \binput is too long\b
         """,
     ),
     _cause(
         "dns",
         r"""
-        \bcould not resolve host
+        \b(?:could not|unable to) resolve host
+        \bUnknownHostException\b
         \bname or service not known
         \bENOTFOUND\b
         \bEAI_AGAIN\b
@@ -89,6 +104,9 @@ _CAUSES = (
         r"""
         \bcertificate[ _]verif(?:y|ication)[ _]failed
         \bcertificate has expired
+        \bunable to (?:find valid certification path|get (?:local )?issuer certificate)
+        \bSSLHandshakeException\b
+        \bSSL routines:
         \bself[- ]signed certificate
         \bSSLError\b
         \bSSL_ERROR_\w+
@@ -104,8 +122,12 @@ _CAUSES = (
         "network_timeout",
         r"""
         \bETIMEDOUT\b
-        \bconnection timed out
+        \bconnect(?:ion)? timed out
+        \boperation timed out
+        \bConnectTimeout\b
+        \bSocketTimeoutException\b
         \bconnect(?:ion)? timeout\b
+        \b(?:dial|read|write) (?:tcp|udp)\b[^\n]{0,120}\btimeout\b
         """,
     ),
     _cause(
@@ -129,6 +151,8 @@ _CAUSES = (
         \bConnectionRefused(?:Error)?\b
         \bAPIConnectionError\b
         \b(?:unable|failed) to connect to\b
+        \bcannot connect to\b
+        \bConnect(?:ion)?Error\b(?!: \[)
         \bsocket hang up
         """,
     ),
@@ -152,25 +176,32 @@ _CAUSES = (
         \bRateLimitError\b
         \brate_limit_(?:error|exceeded)\b
         {_STATUS}429\b
+        \bAPI rate limit exceeded\b
         \b429\b(?: Client Error)?\W{{0,4}}too many requests
+        \[resource_exhausted\]
         """,
     ),
     _cause(
         "overloaded",
         rf"""
         \boverloaded(?:_error)?\b
-        \b(?:at|over|insufficient|no) capacity\b
+        \b(?:at|over|insufficient) capacity\b
+        \bno (?:available capacity|capacity (?:available|left))\b
         {_STATUS}(?:529|500|502|503)\b
         \b50[03]\W{{1,4}}(?:service unavailable|internal server error)
         \b502\W{{1,4}}bad gateway
         \bservice unavailable\b
+        \[unavailable\]
         \bInternalServerError\b
         """,
     ),
     _cause(
         "timeout",
         rf"""
-        \brequest timed out
+        \b(?:request|read) timed out
+        \bidle timeout\b
+        \bReadTimeout\b
+        \bClient\.Timeout exceeded
         \bgateway time-?out
         \bdeadline exceeded
         \bAPITimeoutError\b
@@ -190,25 +221,30 @@ _USED_UP = r"(?:exceed\w*|exhaust\w*|reach\w*|hit|used up|run out|out of|over|re
 #: `rate_limit.detection_patterns` by default, and what each of them must mean to be positive evidence: `429` is a
 #: status and not line 429 of a file, a quota is one that is used up and not a column, `rate_limit` is no name in a program.
 _DEFAULTS = {
-    "rate.?limit": r"(?<![\w./-])rate[ -]?limit(?:ed|s|ing)?\b(?![-_./]\w)"
+    "rate.?limit": r"(?<![\w./-])rate(?:[ -]limit(?:ed|s|ing)?\b|limit(?:ed|s|ing)?\b(?!['\"`]))(?![-_./]\w)"
     r'|"(?:type|code|error|reason|status)"\s*:\s*"rate_?limit',
     "usage.?limit": rf"\busage[ -]?limits?\b[^\n]{{0,40}}\b{_USED_UP}\b|\b{_USED_UP}\b[^\n]{{0,40}}\busage[ -]?limits?\b",
     "quota": rf"(?<!disk )\bquota\b[^\n]{{0,40}}\b{_USED_UP}\b|\b{_USED_UP}\b[^\n]{{0,40}}(?<!disk )\bquota\b",
     "too many requests": r"\btoo many requests\b",
-    "429": r"(?<![\w.:#/'\"-])429(?![\w'\"]|[.:/-]\w)",
+    # … and no number of things, either: "429 lines", "429 files".
+    "429": r"(?<![\w.:#/'\"-])429(?![\w'\"]|[.:/-]\w|\s+(?!errors|responses|status)[a-z]{3,}s\b)",
     "capacity": r"\b(?:at|over|out of|no|insufficient) capacity\b|\bcapacity (?:is )?(?:reached|exceeded|limit)",
     "try again later": r"\btry again later\b",
 }
-#: Lines that deny or only mention it: what a test is called and what it wanted, what a compiler says, pieces of a program.
+#: Lines that deny or only mention it: what a test is called and what it wanted, what a compiler or an interpreter says of a
+#: name, pieces of a program.
 _ELSEWHERE = re.compile(
     r"""
       \bFile\ ".*",\ line | \bline\W+429\b | \b(?:passed|failed)\ in\b | \bassert\w*\b | disk\ quota
     | \b(?:no|without|within|below|under|not)\ (?:a\ |the\ |any\ |your\ )?(?:rate|usage).?limit
-    | \b(?:no|without|within|below|under)\ (?:the\ |any\ |your\ )?(?:quota|capacity)
-    | ^\s*(?:[✓✔✕✗✘×●○]|(?:not\ )?ok\ \d|---\ (?:FAIL|PASS)|(?:FAIL|PASS)(?:ED)?\s+\S*[./]\S|E\s{3,}) | \bwant(?:ed)?\b.*\bgot\b
-    | \b(?:expected|expect)\b.*\b(?:got|received|actual|to\ (?:be|equal))\b
+    | \b(?:no|without|within|below|under)\ (?:the\ |any\ |your\ )?(?:quota|capacity)(?!\ (?:available|left)\b)
+    | ^\s*(?:[✓✔✕✗✘×●○]|(?:not\ )?ok\ \d|---\ (?:FAIL|PASS)|(?:FAIL|PASS)(?:ED)?\s+\S*[./]\S|E\s{3,})
+    | \bwant(?:ed)?\b.{0,200}\bgot\b
+    | \b(?:expected|expect)\b.{0,200}\b(?:got|received|actual|to\ (?:be|equal))\b
     | ^\S+:\d+(?::\d+)?:\s(?:fatal\ )?(?:error|warning|note): | ^(?:warning|note):\ .*`
-    | ^usage:\ | \bno\ such\ file\ or\ directory
+    | ^(?:expected|received|actual|got|want(?:ed)?)\b\W*\w*$ | \brate.?limit\ ?(?:is|:|=)\ ?\d(?!.{0,200}\bexceed)
+    | \bcannot\ import\ name\b | \bhas\ no\b.{0,80}\b(?:attribute|member)\b | \bno\ module\ named\b | \bis\ not\ defined\b
+    | \bdoes\ not\ exist\ (?:in|on)\ type\b | ^usage:\ | \bno\ such\ file\ or\ directory
     | ^\s*(?:[+-]\s*)?(?:assert|catch|class|def|except|from|if|import|raise|return|throw)\b
     | \bcall\ (?:of|to)\ overloaded\b | \boverloaded\ (?:\w+\ )?(?:constructor|function|member|method|operator)
     | \boperator\S*\ is\ overloaded
@@ -222,9 +258,8 @@ _NO_WORD = " \t\"'`{}()[]<>,="
 
 def _found(pattern: re.Pattern[str], line: str) -> bool:
     """Whether the line says it in a sentence, not in a path or a name."""
-    if _ELSEWHERE.search(line):
-        return False
-    return any(not _PLACE.search(_word_at(line, found.start())) for found in pattern.finditer(line))
+    said = any(not _PLACE.search(_word_at(line, found.start())) for found in pattern.finditer(line))
+    return said and not _ELSEWHERE.search(line)
 
 
 def _word_at(line: str, at: int) -> str:
@@ -261,15 +296,37 @@ def limit_words(options: Mapping[str, Any]) -> LimitWords:
     return LimitWords(own, tuple(re.compile(pattern, re.IGNORECASE) for pattern in default))
 
 
-def judge(said: str, now: float, words: LimitWords | None = None, zone: tzinfo | None = None) -> Verdict | None:
-    """What the last lines of a failed program's stderr, or an error record, prove; None when they prove nothing."""
-    lines = [line.strip() for line in said.split("\n") if line.strip()][-LAST_LINES:]
+#: Some services refuse with 403 what is too much, and say so.
+_LIMIT_NAMED = re.compile(r"\brate limit (?:exceeded|reached)\b", re.IGNORECASE)
+
+
+def _cause_in(said: str) -> tuple[str, str] | None:
+    """The root cause that the last lines show, and the line that shows it."""
+    lines = _last_lines(said)
     for kind, pattern in _CAUSES:
         for line in reversed(lines):
-            if _found(pattern, line):
-                limit = limit_said(line, LIMITS[kind], now, zone, said) if kind in LIMITS else None
-                return failure(kind, line, limit)
-    for line in reversed(lines):
+            if _found(pattern, line) and not (kind == "auth" and _LIMIT_NAMED.search(line)):
+                return kind, line
+    return None
+
+
+def _last_lines(said: str) -> list[str]:
+    return [line.strip()[:LONGEST_LINE] for line in said.split("\n") if line.strip()][-LAST_LINES:]
+
+
+def kind_in(said: str) -> str:
+    """The kind of failure that an error record's words show, or `other`."""
+    found = _cause_in(said)
+    return found[0] if found else "other"
+
+
+def judge(said: str, now: float, words: LimitWords | None = None, zone: tzinfo | None = None) -> Verdict | None:
+    """What the last lines of a failed program's stderr, or an error record, prove; None when they prove nothing."""
+    if found := _cause_in(said):
+        kind, line = found
+        limit = limit_said(line, LIMITS[kind], now, zone, said) if kind in LIMITS else None
+        return failure(kind, line, limit)
+    for line in reversed(_last_lines(said)):
         if words and words.found_in(line):
             limit = limit_said(line, "requests", now, zone, said)
             message = "its error output speaks of a limit"

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from signal import Signals
 from typing import Any
 
-from backends import endings
+from backends import endings, evidence
 from backends.base import (
     FIRST_BYTE_SECONDS,
     LINE_CAP,
@@ -30,7 +30,7 @@ from backends.base import (
     encoded,
 )
 from backends.failures import LIMITS, Sayings, by_status, failure, limited
-from backends.records import count, decoded, last_line, number, record, section, text
+from backends.records import count, decoded, last_line, number, record, section, text, usual
 from backends.rendering import Records, call, clean, one_line
 from backends.resets import limit_said, zone_of
 
@@ -122,6 +122,7 @@ class GeminiParser:
     def feed(self, stream: str, line: bytes) -> Sequence[Event]:
         if stream == STDERR:
             return self._take_attempt(line) if line.startswith(b"Attempt ") else ()
+        line = usual(line)
         if line.startswith(_MESSAGE):
             if self._kept < ANSWER_KEPT and _ANSWER in line[:120]:
                 self._answer.append(line)
@@ -200,7 +201,8 @@ class GeminiParser:
 
     def _finished(self, ending: Ending) -> Verdict:
         if self._failed():
-            return self._failure(self._complaint())
+            said = self._complaint()
+            return self._failure(said, _kind_ended(said, ending))
         if ending.exit_code == 0:
             return Verdict("ok")
         message = f"it reported success but exited with {ending.exit_code}"
@@ -212,9 +214,7 @@ class GeminiParser:
             whole = said and (self._format == "text" or (self._format == "json" and said.endswith("}")))
             return Verdict("ok") if whole else endings.truncated(ending)
         complaint = _complaint_in(ending.stderr_tail)
-        kind = _kind(complaint)
-        if kind == "other":
-            kind = _EXITS.get(ending.exit_code or 0, "other")
+        kind = _kind_ended(complaint, ending)
         if kind != "other":
             return self._failure(complaint, kind)
         return (
@@ -261,6 +261,7 @@ _SAYINGS = Sayings(
     (r"^Loop detected", "loop"),
     (r"\bENOTFOUND\b|\bEAI_AGAIN\b", "dns"),
     (r"\bCERT_\w+|\bself[- ]signed certificate\b|\bUNABLE_TO_VERIFY\w*", "tls"),
+    (r"\bETIMEDOUT\b", "network_timeout"),
     (r"\bfetch failed\b|\bECONNREFUSED\b|\bECONNRESET\b", "unreachable"),
     (r"\bmodel is overloaded\b|\bUNAVAILABLE\b", "overloaded"),
     (r"^Unknown argument|^Not enough arguments|\bNo input provided via stdin\b", "configuration"),
@@ -286,9 +287,15 @@ _EXITS = {
 
 def _kind(said: str) -> str:
     kind = _SAYINGS.found_in(said)
-    if kind or not (found := _STATUS.search(said)):
-        return kind or "other"
-    return by_status(int(found[1] or found[2]))
+    if not kind and (found := _STATUS.search(said)):
+        kind = by_status(int(found[1] or found[2]))
+    return kind if kind not in ("", "other") else evidence.kind_in(said)
+
+
+def _kind_ended(said: str, ending: Ending) -> str:
+    """What it says comes first; its exit code, which is the lower byte of the HTTP status, when that tells nothing."""
+    kind = _kind(said)
+    return kind if kind != "other" else _EXITS.get(ending.exit_code or 0, "other")
 
 
 def _complaint_in(stderr: str) -> str:
@@ -296,7 +303,8 @@ def _complaint_in(stderr: str) -> str:
     for pattern in (_SAID_IN_JSON, _SAID_IN_DUMP, _FIRST_OF_USAGE):
         if found := pattern.findall(stderr):
             return str(found[-1])
-    return last_line(stderr)
+    said = [line for line in stderr.split("\n")[-30:] if not line.startswith("Attempt ")]
+    return next((line.strip() for line in reversed(said) if _kind(line) != "other"), last_line(stderr))
 
 
 _SAID_IN_JSON = re.compile(r'^    "message": "(.*)",?$', re.MULTILINE)

@@ -32,7 +32,7 @@ from backends.base import (
     encoded,
 )
 from backends.failures import LIMITS, Sayings, by_status, failure, limited
-from backends.records import count, decoded, last_line, number, record, section, text
+from backends.records import count, decoded, last_line, number, record, section, text, usual
 from backends.rendering import Records, call, clean, one_line
 from backends.resets import from_header, limit_said, limit_until, zone_of
 
@@ -134,6 +134,7 @@ class OpenCodeParser:
     def feed(self, stream: str, line: bytes) -> Sequence[Event]:
         if stream == STDERR:
             return self._take_log(line)
+        line = usual(line)
         if line.startswith(_TEXT):
             if self._kept < ANSWER_KEPT:
                 self._answer.append(line)
@@ -186,7 +187,9 @@ class OpenCodeParser:
         return (*((limit,) if limit else ()), Result(False, _said(error)))
 
     def _limit_of(self, error: dict[str, Any], kind: str) -> Limited:
-        header = text(section(error, "data", "responseHeaders").get("retry-after"))
+        headers = {name.lower(): value for name, value in section(error, "data", "responseHeaders").items()}
+        thousandths = text(headers.get("retry-after-ms"))
+        header = f"{float(thousandths) / 1000:f}" if thousandths.isdecimal() else text(headers.get("retry-after"))
         if reset := from_header(header, self._clock()):
             return limit_until(_said(error), LIMITS[kind], reset)
         return limit_said(_said(error), LIMITS[kind], self._clock(), self._zone)
@@ -313,15 +316,23 @@ def _kind_of(error: dict[str, Any], reason: str) -> str:
     name, data = text(error.get("name")), section(error, "data")
     if name in _NAMES:
         return _NAMES[name]
-    status = number(data.get("statusCode"))
-    if '"insufficient_quota"' in text(data.get("responseBody")):
-        return "quota"
-    if status:
-        return by_status(int(status))
-    if name == "UnknownError" and not reason:
+    status, message = number(data.get("statusCode")), text(data.get("message"))
+    # What is used up is no passing limit and no wrong key, whichever status the service gives it.
+    if kind := _USED_UP.found_in(f"{message}\n{text(data.get('responseBody'))}"):
+        return kind
+    if status and (kind := by_status(int(status))) != "other":
+        return kind
+    kind = _kind_said(message)
+    if kind == "other" and name == "UnknownError" and not reason:
         # All that it says of an unknown model or provider.
         return "model"
-    return _kind_said(text(data.get("message")))
+    return kind
+
+
+_USED_UP = Sayings(
+    (r"\binsufficient balance\b|\bCreditsError\b", "billing"),
+    (r"\binsufficient_quota\b|\busage limit\b.{0,20}\b(?:reached|exceeded)", "quota"),
+)
 
 
 _SAYINGS = Sayings(
@@ -331,6 +342,8 @@ _SAYINGS = Sayings(
     (r"\bapi key\b|\bunauthori[sz]ed\b|\bforbidden\b", "auth"),
     (r"\bmaximum context length\b", "long"),
     (r"\bENOTFOUND\b|\bEAI_AGAIN\b", "dns"),
+    (r"\bcertificate\b|\bCERT_\w+|\bself[- ]signed\b|\bUNABLE_TO_VERIFY\w*", "tls"),
+    (r"\bETIMEDOUT\b", "network_timeout"),
     (r"\b(?:cannot|unable to) connect\b|\bECONNREFUSED\b|\bConnectionRefused\b", "unreachable"),
     (r"\bsocket connection was closed\b|\bECONNRESET\b", "network"),
     (r"\btimed out\b|\btimeout\b", "timeout"),
@@ -338,7 +351,7 @@ _SAYINGS = Sayings(
 
 
 def _kind_said(said: str) -> str:
-    return _SAYINGS.found_in(said) or "other"
+    return _SAYINGS.found_in(said) or evidence.kind_in(said)
 
 
 def _is_limit(tries: Sequence[str]) -> bool:

@@ -177,7 +177,9 @@ class ProfileParser:
 
     def _message_in(self, said: str) -> tuple[re.Match[str] | None, Message | None]:
         for message in self._known.messages:
-            if found := re.search(message.pattern, said, re.MULTILINE):
+            found = re.search(message.pattern, said, re.MULTILINE)
+            # A status like 400 tells nothing: the words behind it may.
+            if found and (message.kind or _kind(found, message) != "other"):
                 return found, message
         return None, None
 
@@ -190,6 +192,8 @@ class ProfileParser:
             return stop
         if self._result is not None:
             return self._judge_result(self._result, ending)
+        if said := self._failure_told(ending):
+            return self._judge_words(said, ending)
         if ending.exit_code == 0 and self._succeeded(ending):
             return Verdict("ok")
         return self._judge_failure(ending)
@@ -201,6 +205,13 @@ class ProfileParser:
             return Verdict("ok")
         message = f"it reported success but exited with {ending.exit_code}"
         return endings.signalled(ending) or endings.crashed(ending) or endings.failed(ending, message=message)
+
+    def _failure_told(self, ending: Ending) -> str:
+        """For text: the words with which an output ends that is an error's."""
+        if self._ndjson or not self._known.output.failure or ending.signal:
+            return ""
+        found = re.search(rf"(?:{self._known.output.failure})\s*\Z", ending.stdout_tail, re.MULTILINE)
+        return found[0] if found else ""
 
     def _succeeded(self, ending: Ending) -> bool:
         """For text. Without a pattern of success an exit code of 0 has to do."""
@@ -216,7 +227,8 @@ class ProfileParser:
             # It does not tell by its exit code, so what it printed instead of success counts.
             said += "\n" + ending.stdout_tail
         return (
-            self._meant(said)
+            (endings.signalled(ending) if ending.signal and not self._limit else None)
+            or self._meant(said)
             or self._exit_meant(ending)
             or (limited(self._limit) if self._limit else None)
             or endings.signalled(ending)

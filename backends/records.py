@@ -33,6 +33,16 @@ def parse(line: bytes) -> Any:
         return None
 
 
+def usual(line: bytes) -> bytes:
+    """The line laid out as agents lay theirs out, no spaces and the type first, so that a test of its beginning holds."""
+    if line.startswith(b'{"type":"') or not line.lstrip().startswith(b"{"):
+        return line
+    item = record(line)
+    if item is None or "type" not in item:
+        return line
+    return json.dumps({"type": item["type"]} | item, separators=(",", ":")).encode()
+
+
 def section(value: Any, *keys: str) -> dict[str, Any]:
     """The object at this path; empty when anything on the way is missing or of another type."""
     for key in keys:

@@ -70,6 +70,14 @@ def asked(daemon: Daemon) -> dict[str, float]:
 
 async def fill(database: str) -> None:
     store = await Store.open(database)
+    try:
+        await write(store)
+    finally:
+        # Its thread would keep a bench that failed from ending.
+        await store.close()
+
+
+async def write(store: Store) -> None:
     score = Score.model_validate({
         "name": "queued", "workspace": "/tmp", "backend": {"type": "command", "command": ["true"]},
         "sheet": {"size": 1, "total_items": 3}, "prompt": {"template": "Do nothing."},
@@ -81,4 +89,3 @@ async def fill(database: str) -> None:
     held = Throttle("command/default/default", since=1e9, until=math.inf, reason="bench")
     row = {name: getattr(held, name) for name in ("scope", "since", "until", "reason", "evidence")}
     await store.write([("put_hold", {**row, "facts": json.dumps(held.facts())})])
-    await store.close()
