@@ -22,6 +22,8 @@ from mozartd.store.store import Row, Write
 
 #: Scopes kept although there is nothing to know of them: their calls count when they meet their first limit.
 ENOUGH = 64
+#: How the reason goes on of a limit that is kept on after its end.
+KEPT_ON = "; over at "
 
 
 class Limits:
@@ -112,12 +114,15 @@ class Limits:
         if until == math.inf:
             self._hold(throttle, until, reason, evidence, now, "person")
             return
-        kept = math.inf if self._ask else next_allowed(until, self._resume_window)
-        if kept > until:
-            reason = f"{reason}; over at {clock(until, now)}, " + (
-                "then wait for a person" if self._ask else "in quiet hours"
-            )
-        self._hold(throttle, kept, reason, evidence, now, "limit", due=until)
+        kept, why = self._kept_on(until, now)
+        self._hold(throttle, kept, reason + why, evidence, now, "limit", due=until)
+
+    def _kept_on(self, due: float, now: float) -> tuple[float, str]:
+        """Until when a limit holds that is over at `due`, and the words about it when that is later."""
+        kept = math.inf if self._ask else next_allowed(due, self._resume_window)
+        if kept <= due:
+            return due, ""
+        return kept, f"{KEPT_ON}{clock(due, now)}, " + ("then wait for a person" if self._ask else "in quiet hours")
 
     def hold_by_hand(self, scope: str, until: float, reason: str, now: float) -> None:
         """A person's word: neither quiet hours nor a limit change it. Also of a backend, or of an account on it: for
@@ -241,6 +246,15 @@ class Limits:
         throttle = Throttle(row["scope"], row["since"], row["until"], row["reason"], row["evidence"])
         throttle.recall(orjson.loads(row["facts"]))
         self._scopes[throttle.scope] = throttle
+        if throttle.kind == "limit" and 0.0 < throttle.due < math.inf:
+            self._keep_on_as_set(throttle)
+
+    def _keep_on_as_set(self, throttle: Throttle) -> None:
+        """Quiet hours and the veto are those of the settings now, whatever they were when the limit was hit."""
+        kept, why = self._kept_on(throttle.due, throttle.since)
+        if kept != throttle.until:
+            throttle.until, throttle.reason = kept, throttle.reason.partition(KEPT_ON)[0] + why
+            self._dirty.add(throttle.scope)
 
 
 def forecast(throttle: Throttle) -> dict[str, Any]:

@@ -100,6 +100,16 @@ def test_a_veto_says_when_the_limit_is_over_and_waits_for_a_person(
     assert ended(daemon, job)["state"] == "completed"
 
 
+def test_a_veto_that_is_taken_back_holds_nothing_any_more(start_daemon: Callable[..., Daemon], score: Score) -> None:
+    daemon = start_daemon({"limits": {"resume": "ask"}})
+    limited = LIMITED.splitlines()[0].replace("600", "1")
+    job = submit(daemon, score(f"attempt 1: {limited}\nattempt 1: exit 1"))
+    daemon.wait_for(job, "sheet.waiting")
+    (daemon.home / "config.yaml").write_text("{}")
+    assert daemon.mozartd("reload").returncode == 0
+    assert ended(daemon, job)["state"] == "completed"
+
+
 def test_the_order_of_queued_jobs_is_what_a_person_says(
     start_daemon: Callable[..., Daemon], score: Score, workspace: Path
 ) -> None:

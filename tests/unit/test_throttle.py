@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mozartd.coordinator.budget import Budget, Budgets, local_day
 from mozartd.coordinator.journal import Journal
-from mozartd.coordinator.limits import ENOUGH, Limits, forecast, next_allowed, window_minutes
+from mozartd.coordinator.limits import ENOUGH, Limits, clock, forecast, next_allowed, window_minutes
 from mozartd.coordinator.throttle import Throttle
 from tests.bench.simulated_limit import play
 
@@ -176,6 +176,22 @@ def test_a_veto_keeps_a_limit_on_until_somebody_clears_it_and_then_one_probe_goe
     limits.hold("a/b/c", 900.0, "E101 limit", "429", 300.0)
     assert limits.clear("a/b/c", 400.0)
     assert limits.room("a/b/c", 400.0) is None, "before its time: the person says that there is no limit"
+
+
+@pytest.mark.parametrize(
+    ("ask", "until", "reason"),
+    [(False, 100.0, "E101 limit"), (True, math.inf, "E101 limit; over at {}, then wait for a person")],
+)
+def test_a_changed_veto_is_also_about_the_limits_that_hold_already(ask: bool, until: float, reason: str) -> None:
+    before = Limits(Journal(0), ask=not ask)
+    before.hold("a/b/c", 100.0, "E101 limit", "429", 0.0)
+    before.hold("d/e/f", math.inf, "E502 log in", "", 0.0)
+    rows = [row for _, row in before.take_changes()]
+    after = Limits(Journal(0), rows, ask=ask)
+    limit, person = sorted(after.held(1.0), key=lambda throttle: throttle.scope)
+    assert (limit.until, limit.reason) == (until, reason.format(clock(100.0, 0.0)))
+    assert (person.until, person.reason) == (math.inf, "E502 log in")
+    assert [row["scope"] for _, row in after.take_changes()] == ["a/b/c"]
 
 
 def test_a_backend_or_an_account_is_held_whole() -> None:
