@@ -69,7 +69,7 @@ def coordinated() -> tuple[LimitedApi, int]:
 
 
 def write(home: Path, n: int, port: int) -> Path:
-    total = CALLS * WINDOWS
+    total = JOBS * CALLS * WINDOWS  # More than are allowed: nobody comes to an end.
     score = {
         "name": f"caller{n}", "workspace": str(home / f"workspace{n}"), "pause_between_sheets_seconds": 0,
         "backend": {"type": "command", "command": [sys.executable, "-I", "-S", str(CALLER), str(port)]},
