@@ -1,4 +1,4 @@
-"""What every test may use: where the checkout is, the scripted agent, the pages shared between projects.
+"""What every test may use: the scripted agent, the pages shared between projects.
 
 Hypothesis keeps no example database (nothing is left behind) and has no deadline (the machine may be busy); it tries a few
 examples, or `make test ARGS="--hypothesis-profile thorough tests/unit"` many.
@@ -16,8 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-ROOT = Path(__file__).resolve().parent.parent
-AGENT = ROOT / "tests" / "fakes" / "agent"
+from tests import AGENT, ROOT
 
 settings.register_profile("mozart", deadline=None, database=None, print_blob=True, max_examples=40)
 settings.register_profile("thorough", settings.get_profile("mozart"), max_examples=2000)

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from tests import ROOT
 from tests.agents import install
 from tests.agents.programs import Program
 from tests.agents.scene import Apis, Scene
-from tests.conftest import ROOT
 from tests.process.conftest import check_end
 from tests.process.daemon import Daemon
 

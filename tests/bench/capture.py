@@ -19,9 +19,9 @@ from pathlib import Path
 from shutil import which
 from statistics import median
 
+from tests import ROOT
 from tests.bench import MB, Row, at_least
 from tests.bench.flood import flood
-from tests.conftest import ROOT
 
 ROUNDS = 9
 LENGTH = 180

@@ -9,8 +9,8 @@ import subprocess
 import time
 from statistics import median
 
+from tests import AGENT
 from tests.bench import Row, at_most, gated, open_gate, quantile, running
-from tests.conftest import AGENT
 from tests.process.daemon import Daemon, wait_until
 
 ROUNDS = 3

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests import AGENT
 from tests.bench import Row, at_most, quantile, running
-from tests.conftest import AGENT
 from tests.process.daemon import PATIENCE, Daemon, write_score
 
 SHEETS = 100

@@ -11,8 +11,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from tests import AGENT
 from tests.bench import Row, at_most, open_gate, quantile, running
-from tests.conftest import AGENT
 from tests.process.daemon import Daemon, wait_until, write_score
 
 LINES = 800

@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import ROOT
+from tests import ROOT
 from tests.process.daemon import Daemon, wait_until
 
 #: Before everything else on the path, also before a checkout that is installed.

@@ -14,7 +14,7 @@ from ipc.score.expand import expand, total_stages
 from ipc.score.load import LoadedScore, load_score
 from ipc.score.plan import plan
 from ipc.score.schema import Score
-from tests.conftest import ROOT
+from tests import ROOT
 
 CORPUS = ROOT.parent / "shared" / "corpus"
 SCORES = sorted(CORPUS.glob("*.yaml"))

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from ipc.messages import METHODS, NOTIFICATIONS
-from tests.conftest import ROOT
+from tests import ROOT
 from tests.conventions.tree import parsed
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())

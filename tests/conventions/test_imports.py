@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.conftest import ROOT
+from tests import ROOT
 from tests.conventions.tree import PACKAGES, files, imports, name
 
 MAY_IMPORT = {

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from tests.conftest import ROOT
+from tests import ROOT
 
 #: What the distribution installs.
 PACKAGES = ("agents", "backends", "cli", "ipc", "mozartd", "workers")

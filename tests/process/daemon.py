@@ -23,7 +23,7 @@ from ipc.client import Client, Disconnected
 from ipc.errors import MozartError
 from ipc.paths import find_paths
 from mozartd.launch import Request
-from tests.conftest import AGENT, ROOT
+from tests import AGENT, ROOT
 
 #: Seconds that anything may take on a busy machine before a test gives up.
 PATIENCE = 30.0

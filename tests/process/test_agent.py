@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import AGENT
+from tests import AGENT
 
 
 def start(script: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:

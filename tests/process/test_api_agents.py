@@ -24,7 +24,7 @@ import backends
 from backends.base import STDOUT, Ending, Event, Limited, Run, Session, Usage, Verdict
 from ipc.score.optional import Bridge
 from ipc.score.schema import Backend
-from tests.conftest import ROOT
+from tests import ROOT
 from tests.fakes.small_apis import serving
 from tests.process.daemon import Daemon, is_alive, wait_until
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import AGENT
+from tests import AGENT
 from tests.process.daemon import Daemon, wait_until
 from tests.process.worker import Foundry, Peer, is_ok, unhurried
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import AGENT
+from tests import AGENT
 from tests.fakes.small_apis import serving
 from tests.process.daemon import Daemon
 

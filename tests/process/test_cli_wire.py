@@ -16,7 +16,7 @@ import pytest
 
 from ipc import PROTOCOL, VERSION, cri
 from ipc.frames import FrameDecoder, encode_frame
-from tests.conftest import ROOT
+from tests import ROOT
 
 Talk = Callable[["Peer"], object]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests import ROOT
 from tests.process.daemon import Daemon
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import AGENT
+from tests import AGENT
 from tests.process.asking import ended, moment, open_gate, outcome, reach, states, submit
 from tests.process.daemon import Daemon
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests import ROOT
 from tests.process.daemon import PATIENCE, Daemon, is_alive, processes_of, wait_until
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests import ROOT
 from tests.process.daemon import PATIENCE, SCRIPT, wait_until
 
 UNIT = ROOT / "deploy" / "mozartd.service"

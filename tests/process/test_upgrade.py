@@ -23,7 +23,7 @@ import pytest
 
 from ipc import VERSION
 from ipc.client import NotTaken
-from tests.conftest import ROOT
+from tests import ROOT
 from tests.conventions.tree import PACKAGES
 from tests.process.asking import following, open_gate, submission, submit
 from tests.process.conftest import check_end

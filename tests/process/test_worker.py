@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import AGENT
+from tests import AGENT
 from tests.process.daemon import describe, is_alive, wait_until
 from tests.process.worker import Peer, has_spoken, is_ok, seconds_taken, unhurried
 

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from tests.conftest import AGENT
+from tests import AGENT
 from tests.process.daemon import describe, wait_until
 from tests.process.worker import Peer
 

@@ -25,7 +25,7 @@ from ipc.frames import Frame, FrameDecoder, encode_frame
 from ipc.messages import attempt_id
 from ipc.paths import find_paths
 from ipc.setup import Inherited, WorkerSetup
-from tests.conftest import AGENT, ROOT
+from tests import AGENT, ROOT
 from tests.process.daemon import PATIENCE, bare_environment, is_alive, processes_of, wait_until
 
 

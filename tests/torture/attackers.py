@@ -16,7 +16,7 @@ from subprocess import PIPE, Popen
 from ipc.client import connect_unix
 from ipc.connection import hello
 from ipc.frames import MAX_FRAME, encode_frame
-from tests.conftest import ROOT
+from tests import ROOT
 
 GREETING = encode_frame(hello("client"))
 ASKING = b"".join(

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from tests.conftest import ROOT
+from tests import ROOT
 
 #: Largest input, bytes.
 MOST = 4096

@@ -13,7 +13,7 @@ import yaml
 
 from ipc.errors import MozartError
 from mozartd.settings import Settings, doubts, load_settings
-from tests.conftest import ROOT
+from tests import ROOT
 
 SAMPLE = ROOT / "deploy" / "config.yaml"
 

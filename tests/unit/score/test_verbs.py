@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cli.main import run
-from tests.conftest import ROOT
+from tests import ROOT
 from tests.unit.score.conftest import Write
 
 FAN = {"size": 1, "total_items": 3, "fan_out": {2: 3}, "dependencies": {2: [1], 3: [2]}}
