@@ -135,9 +135,14 @@ class Peer:
         self.send({"type": "cancel", "attempt": attempt, "reason": reason})
 
     def log(self, sheet: int = 1, stream: bytes = b"stdout") -> list[bytes]:
-        """The contents of the attempt's records."""
+        """The attempt's lines. A line that was long in coming has several records."""
+        lines, is_open = [], False
         with open(self.paths.attempt_log("song-1", sheet, 1), "rb") as file:
-            return [record.content for record in records(file.read()) if record.stream == stream]
+            for record in records(file.read()):
+                if record.stream == stream:
+                    lines.append(lines.pop() + record.content if is_open else record.content)
+                    is_open = not record.full
+        return lines
 
     def workspace(self, name: str) -> Path:
         directory = self.home / "workspace"
