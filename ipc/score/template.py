@@ -100,9 +100,9 @@ def _join(parts: Iterable[str]) -> str:
 
 def _syntax_problem(error: jinja2.TemplateSyntaxError) -> TemplateProblem:
     said = error.message or ""
-    hint = "every {% if %}, {% for %} and {% block %} needs its end, as {% endif %}"
-    if "unexpected" in said:
-        hint = "to show braces as they are, write {% raw %}…{% endraw %}"
+    hint = "to show braces as they are, write {% raw %}…{% endraw %}"
+    if "looking for the following tags" in said:
+        hint = "every {% if %}, {% for %} and {% block %} needs its end, as {% endif %}"
     return TemplateProblem(f"the template's syntax is wrong: {said}", hint, error.lineno, error.name)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from ipc.messages import attempt_id
+from ipc.messages import Tokens, attempt_id
 from ipc.states import SHEET_ENDED
 from mozartd.coordinator.crew import Crew
 from mozartd.coordinator.journal import Event
@@ -27,7 +27,7 @@ def rfc3339(when: float | None) -> str | None:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{milliseconds:03d}Z"
 
 
-_UNKNOWN_TOKENS = dict.fromkeys(("input", "output", "cache_read", "cache_write"))
+_UNKNOWN_TOKENS = dict.fromkeys(Tokens.__annotations__)
 
 
 def job_json(job: Job) -> dict[str, Any]:

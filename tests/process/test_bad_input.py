@@ -208,6 +208,12 @@ def test_a_daemon_of_another_version_gets_a_sentence(cold: Daemon) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_an_option_with_another_value_than_it_may_have_is_said_in_plain_words(cold: Daemon) -> None:
+    done = cold.mozart("logs", "song", "--stream", "stdlog")
+    assert done.returncode == 2
+    assert "invalid value for '--stream': 'stdlog' is not one of 'stdout', 'stderr'" in done.stderr
+
+
 def test_a_client_of_another_version_gets_a_sentence(shared_daemon: Daemon) -> None:
     with socket.socket(socket.AF_UNIX) as peer:
         peer.connect(shared_daemon.socket)
