@@ -7,16 +7,16 @@ them. A wrong key or value is refused with file, line and the nearest key.
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError
 
 from ipc.errors import EXIT_USAGE, MozartError
 
@@ -210,16 +210,34 @@ class Settings(BaseSettings):
 
 def load_settings(path: str, *, must_exist: bool = False, overrides: Mapping[str, Any] | None = None) -> Settings:
     """The settings in the file and the environment. `overrides`, checked already, win over both."""
-    values, lines = _read_file(path, must_exist=must_exist)
-    for key in values:
-        if key not in Settings.model_fields:
-            raise _refusal(path, lines[key], key, "there is no such setting")
+    values, tree = _read_file(path, must_exist=must_exist)
+    known = {key: value for key, value in values.items() if key in Settings.model_fields}
+    details: list[Any] = []
+    settings = None
     try:
-        return Settings(**values).model_copy(update=dict(overrides or {}))
+        settings = Settings(**known)
     except ValidationError as error:
-        problem = error.errors()[0]
-        key = str(problem["loc"][0])
-        raise _refusal(path, lines.get(key, 0), key, _sentence(problem)) from None
+        details = error.errors(include_url=False)
+    except SettingsError as error:
+        raise _not_json(str(error)) from None
+    if settings is None or len(known) < len(values):
+        raise _refusal(path, tree, [key for key in values if key not in known], details)
+    return settings.model_copy(update=dict(overrides or {}))
+
+
+def _refusal(path: str, tree: Any, unknown: Sequence[str], details: Sequence[Any]) -> MozartError:
+    from mozartd import settings_errors as errors
+
+    source = errors.Source(path, tree, Settings, errors.variables_of(Settings, "MOZART_"))
+    mistakes = [errors.unknown(source, key) for key in unknown] + [errors.explained(source, one) for one in details]
+    return errors.refusal(source, mistakes)
+
+
+def _not_json(message: str) -> MozartError:
+    """pydantic-settings names the field; what the variable of a map or a list must be is JSON."""
+    name = next((name for name in Settings.model_fields if f'"{name}"' in message), "")
+    reason = f"cannot use {_variable(name)} from the environment: it is not JSON"
+    return MozartError("E301", reason, f"{name}: {Settings.model_fields[name].description}", EXIT_USAGE)
 
 
 def doubts(settings: Settings) -> list[str]:
@@ -253,35 +271,15 @@ def _variable(name: str) -> str:
     return f"MOZART_{name.upper()}"
 
 
-def _sentence(problem: Any) -> str:
-    message = str(problem["msg"]).removeprefix("Value error, ")
-    return f"{message[:1].lower()}{message[1:]} (it is {repr(problem['input'])[:80]})"
-
-
-def _refusal(path: str, line: int, key: str, reason: str) -> MozartError:
-    variable = _variable(key)
-    if variable in os.environ and key in Settings.model_fields:
-        return MozartError("E301", f"cannot use {variable} from the environment: {reason}", "", EXIT_USAGE)
-    where = f"{path}:{line}" if line else path
-    nearest = difflib.get_close_matches(key, Settings.model_fields, 1)
-    hint = f"did you mean {nearest[0]}?" if nearest and nearest[0] != key else _describe(key)
-    return MozartError("E301", f"cannot use the setting {key} in {where}: {reason}", hint, EXIT_USAGE)
-
-
-def _describe(key: str) -> str:
-    field = Settings.model_fields.get(key)
-    return f"{key}: {field.description}" if field else f"the settings are {', '.join(Settings.model_fields)}"
-
-
-def _read_file(path: str, *, must_exist: bool) -> tuple[dict[str, Any], dict[str, int]]:
-    """The file's keys with their values, and with their lines."""
+def _read_file(path: str, *, must_exist: bool) -> tuple[dict[str, Any], Any]:
+    """The file's values, and its YAML nodes, which know where each was written; None without a file."""
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read(MAX_FILE + 1)
     except FileNotFoundError:
         if must_exist:
             raise MozartError("E303", f"cannot read {path}: there is no such file", "", EXIT_USAGE) from None
-        return {}, {}
+        return {}, None
     except (OSError, UnicodeDecodeError) as error:
         raise MozartError("E303", f"cannot read {path}: {error}", "", EXIT_USAGE) from None
     if len(text) > MAX_FILE:
@@ -289,10 +287,10 @@ def _read_file(path: str, *, must_exist: bool) -> tuple[dict[str, Any], dict[str
     return _parse(path, text)
 
 
-def _parse(path: str, text: str) -> tuple[dict[str, Any], dict[str, int]]:
+def _parse(path: str, text: str) -> tuple[dict[str, Any], Any]:
     try:
         tree = yaml.compose(text, yaml.SafeLoader)
-        lines = _key_lines(path, tree)
+        _check_keys(path, tree)
         values = yaml.safe_load(text)
     except RecursionError:
         raise MozartError("E304", f"cannot read {path}: it is nested too deeply", "", EXIT_USAGE) from None
@@ -301,20 +299,30 @@ def _parse(path: str, text: str) -> tuple[dict[str, Any], dict[str, int]]:
         where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else path
         reason = getattr(error, "problem", None) or "it is not YAML"
         raise MozartError("E304", f"cannot read {where}: {reason}", "", EXIT_USAGE) from None
-    return {str(key): value for key, value in (values or {}).items()}, lines
+    return {str(key): value for key, value in (values or {}).items()}, tree
 
 
-def _key_lines(path: str, tree: Any) -> dict[str, int]:
-    """Also refuses what YAML would take: something else than a mapping, a key given twice."""
+def _check_keys(path: str, tree: Any) -> None:
+    """Refuses what YAML would take: something else than a map, a key given twice, at any depth."""
     if tree is None or tree.tag == "tag:yaml.org,2002:null":
-        return {}
+        return
     if not isinstance(tree, yaml.MappingNode):
         hint = "write one setting per line, as `workers: 4`"
-        raise MozartError("E304", f"cannot read {path}: it is not a mapping of settings", hint, EXIT_USAGE)
+        raise MozartError("E304", f"cannot read {path}: it is not a map of settings", hint, EXIT_USAGE)
+    _check_duplicates(path, tree)
+
+
+def _check_duplicates(path: str, node: Any) -> None:
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _check_duplicates(path, item)
+    if not isinstance(node, yaml.MappingNode):
+        return
     lines: dict[str, int] = {}
-    for key, _ in tree.value:
-        line = key.start_mark.line + 1
-        if str(key.value) in lines:
-            raise _refusal(path, line, str(key.value), f"it is there twice, first in line {lines[str(key.value)]}")
-        lines[str(key.value)] = line
-    return lines
+    for key, value in node.value:
+        name, line = str(key.value), key.start_mark.line + 1
+        if name in lines:
+            message = f"cannot use the setting {name} in {path}:{line}: duplicate key (first on line {lines[name]})"
+            raise MozartError("E301", message, "remove one of the two", EXIT_USAGE)
+        lines[name] = line
+        _check_duplicates(path, value)

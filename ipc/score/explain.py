@@ -51,7 +51,7 @@ def _explain(detail: ErrorDetails, path: Field, context: dict[str, Any]) -> tupl
         return "E302", f"the field {name} is missing", _EXAMPLES.get(name, "it is required")
     if kind in UNKNOWN_KEY:
         return _explain_unknown(path)
-    allowed = _allowed(kind, context) or _plain(detail["msg"])
+    bound = allowed(kind, context) or _plain(detail["msg"])
     found = shown(detail["input"])
     hint = _HINTS.get(name, "")
     if kind == "literal_error":
@@ -60,7 +60,7 @@ def _explain(detail: ErrorDetails, path: Field, context: dict[str, Any]) -> tupl
     elif kind == "string_type" and isinstance(detail["input"], int | float):
         hint = f'quote it: "{detail["input"]}"'
     code = kind if kind.startswith("V") else "E301"
-    return code, f"{name} {allowed}, found {found}", hint
+    return code, f"{name} {bound}, found {found}", hint
 
 
 _EXAMPLES = {
@@ -89,7 +89,8 @@ _KINDS = {
 _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below", "max_length": "no longer than"}
 
 
-def _allowed(kind: str, context: dict[str, Any]) -> str:
+def allowed(kind: str, context: dict[str, Any]) -> str:
+    """What a value must be, by pydantic's name for the mistake; empty for one that has no words here. Of settings, too."""
     if kind in _KINDS:
         return _KINDS[kind]
     if kind == "literal_error":
@@ -118,8 +119,12 @@ def _explain_unknown(path: Field) -> tuple[str, str, str]:
 
 
 def known_keys(path: Field) -> list[str]:
-    """The keys that the section at `path` takes."""
-    schema = _json_schema()
+    """The keys that the section of a score at `path` takes."""
+    return section_keys(_json_schema(), path)
+
+
+def section_keys(schema: dict[str, Any], path: Field) -> list[str]:
+    """The keys that the section at `path` takes, by its JSON Schema."""
     here: Any = schema
     for part in path:
         here = _section(schema, here)

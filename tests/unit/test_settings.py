@@ -77,7 +77,7 @@ def test_a_mode_is_octal_however_it_is_written(write, written: str) -> None:
     ("text", "line", "key", "hint"),
     [
         ("workers: 1\nworkrs: 3", 2, "workrs", "did you mean workers?"),
-        ("workers: 1\nworkers: 3", 2, "workers", "Worker processes"),
+        ("workers: 1\nworkers: 3", 2, "workers", "remove one of the two"),
         ("\nworkers: many", 2, "workers", "Worker processes"),
         ("workers: 0", 1, "workers", "Worker processes"),
         ("socket_mode: 660", 1, "socket_mode", "0600"),
@@ -89,7 +89,7 @@ def test_a_mode_is_octal_however_it_is_written(write, written: str) -> None:
         ("submit_env: {A: 1}", 1, "submit_env", "Variables"),
         ("history_days: .nan", 1, "history_days", "Days"),
         ("log_compress_hours: .inf", 1, "log_compress_hours", "Files of a log"),
-        ("budgets: [{scope: 'claude_cli/*'}]", 1, "budgets", "What scopes may use"),
+        ("budgets: [{scope: 'claude_cli/*'}]", 1, "budgets[0]", "What scopes may use"),
         ("1: 2", 1, "1", "the settings are workers"),
     ],
 )
@@ -190,3 +190,40 @@ def test_the_sample_shows_every_setting_with_its_default_and_what_it_does() -> N
 
 def test_the_sample_as_it_stands_sets_nothing() -> None:
     assert yaml.safe_load(SAMPLE.read_text()) is None
+
+
+def test_D10_every_mistake_is_named_with_its_line_and_the_nearest_name(write) -> None:
+    text = """admission: {laod: 3}
+workers: 0
+budgets:
+  - scope: a
+    usdd: 4
+  - {usd: many}
+socket_mode: 0777
+log_level: loud
+"""
+    said = refusal(write, text).message
+    expected = [
+        (1, "admission.laod", "there is no such setting", "did you mean load?"),
+        (2, "workers", "must be at least 1; found 0", "workers: Worker processes."),
+        (5, "budgets[0].usdd", "there is no such setting", "did you mean usd?"),
+        (6, "budgets[1].usd", "must be a number; found many", "budgets: What"),
+        (7, "socket_mode", "only 0600 and 0660 make sense; found 0777", "socket_mode: Mode"),
+        (8, "log_level", "must be one of 'debug', 'info', 'warning' or 'error'; found loud", "log_level: How"),
+    ]
+    lines = said.splitlines()
+    assert len(lines) == 2 * len(expected), said
+    for (line, key, reason, hint), sentence, hinted in zip(expected, lines[::2], lines[1::2], strict=True):
+        assert sentence.startswith(f"cannot use the setting {key} in ")
+        assert sentence.endswith(f"config.yaml:{line}: {reason}")
+        assert hinted.startswith(f"  hint: {hint}")
+
+
+@pytest.mark.parametrize("text", ["admission:\n  load: 3\n  load: 4", "budgets: [{usd: 1, usd: 2}]"])
+def test_D10_a_key_given_twice_is_refused_at_any_depth(write, text: str) -> None:
+    assert "duplicate key (first on line" in refusal(write, text).message
+
+
+def test_D10_a_variable_that_is_not_json_is_named() -> None:
+    said = in_environment(MOZART_BACKENDS="{").stderr
+    assert "cannot use MOZART_BACKENDS from the environment: it is not JSON" in said
