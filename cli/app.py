@@ -74,7 +74,14 @@ def _annotation(one: Parameter) -> Any:
         return Annotated[
             one.annotation, typer.Argument(help=spec.help, metavar=spec.metavar, autocompletion=spec.complete)
         ]
-    option = typer.Option(*spec.flags, help=spec.help, metavar=spec.metavar, min=spec.min, hidden=spec.hidden)
+    option = typer.Option(
+        *spec.flags,
+        help=spec.help,
+        metavar=spec.metavar,
+        min=spec.min,
+        hidden=spec.hidden,
+        autocompletion=spec.complete,
+    )
     return Annotated[one.annotation, option]
 
 

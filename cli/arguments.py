@@ -18,6 +18,8 @@ from types import NoneType
 from typing import Any
 
 Command = Callable[..., int]
+#: (word, what it is) for the beginning of one; see `cli.completions`.
+Complete = Callable[..., list[tuple[str, str]]]
 
 _INTEGER = re.compile(r"[0-9]{1,18}")
 _NEGATIVE = re.compile(r"-[0-9]{1,18}")
@@ -25,16 +27,23 @@ _FLOAT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
 
 
 class Option:
-    """`--name VALUE`, or a flag when its type is bool. A list is given by repeating it."""
+    """`--name VALUE`, or a flag when its type is bool. A list is given by repeating it. `complete` is as an Argument's."""
 
     def __init__(
-        self, *flags: str, help: str = "", metavar: str | None = None, min: float | None = None, hidden: bool = False
+        self,
+        *flags: str,
+        help: str = "",
+        metavar: str | None = None,
+        min: float | None = None,
+        hidden: bool = False,
+        complete: Complete | None = None,
     ) -> None:
         self.flags = flags
         self.help = help
         self.metavar = metavar
         self.min = min
         self.hidden = hidden
+        self.complete = complete
 
 
 class Argument:
@@ -44,7 +53,7 @@ class Argument:
         self,
         help: str = "",
         metavar: str | None = None,
-        complete: Callable[[str], list[tuple[str, str]]] | None = None,
+        complete: Complete | None = None,
         negative: bool = False,
     ) -> None:
         self.help = help

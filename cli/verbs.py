@@ -12,6 +12,8 @@ VERBS = (
 
 #: Set by a shell's completion script, as `mozart completion` prints it.
 COMPLETION = "_MOZART_COMPLETE"
+#: The same of `mozartd`.
+DAEMON_COMPLETION = "_MOZARTD_COMPLETE"
 
 
 def find_verb(name: str) -> ModuleType:

@@ -37,6 +37,9 @@ CHANGE_SECONDS = 90.0
 #: How long a supervisor that was told to kill everything gets before it is killed itself.
 FORCE_SECONDS = 5.0
 
+#: Set by a shell's completion script, as `mozart completion` prints it.
+COMPLETION = "_MOZARTD_COMPLETE"
+
 app = typer.Typer(
     name="mozartd",
     add_completion=False,
@@ -221,6 +224,10 @@ def _answer(as_json: bool, answer: dict[str, Any], words: str) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; its exit code."""
+    if COMPLETION in os.environ:
+        from typer.completion import completion_init  # type: ignore[attr-defined]
+
+        completion_init()  # as in `cli.app`: the scripts are ours to print
     try:
         return int(app(arguments, prog_name="mozartd", standalone_mode=False) or 0)
     except TyperException as error:

@@ -241,22 +241,27 @@ def _not_json(message: str) -> MozartError:
 
 
 def doubts(settings: Settings) -> list[str]:
-    """What may be meant otherwise: names that no backend has here. Only a score knows the profiles beside it, so that this
-    is not refused."""
+    """What may be meant otherwise: names that no backend has here."""
+    named = [("backends", name) for name in settings.backends]
+    named += [("budgets", one.scope.partition("/")[0]) for one in settings.budgets]
+    return [f"{setting}: {doubt}" for setting, name in named if (doubt := doubt_of_backend(name))]
+
+
+def doubt_of_backend(name: str) -> str:
+    """A sentence when no backend here has that name (stars match). Only a score knows the profiles beside it, so that
+    nobody is refused for it."""
     from ipc.score import profiles  # heavy, and not needed by commands
     from ipc.score.problems import nearest
     from ipc.score.schema import BACKENDS, SHIPPED_PROFILES
 
     _, user = profiles.directories("/")
     known = [*BACKENDS, *SHIPPED_PROFILES, *profiles.names(user)]
-    named = [("backends", name) for name in settings.backends]
-    named += [("budgets", one.scope.partition("/")[0]) for one in settings.budgets]
-    return [
-        f"{setting}: there is no backend {name!r} and no profile of that name in {user}"
-        + (f"; did you mean {near!r}?" if (near := nearest(name, known)) else "")
-        for setting, name in named
-        if not fnmatch.filter(known, name)
-    ]
+    if fnmatch.filter(known, name):
+        return ""
+    near = nearest(name, known)
+    return f"there is no backend {name!r} and no profile of that name in {user}" + (
+        f"; did you mean {near!r}?" if near else ""
+    )
 
 
 def overruled(path: str, settings: Settings, overrides: Mapping[str, str]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from cli import output
+from cli import completions, output
 from cli.arguments import Argument, Option
 from cli.options import Json
 from ipc.errors import EXIT_USAGE, MozartError
@@ -14,7 +14,12 @@ EXAMPLE = "mozart backends list\nmozart backends check claude_cli\nmozart backen
 
 def command(
     words: Annotated[
-        list[str] | None, Argument("What to do; list by default.", metavar="list|check NAME|show NAME")
+        list[str] | None,
+        Argument(
+            "What to do; list by default.",
+            metavar="list|check NAME|show NAME",
+            complete=completions.words(list=None, check=completions.backends, show=completions.backends),
+        ),
     ] = None,
     run: Annotated[bool, Option("--run", help="check: send it a trivial prompt. This may cost money.")] = False,
     json: Json = False,

@@ -1,4 +1,4 @@
-"""`mozart completion`: the script that teaches a shell our verbs, options and job ids."""
+"""`mozart completion`: the script that teaches a shell the words of `mozart` and `mozartd`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 from cli import output
 from cli.arguments import Argument
 from cli.options import Json
-from cli.verbs import COMPLETION
+from cli.verbs import COMPLETION, DAEMON_COMPLETION
 from ipc.errors import EXIT_USAGE, MozartError
 
 EXAMPLE = 'eval "$(mozart completion bash)"'
@@ -31,7 +31,11 @@ def command(
     name = str(shell or os.path.basename(os.environ.get("SHELL", "")))
     if name not in list(Shell):
         raise MozartError("usage", f"cannot complete for the shell {name!r}", "name one: bash, zsh or fish", EXIT_USAGE)
-    script = get_completion_script(prog_name="mozart", complete_var=COMPLETION, shell=name)
+    programs = {"mozart": COMPLETION, "mozartd": DAEMON_COMPLETION}
+    script = "\n".join(
+        get_completion_script(prog_name=program, complete_var=variable, shell=name)
+        for program, variable in programs.items()
+    )
     if json:
         output.document({"shell": name, "script": script})
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from cli import output
+from cli import completions, output
 from cli.arguments import Argument
 from cli.daemon import ask
 from cli.options import Json
@@ -14,7 +14,14 @@ EXAMPLE = "mozart daemon drain"
 
 
 def command(
-    word: Annotated[str, Argument("`drain`: start nothing new, and stop when nothing runs.", metavar="drain")],
+    word: Annotated[
+        str,
+        Argument(
+            "`drain`: start nothing new, and stop when nothing runs.",
+            metavar="drain",
+            complete=completions.words(drain=None),
+        ),
+    ],
     json: Json = False,
 ) -> int:
     """Let the daemon finish what runs, then stop.

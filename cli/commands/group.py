@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from cli import output
+from cli import completions, output
 from cli.arguments import Argument, Option
 from cli.daemon import ask
 from cli.options import Json
@@ -14,7 +14,14 @@ EXAMPLE = "mozart group set nightly --parallel 4\nmozart run big.yaml --group ni
 
 
 def command(
-    words: Annotated[list[str] | None, Argument("`set NAME` gives a group its limit.", metavar="[set NAME]")] = None,
+    words: Annotated[
+        list[str] | None,
+        Argument(
+            "`set NAME` gives a group its limit.",
+            metavar="[set NAME]",
+            complete=completions.words(set=completions.groups),
+        ),
+    ] = None,
     parallel: Annotated[
         int | None, Option("--parallel", metavar="N", min=1, help="Sheets of its jobs at once.")
     ] = None,

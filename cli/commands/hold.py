@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from cli import output
+from cli import completions, output
 from cli.arguments import Argument, Option
 from cli.commands.limits import describe
 from cli.daemon import ask
@@ -15,7 +15,12 @@ EXAMPLE = "mozart hold claude_cli --for 2h"
 
 
 def command(
-    scope: Annotated[str, Argument("backend/account/model, or less: all that belongs to it.", metavar="SCOPE")],
+    scope: Annotated[
+        str,
+        Argument(
+            "backend/account/model, or less: all that belongs to it.", metavar="SCOPE", complete=completions.scopes
+        ),
+    ],
     length: Annotated[str | None, Option("--for", metavar="D", help="90, 30m, 2h; else until `limits clear`.")] = None,
     reason: Annotated[str, Option("--reason", metavar="TEXT", help="Shown where somebody waits.")] = "held by hand",
     json: Json = False,
@@ -29,5 +34,7 @@ def command(
     if json:
         output.document(answer)
     else:
+        for warning in answer.get("warnings", ()):
+            output.tell(f"mozart: {warning}")
         output.say(describe(answer["holds"]))
     return 0

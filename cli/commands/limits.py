@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Annotated, Any
 
-from cli import output, text
+from cli import completions, output, text
 from cli.arguments import Argument
 from cli.daemon import ask
 from cli.options import Json
@@ -15,7 +15,12 @@ EXAMPLE = "mozart limits\nmozart limits clear claude_cli"
 
 
 def command(
-    words: Annotated[list[str] | None, Argument("`clear SCOPE` ends a hold.", metavar="[clear SCOPE]")] = None,
+    words: Annotated[
+        list[str] | None,
+        Argument(
+            "`clear SCOPE` ends a hold.", metavar="[clear SCOPE]", complete=completions.words(clear=completions.held)
+        ),
+    ] = None,
     json: Json = False,
 ) -> int:
     """Show what is held, why, and until when.

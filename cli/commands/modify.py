@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Annotated, Any
 
-from cli import output
+from cli import completions, output
 from cli.arguments import Argument, Option
 from cli.commands.cancel import describe_sheets
 from cli.commands.run import load, pairs, submission
@@ -17,7 +17,7 @@ EXAMPLE = "mozart modify hello-12 examples/hello.yaml"
 
 def command(
     job: JobArgument,
-    score: Annotated[str, Argument(metavar="SCORE", help="The new score's file.")],
+    score: Annotated[str, Argument(metavar="SCORE", help="The new score's file.", complete=completions.scores)],
     workspace: Annotated[str | None, Option("--workspace", metavar="P", help="Instead of the score's.")] = None,
     var: Annotated[list[str] | None, Option("--var", metavar="K=V", help="A template variable; repeat.")] = None,
     sets: Annotated[list[str] | None, Option("--set", metavar="F=V", help="A field of the score; repeat.")] = None,

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cli import output, text
-from cli.arguments import Argument, Option
-from cli.options import Json
+from cli.arguments import Option
+from cli.options import Json, ScoreArgument
 
 if TYPE_CHECKING:
     from ipc.score.problems import Problem
@@ -20,7 +20,7 @@ WAVE_ROWS, ALL_ROWS = 40, 1000
 
 
 def command(
-    score: Annotated[str, Argument(metavar="SCORE", help="The score's file.")],
+    score: ScoreArgument,
     prompts: Annotated[bool, Option("--prompts", help="Show each sheet's prompt.")] = False,
     workspace: Annotated[str | None, Option("--workspace", metavar="P", help="Instead of the score's.")] = None,
     var: Annotated[list[str] | None, Option("--var", metavar="K=V", help="A template variable; repeat.")] = None,

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from cli import output
+from cli import completions, output
 from cli.arguments import Argument
 from cli.daemon import ask
 from cli.options import JobArgument, Json
 from ipc.errors import EXIT_USAGE, MozartError
+from ipc.priorities import ALLOWED, WORDS
 
 EXAMPLE = "mozart priority hello-12 40\nmozart priority hello-12 low"
-
-_WORDS = {"lowest": -100, "low": -40, "normal": 0, "high": 40, "highest": 100}
 
 
 def command(
     job: JobArgument,
     priority: Annotated[
-        str, Argument("-100 to 100, or lowest, low, normal, high, highest.", metavar="PRIORITY", negative=True)
+        str, Argument(f"{ALLOWED}.", metavar="PRIORITY", complete=completions.priorities, negative=True)
     ],
     json: Json = False,
 ) -> int:
@@ -36,7 +35,6 @@ def command(
 
 def _number(typed: str) -> int:
     try:
-        return _WORDS[typed] if typed in _WORDS else int(typed)
+        return WORDS[typed] if typed in WORDS else int(typed)
     except ValueError:
-        hint = "it is a number from -100 to 100, or one of " + ", ".join(_WORDS)
-        raise MozartError("usage", f"cannot use {typed!r} as a priority", hint, EXIT_USAGE) from None
+        raise MozartError("usage", f"cannot use {typed!r} as a priority", f"use {ALLOWED}", EXIT_USAGE) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from cli import output
+from cli import completions, output
 from cli.arguments import Option
 from cli.daemon import ask
 from cli.options import JobArgument, Json
@@ -16,8 +16,12 @@ EXAMPLE = "mozart reorder hello-12 --first\nmozart reorder hello-12 --before hel
 def command(
     job: JobArgument,
     first: Annotated[bool, Option("--first", help="Before all others.")] = False,
-    before: Annotated[str | None, Option("--before", metavar="OTHER", help="Just before this job.")] = None,
-    behind: Annotated[str | None, Option("--behind", metavar="OTHER", help="Just behind this job.")] = None,
+    before: Annotated[
+        str | None, Option("--before", metavar="OTHER", help="Just before this job.", complete=completions.jobs)
+    ] = None,
+    behind: Annotated[
+        str | None, Option("--behind", metavar="OTHER", help="Just behind this job.", complete=completions.jobs)
+    ] = None,
     json: Json = False,
 ) -> int:
     """Change the order of the jobs that have not begun.

@@ -11,11 +11,11 @@ from contextlib import AbstractContextManager, nullcontext
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cli import output
-from cli.arguments import Argument, Option
+from cli import completions, output
+from cli.arguments import Option
 from cli.daemon import connect, connect_or_start
 from cli.durations import moment_of
-from cli.options import Json
+from cli.options import Json, ScoreArgument
 from ipc.errors import EXIT_INTERRUPTED, EXIT_USAGE, MozartError
 from ipc.line import Line
 
@@ -27,7 +27,7 @@ EXAMPLE = "mozart run examples/hello.yaml\nmozart run review.yaml --var branch=m
 
 
 def command(
-    score: Annotated[str, Argument(metavar="SCORE", help="The score's file.")],
+    score: ScoreArgument,
     detach: Annotated[bool, Option("--detach", "-d", help="Do not wait: print the job's id.")] = False,
     dry_run: Annotated[bool, Option("--dry-run", help="Show the plan, run nothing (= mozart plan).")] = False,
     workspace: Annotated[str | None, Option("--workspace", metavar="P", help="Instead of the score's.")] = None,
@@ -39,8 +39,13 @@ def command(
     no_start: Annotated[bool, Option("--no-start", help="Refuse when no daemon runs.")] = False,
     start_sheet: Annotated[int | None, Option("--start-sheet", metavar="N", min=1, help="Skip those before.")] = None,
     at: Annotated[str | None, Option("--at", metavar="T", help="Begin at 22:30, 2026-11-24T06:00 or +2h.")] = None,
-    after: Annotated[str | None, Option("--after", metavar="JOB", help="Begin when that job has completed.")] = None,
-    group: Annotated[str | None, Option("--group", metavar="NAME", help="Share this group's limit.")] = None,
+    after: Annotated[
+        str | None,
+        Option("--after", metavar="JOB", help="Begin when that job has completed.", complete=completions.jobs),
+    ] = None,
+    group: Annotated[
+        str | None, Option("--group", metavar="NAME", help="Share this group's limit.", complete=completions.groups)
+    ] = None,
     self_healing: Annotated[bool, Option("--self-healing", hidden=True)] = False,
     escalation: Annotated[bool, Option("--escalation", hidden=True)] = False,
     json: Json = False,

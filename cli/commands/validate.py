@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cli import output
-from cli.arguments import Argument, Option
-from cli.options import Json
+from cli.arguments import Option
+from cli.options import Json, ScoreArgument
 from ipc.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _COLOURS = {"error": output.RED, "warning": output.YELLOW, "info": output.DIM}
 
 
 def command(
-    score: Annotated[str, Argument(metavar="SCORE", help="The score's file.")],
+    score: ScoreArgument,
     lenient: Annotated[bool, Option("--lenient", help="Unknown keys are warnings, not errors.")] = False,
     var: Annotated[list[str] | None, Option("--var", metavar="K=V", help="A template variable; repeat.")] = None,
     sets: Annotated[list[str] | None, Option("--set", metavar="F=V", help="A field of the score; repeat.")] = None,

@@ -19,6 +19,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from ipc.priorities import HIGHEST, LOWEST, number_of
 from ipc.score.expand import graph_faults
 from ipc.score.expressions import FUNCTIONS, ExpressionError, compile_expression
 from ipc.score.fields import (
@@ -367,7 +368,7 @@ class Score(Section):
     state_backend: Literal["json", "sqlite"] = "sqlite"
     state_path: Text | None = None
     pause_between_sheets_seconds: Seconds = 10.0
-    priority: Int = Field(0, ge=-100, le=100)
+    priority: Annotated[Int, BeforeValidator(number_of)] = Field(0, ge=LOWEST, le=HIGHEST)
     group: Annotated[Text, Field(max_length=200, pattern=ONE_LINE)] | None = None
     """Of jobs that share a limit: `mozart group set NAME --parallel N`."""
 

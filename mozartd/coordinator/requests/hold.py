@@ -1,7 +1,7 @@
 """`hold`: start nothing on a backend's scope for a while, by hand.
 
-{scope, seconds?, reason?} → {holds}. Without seconds: until `limits.clear`. A backend, or a backend's account, stands for
-whatever belongs to it, now and later.
+{scope, seconds?, reason?} → {holds, warnings}. Without seconds: until `limits.clear`. A backend, or a backend's
+account, stands for whatever belongs to it, now and later.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from mozartd.coordinator.clients import Session
 from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
 from mozartd.coordinator.requests.limits import answer_of, plain
+from mozartd.settings import doubt_of_backend
 
 
 async def handle(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
@@ -30,4 +31,6 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
         )
     parts.journal.append(now, "asked.hold", by=session.who, scope=scope, seconds=seconds, reason=reason)
     parts.limits.hold_by_hand(scope, until, reason, now)
-    return await parts.once.commit(params.key, answer_of(parts, [parts.limits.of(scope)]))
+    doubt = doubt_of_backend(scope.partition("/")[0])
+    answer = {**answer_of(parts, [parts.limits.of(scope)]), "warnings": [doubt] if doubt else []}
+    return await parts.once.commit(params.key, answer)
