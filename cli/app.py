@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from cli import output
+from cli import exits, helptext, output
 from cli.arguments import Argument, Command, Parameter, parameters, takes_negative
 from cli.verbs import COMPLETION, VERBS, find_verb
 from ipc import VERSION
@@ -25,6 +25,8 @@ from ipc.errors import EXIT_USAGE, MozartError
 class Verbs(TyperGroup):
     """The verbs, each imported when it is named. Help and completion name them all."""
 
+    format_epilog = helptext.VerbCommand.format_epilog
+
     def list_commands(self, ctx: Any) -> list[str]:
         return list(VERBS)
 
@@ -33,9 +35,10 @@ class Verbs(TyperGroup):
             return None
         module = find_verb(cmd_name)
         one = typer.Typer(rich_markup_mode=None, add_completion=False)
-        one.command(cmd_name, epilog=_example(module.EXAMPLE), context_settings=settings_of(module.command))(
-            for_typer(module.command)
-        )
+        epilog = helptext.epilog(module.EXAMPLE, exits.of_verb(cmd_name))
+        settings = settings_of(module.command)
+        program = for_typer(module.command)
+        one.command(cmd_name, cls=helptext.VerbCommand, epilog=epilog, context_settings=settings)(program)
         return typer.main.get_command(one)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -85,11 +88,6 @@ def _annotation(one: Parameter) -> Any:
     return Annotated[one.annotation, option]
 
 
-def _example(text: str) -> str:
-    lines = text.strip().splitlines()
-    return "\b\n" + "\n".join(["Example:" if len(lines) == 1 else "Examples:", *(f"  {line}" for line in lines)])
-
-
 def _unknown_verb(word: str) -> MozartError:
     from difflib import get_close_matches
 
@@ -112,7 +110,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog=_example("mozart run examples/hello.yaml\nmozart logs -f hello"),
+    epilog=helptext.epilog("mozart run examples/hello.yaml\nmozart logs -f hello", exits.general()),
 )
 
 
@@ -125,9 +123,6 @@ def mozart(
     """Run agent command lines from YAML scores, unattended, and watch every line as it is written.
 
     JOB is an id (hello-12), a unique prefix of one, or a score's name for its newest job.
-
-    Exit codes: 0 done, 1 the job failed, 2 usage or invalid score, 3 paused or cancelled, 4 daemon unreachable,
-    130 interrupted.
     """
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-#: Exit codes of every command (see cli/README or `mozart --help`).
+#: Exit codes of every command (what they mean for each verb: `cli.exits`).
 EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_PAUSED = 3
 EXIT_UNREACHABLE = 4
+EXIT_TIMEOUT = 124
+"""A `--timeout` of ours ran out, as `timeout` of coreutils says it."""
 EXIT_INTERRUPTED = 130
 
 

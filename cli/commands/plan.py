@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cli import output, text
 from cli.arguments import Option
 from cli.options import Json, ScoreArgument
+from ipc.errors import EXIT_DONE, EXIT_USAGE
 
 if TYPE_CHECKING:
     from ipc.score.problems import Problem
@@ -37,6 +38,7 @@ def command(
     from ipc.score.check import check  # with pydantic, yaml and jinja2, for verbs that read scores
     from ipc.score.load import load_score
     from ipc.score.plan import plan
+    from ipc.score.problems import ERROR
 
     loaded = load_score(score, pairs("--var", var), pairs("--set", sets), workspace, lenient)
     problems = [
@@ -45,10 +47,10 @@ def command(
     planned = plan(loaded, problems, prompts)
     if json:
         output.document(planned)
-        return 0
-    output.say("\n".join(render(planned)))
-    _tell(problems)
-    return 0
+    else:
+        output.say("\n".join(render(planned)))
+        _tell(problems)
+    return EXIT_USAGE if any(problem.severity == ERROR for problem in problems) else EXIT_DONE
 
 
 def render(planned: dict[str, Any]) -> Iterator[str]:

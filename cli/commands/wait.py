@@ -10,7 +10,7 @@ from cli.arguments import Option
 from cli.commands.list import progress
 from cli.daemon import ask_at_length
 from cli.options import JobArguments, Json
-from ipc.errors import EXIT_DONE, EXIT_FAILED, EXIT_PAUSED
+from ipc.errors import EXIT_DONE, EXIT_FAILED, EXIT_PAUSED, EXIT_TIMEOUT
 
 EXAMPLE = "mozart wait hello-12 tests-3 --timeout 3600"
 
@@ -25,7 +25,7 @@ def command(
 ) -> int:
     """Wait until jobs have ended.
 
-    Exit code: 1 when one failed, else 3 when one was cancelled, is paused, or has not ended before the timeout, else 0.
+    Of several jobs a failure decides the exit code, then a time-out, then one that is cancelled or paused.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
 
@@ -44,7 +44,7 @@ def command(
 def exit_code(states: list[str], first: bool) -> int:
     """Of several jobs: a failure speaks louder than a pause. With --any only those that have ended."""
     over = [EXITS[state] for state in states if state in EXITS]
-    codes = over if first and over else [EXITS.get(state, EXIT_PAUSED) for state in states]
+    codes = over if first and over else [EXITS.get(state, EXIT_TIMEOUT) for state in states]
     return EXIT_FAILED if EXIT_FAILED in codes else max(codes, default=EXIT_DONE)
 
 

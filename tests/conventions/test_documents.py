@@ -61,6 +61,14 @@ def test_the_diagram_is_the_table() -> None:
     assert diagram.stdout.strip() in (ROOT / "ARCHITECTURE.md").read_text()
 
 
+def test_the_table_of_exit_codes_is_the_one_that_help_shows() -> None:
+    from cli.exits import BY_VERB, markdown
+    from cli.verbs import VERBS
+
+    assert tuple(BY_VERB) == VERBS
+    assert "\n".join(markdown()) in (ROOT / "README.md").read_text()
+
+
 def requirement_name(requirement: str) -> str:
     return re.split(r"[<>=~! ;\[]", requirement)[0].lower()
 
