@@ -18,6 +18,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from ipc.environment import names_nothing
 from ipc.errors import EXIT_USAGE, MozartError
 
 #: Bytes of a settings file, at most: it is read whole.
@@ -223,8 +224,8 @@ def load_settings(path: str, *, must_exist: bool = False, overrides: Mapping[str
 
 
 def doubts(settings: Settings) -> list[str]:
-    """What may be meant otherwise: names that no backend has here. Only a score knows the profiles beside it, so that this
-    is not refused."""
+    """What may be meant otherwise: names that no backend has here, and variables that no client sends. Only a score knows the
+    profiles beside it, so that this is not refused."""
     from ipc.score import profiles  # heavy, and not needed by commands
     from ipc.score.problems import nearest
     from ipc.score.schema import BACKENDS, SHIPPED_PROFILES
@@ -233,7 +234,11 @@ def doubts(settings: Settings) -> list[str]:
     known = [*BACKENDS, *SHIPPED_PROFILES, *profiles.names(user)]
     named = [("backends", name) for name in settings.backends]
     named += [("budgets", one.scope.partition("/")[0]) for one in settings.budgets]
-    return [
+    unsent = [
+        f"submit_env: {pattern!r} names no variable, so that no client sends any for it; write names, or beginnings like LC_*"
+        for pattern in names_nothing(settings.submit_env)
+    ]
+    return unsent + [
         f"{setting}: there is no backend {name!r} and no profile of that name in {user}"
         + (f"; did you mean {near!r}?" if (near := nearest(name, known)) else "")
         for setting, name in named
