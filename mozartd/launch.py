@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from ipc.environment import without_git
 from ipc.errors import EXIT_FAILED, MozartError
 from ipc.paths import Paths, secure_directory
+from ipc.trust import refuse_foreign
 from mozartd import daemon_log, entry
 from mozartd.daemonize import run_in_background
 
@@ -111,6 +112,7 @@ def run_here(request: Request) -> NoReturn:
 def start_in_background(request: Request) -> dict[str, Any]:
     """What the new daemon reported: `{pid, state}`. Raises MozartError with the reason, or with the end of its log."""
     log = request.paths.daemon_log
+    refuse_foreign(request.paths.state, "start")
     secure_directory(request.paths.state)
     daemon_log.rotate(log)
     offset = os.path.getsize(log) if os.path.exists(log) else 0

@@ -8,6 +8,7 @@ them. A wrong key or value is refused with file, line and the nearest key.
 from __future__ import annotations
 
 import difflib
+import errno
 import fnmatch
 import os
 import re
@@ -20,6 +21,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from ipc.environment import names_nothing
 from ipc.errors import EXIT_USAGE, MozartError
+from ipc.trust import distrust, open_own
 
 #: Bytes of a settings file, at most: it is read whole.
 MAX_FILE = 1024 * 1024
@@ -281,17 +283,29 @@ def _describe(key: str) -> str:
 def _read_file(path: str, *, must_exist: bool) -> tuple[dict[str, Any], dict[str, int]]:
     """The file's keys with their values, and with their lines."""
     try:
-        with open(path, encoding="utf-8") as file:
+        _check_place(path, must_exist=must_exist)
+        with open(open_own(path, follow=must_exist), encoding="utf-8") as file:
             text = file.read(MAX_FILE + 1)
     except FileNotFoundError:
         if must_exist:
             raise MozartError("E303", f"cannot read {path}: there is no such file", "", EXIT_USAGE) from None
         return {}, {}
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        hint = "a file elsewhere, also by a link, is used with `mozartd start --config FILE`"
+        message = f"cannot read {path}: {error.strerror}"
+        raise MozartError("E303", message, hint if error.errno == errno.ELOOP else "", EXIT_USAGE) from None
+    except UnicodeDecodeError as error:
         raise MozartError("E303", f"cannot read {path}: {error}", "", EXIT_USAGE) from None
     if len(text) > MAX_FILE:
         raise MozartError("E304", f"cannot read {path}: it is larger than {MAX_FILE} bytes", "", EXIT_USAGE)
     return _parse(path, text)
+
+
+def _check_place(path: str, *, must_exist: bool) -> None:
+    """A file that a person named may be anywhere; one that is merely found, only where nobody else can put it."""
+    fault = None if must_exist else distrust(os.path.dirname(path))
+    if fault is not None:
+        raise fault.refusal(os.path.dirname(path))
 
 
 def _parse(path: str, text: str) -> tuple[dict[str, Any], dict[str, int]]:

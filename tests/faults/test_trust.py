@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
 import shutil
+import stat
 import subprocess
-from collections.abc import Callable
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests import ROOT
 from tests.process.daemon import Daemon
+
+#: Users that no system has, and a group that is nobody's own.
+US, THEM, GROUP = 54321, 54322, 54323
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be several users")
 
 #: What git's own commands need, and nothing of this machine's.
 GIT = {
@@ -81,3 +95,180 @@ def test_A01_what_no_hook_left_stays_and_what_a_setting_names_is_handed_on() -> 
     assert is_named("GIT_DIR", ["GIT_*"])
     assert is_named("GIT_DIR", ["PATH", "GIT_DIR"])
     assert not any(is_named("GIT_DIR", [all_]) for all_ in ("*", "?*", "[A-Z]*", "**", "G*T_DIR", ""))
+
+
+# ---- A7, A14: where others may write -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def common() -> Iterator[Path]:
+    """A directory that everybody may enter, as /tmp's is not."""
+    with tempfile.TemporaryDirectory(prefix="mz", ignore_cleanup_errors=True) as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
+
+
+@pytest.fixture(scope="session")
+def everybodys_python() -> Iterator[str]:
+    """This interpreter with what is installed for it, at a place where other users may run it."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    with tempfile.TemporaryDirectory(prefix="mz") as directory:
+        place = Path(directory)
+        packages = place / "lib" / version / "site-packages"
+        packages.mkdir(parents=True)
+        (place / "bin").mkdir()
+        place.chmod(0o755)
+        for real in (Path(sys.executable).resolve(), Path("/usr/bin", version)):
+            (place / "bin" / "python").unlink(missing_ok=True)
+            (place / "bin" / "python").symlink_to(real)
+            (place / "pyvenv.cfg").write_text(f"home = {real.parent}\n")
+            (packages / "all.pth").write_text(f"{sysconfig.get_path('purelib')}\n{ROOT}\n")
+            with contextlib.suppress(OSError):
+                tried = [place / "bin" / "python", "-c", "import orjson, ipc"]
+                if (
+                    subprocess.run(tried, user=US, group=US, extra_groups=[], cwd="/", capture_output=True).returncode
+                    == 0
+                ):
+                    yield str(place / "bin" / "python")
+                    return
+        pytest.skip("another user can run nothing of this checkout")
+
+
+def program(
+    python: str, home: Path, *words: str, uid: int | None = None, **more: Any
+) -> subprocess.CompletedProcess[str]:
+    """`mozart WORDS` or `mozartd WORDS` of this checkout, as that user."""
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home.parent), "MOZART_HOME": str(home), "LANG": "C.UTF-8"}
+    options = {"umask": 0o022, **more, "env": {**environment, **more.get("env", {})}}
+    who = {} if uid is None else {"user": uid, "group": uid, "extra_groups": []}
+    run = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); from mozartd.entry import {words[0]} as main; sys.exit(main())"
+    )
+    done: subprocess.CompletedProcess[str] = subprocess.run(
+        [python, "-P", "-c", run, *words[1:]], cwd="/", text=True, capture_output=True, timeout=50, **options, **who
+    )
+    return done
+
+
+def mozartd(home: Path, *words: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    return program(sys.executable, home, "mozartd", *words, **more)
+
+
+def test_A07_a_home_that_others_may_write_is_refused_and_nothing_is_made(common: Path) -> None:
+    table: list[tuple[str, Callable[[Path], object], str]] = [
+        ("open", lambda home: home.chmod(0o777), "can be written by everybody"),
+        ("above", lambda home: home.parent.chmod(0o777), "can be written by everybody"),
+        ("group", lambda home: (os.chown(home, -1, GROUP), home.chmod(0o770)), "can be written by the group"),
+        ("linked", lambda home: (home.rmdir(), home.symlink_to(elsewhere)), "can be written by everybody"),
+        ("theirs", lambda home: os.chown(home, THEM, THEM), f"belongs to uid {THEM}"),
+    ]
+    elsewhere = common / "elsewhere"
+    (elsewhere / "home").mkdir(parents=True)
+    elsewhere.chmod(0o777)
+    for name, spoil, said in table:
+        if os.geteuid() and name in ("group", "theirs"):
+            continue
+        home = common / name / "home"
+        home.mkdir(parents=True)
+        spoil(home)
+        done = mozartd(home, "start")
+        assert done.returncode == 2, (name, done)
+        assert said in done.stderr, (name, done.stderr)
+        assert os.listdir(home) == (["home"] if name == "linked" else []), name
+
+
+def test_A07_what_is_made_is_ours_alone_whatever_the_umask(common: Path) -> None:
+    home = common / "deep" / "home"
+    done = mozartd(home, "start", umask=0)
+    assert done.returncode == 0, done.stderr
+    try:
+        for made in (home.parent, home, home / "state", home / "run", home / "logs"):
+            assert stat.S_IMODE(made.stat().st_mode) == 0o700, made
+    finally:
+        assert mozartd(home, "stop", umask=0).stdout == "mozartd has stopped\n"
+
+
+def test_A07_settings_are_ours_and_no_link(common: Path) -> None:
+    home = common / "home"
+    home.mkdir(mode=0o700)
+    config, other = home / "config.yaml", common / "other.yaml"
+    other.write_text("workers: 1\n")
+    table: list[tuple[str, Callable[[], object], str]] = [
+        ("a link", lambda: config.symlink_to(other), "it is a link"),
+        ("a FIFO", lambda: os.mkfifo(config), "not a regular file"),
+        ("open", lambda: (config.touch(), config.chmod(0o666)), "can be written by everybody"),
+        ("theirs", lambda: (config.touch(), os.chown(config, THEM, THEM)), f"belongs to uid {THEM}"),
+    ]
+    for name, plant, said in table:
+        if os.geteuid() and name == "theirs":
+            continue
+        plant()
+        done = mozartd(home, "start")
+        assert done.returncode == 2, (name, done)
+        assert said in done.stderr, (name, done.stderr)
+        config.unlink()
+    named = common / "named.yaml"
+    named.symlink_to(other)
+    try:
+        assert mozartd(home, "start", "--config", str(named)).returncode == 0, "a person named it"
+    finally:
+        mozartd(home, "stop")
+
+
+def forge_pid_file(home: Path, victim: subprocess.Popen[bytes]) -> None:
+    """As a daemon would have written it, had it been that process."""
+    started = int(Path(f"/proc/{victim.pid}/stat").read_text().rpartition(")")[2].split()[19])
+    more = json.dumps({"started": started, "config": "x", "stopping": False})
+    (home / "run" / "mozartd.pid").write_text(f"{victim.pid}\n{more}\n")
+
+
+def test_A07_only_who_took_the_lock_is_signalled(common: Path) -> None:
+    home = common / "home"
+    for directory in (home, home / "state", home / "run"):
+        directory.mkdir(mode=0o700)
+    lock, read = home / "state" / "lock", home / "read"
+    os.mkfifo(read)
+    lock.touch(mode=0o600)
+    # It has the lock file open, as a backup would, and says so when it has.
+    with subprocess.Popen(["sh", "-c", f"exec 3< {lock}; echo > {read}; exec sleep 60"]) as victim:
+        try:
+            read.read_text()
+            forge_pid_file(home, victim)
+            assert "not running" in mozartd(home, "stop").stdout
+            assert mozartd(home, "reload").returncode == 4
+            assert "not running" in mozartd(home, "stop", "--force").stdout
+            lock.unlink()
+            lock.symlink_to(f"/proc/{victim.pid}/exe")
+            (home / "run").mkdir(exist_ok=True)
+            forge_pid_file(home, victim)
+            refused = mozartd(home, "stop")
+            assert refused.returncode == 1
+            assert f"cannot open {lock}: it is a link" in refused.stderr
+            assert victim.poll() is None
+        finally:
+            victim.kill()
+
+
+@needs_root
+def test_A14_root_writes_nothing_in_a_home_that_is_not_roots_and_says_who_may(
+    common: Path, everybodys_python: str
+) -> None:
+    home = common / "home"
+    home.mkdir()
+    os.chown(home, US, US)
+    ours = partial(program, everybodys_python, home, "mozartd", uid=US)
+    assert ours("start").returncode == 0
+    try:
+        before = sorted(home.rglob("*"))
+        for verb in ("reload", "upgrade"):
+            done = mozartd(home, verb)
+            assert done.returncode == 2, done
+            assert f"`sudo -u #{US} MOZART_HOME={home} mozartd {verb}`" in done.stderr
+        assert sorted(home.rglob("*")) == before
+        assert ours("reload").returncode == 0
+        assert "has stopped" in mozartd(home, "stop").stdout, "root may end what is anybody's"
+    finally:
+        ours("stop")
+    refused = mozartd(home, "start")
+    assert refused.returncode == 2
+    assert f"sudo -u #{US} MOZART_HOME={home} mozartd start" in refused.stderr
