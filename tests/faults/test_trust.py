@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from ipc.errors import MozartError
+from mozartd.settings import load_settings
 from tests import ROOT
 from tests.process.daemon import Daemon
 
@@ -189,30 +191,25 @@ def test_A07_what_is_made_is_ours_alone_whatever_the_umask(common: Path) -> None
 
 
 def test_A07_settings_are_ours_and_no_link(common: Path) -> None:
-    home = common / "home"
-    home.mkdir(mode=0o700)
-    config, other = home / "config.yaml", common / "other.yaml"
+    config, other = common / "config.yaml", common / "other.yaml"
     other.write_text("workers: 1\n")
     table: list[tuple[str, Callable[[], object], str]] = [
         ("a link", lambda: config.symlink_to(other), "it is a link"),
-        ("a FIFO", lambda: os.mkfifo(config), "not a regular file"),
-        ("open", lambda: (config.touch(), config.chmod(0o666)), "can be written by everybody"),
-        ("theirs", lambda: (config.touch(), os.chown(config, THEM, THEM)), f"belongs to uid {THEM}"),
+        ("a FIFO", lambda: os.mkfifo(config), "it is not a regular file"),
+        ("a directory", lambda: config.mkdir(), "it is not a regular file"),
+        ("open", lambda: (config.touch(), config.chmod(0o666)), "it can be written by everybody"),
+        ("theirs", lambda: (config.touch(), os.chown(config, THEM, THEM)), f"it belongs to uid {THEM}"),
     ]
     for name, plant, said in table:
         if os.geteuid() and name == "theirs":
             continue
         plant()
-        done = mozartd(home, "start")
-        assert done.returncode == 2, (name, done)
-        assert said in done.stderr, (name, done.stderr)
-        config.unlink()
-    named = common / "named.yaml"
-    named.symlink_to(other)
-    try:
-        assert mozartd(home, "start", "--config", str(named)).returncode == 0, "a person named it"
-    finally:
-        mozartd(home, "stop")
+        with pytest.raises(MozartError, match=said) as refused:
+            load_settings(str(config))
+        assert refused.value.message.startswith(f"cannot read {config}: "), name
+        config.rmdir() if name == "a directory" else config.unlink()
+    config.symlink_to(other)
+    assert load_settings(str(config), must_exist=True).workers == 1, "a person named it"
 
 
 def forge_pid_file(home: Path, victim: subprocess.Popen[bytes]) -> None:
