@@ -16,6 +16,7 @@ from ipc import PROTOCOL, VERSION
 from ipc.errors import EXIT_UNREACHABLE, MozartError
 from ipc.frames import Frame, FrameDecoder, FrameError, encode_frame
 from ipc.paths import check_socket
+from ipc.trust import check_peer
 
 
 class NotListening(MozartError):  # noqa: N818 - a fact about the socket, not a mistake
@@ -86,6 +87,11 @@ class Client:
             hint = "start it with `mozartd start`, or let `mozart run` start it"
             kind = NotListening if absent else MozartError
             raise kind("E501", f"cannot reach the daemon at {path}: {reason}", hint, EXIT_UNREACHABLE) from None
+        try:
+            check_peer(self._socket, path)
+        except BaseException:
+            self.close()
+            raise
         self._send({"type": "hello", "protocol": PROTOCOL, "version": VERSION, "role": "client", "pid": os.getpid()})
         try:
             self.daemon = self._check_hello(self._receive())

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import stat
+import struct
 from typing import NamedTuple
 
-from ipc.errors import EXIT_USAGE, MozartError
+from ipc.errors import EXIT_UNREACHABLE, EXIT_USAGE, MozartError
 
 #: Links that one path may lead through, as in the kernel.
 MAX_LINKS = 40
@@ -172,3 +174,67 @@ def open_regular(path: str, flags: int = os.O_RDONLY, *, follow: bool = False) -
         os.close(opened)
         raise OSError(errno.EPERM, "it is not a regular file")
     return opened
+
+
+# ---- peers ----------------------------------------------------------------------------------------------------------
+
+#: Where root says whose daemon else this machine's users may believe.
+CLIENT_FILE = "/etc/mozart/client.yaml"
+#: Bytes of it that are read.
+MAX_CLIENT_FILE = 65536
+
+
+def check_peer(connected: socket.socket, path: str, client_file: str = CLIENT_FILE) -> None:
+    """Raise MozartError E502 unless whoever listens at `path` is one to whom a score may be told: this user, root, whom root
+    names in `client_file`, or the service whose directory in /run this is. The kernel vouches for the uid."""
+    option = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    _, uid, _ = struct.unpack("3i", option)
+    if uid in (os.geteuid(), 0) or _is_place_of(uid, path) or uid in _socket_owners(client_file):
+        return
+    message = f"cannot trust the daemon at {path}: it is run by {user_name(uid)} (uid {uid})"
+    hint = f"set MOZART_SOCKET to your own daemon's; root may write `socket_owner: {user_name(uid)}` into {client_file}"
+    raise MozartError("E502", message, hint.replace("#", ""), EXIT_UNREACHABLE)
+
+
+def _is_place_of(uid: int, path: str) -> bool:
+    """Whether the socket's directory is one that root, or a service manager for it, made for that user in /run. What users have
+    of their own there (/run/user) is believed by root alone: to others nobody gives it."""
+    directory = os.path.realpath(os.path.dirname(path))
+    if not directory.startswith("/run/") or (directory.startswith("/run/user/") and os.geteuid() != 0):
+        return False
+    parts = directory.split("/")
+    try:
+        above = [os.stat("/".join(parts[: n + 1]) or "/") for n in range(len(parts))]
+    except OSError:
+        return False
+    return all(found.st_uid in (0, uid) and not found.st_mode & stat.S_IWOTH for found in above)
+
+
+def _socket_owners(client_file: str) -> set[int]:
+    """None of whom root has not named."""
+    try:
+        if distrust(client_file, 0):
+            return set()
+        with open(open_regular(client_file), encoding="utf-8") as file:
+            text = file.read(MAX_CLIENT_FILE)
+    except (OSError, UnicodeDecodeError):
+        return set()
+    import yaml  # for the few who talk to somebody else's daemon
+
+    try:
+        said = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return set()
+    named = said.get("socket_owner") if isinstance(said, dict) else None
+    return {uid for one in (named if isinstance(named, list) else [named]) if (uid := _uid_of(one)) is not None}
+
+
+def _uid_of(name: object) -> int | None:
+    import pwd
+
+    if isinstance(name, int) and not isinstance(name, bool):
+        return name
+    try:
+        return pwd.getpwnam(name).pw_uid if isinstance(name, str) else None
+    except KeyError:
+        return int(name) if isinstance(name, str) and name.isascii() and name.isdigit() else None

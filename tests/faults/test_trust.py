@@ -18,10 +18,12 @@ from typing import Any
 
 import pytest
 
+from ipc import PROTOCOL
 from ipc.errors import MozartError
+from ipc.score.load import load_score
 from mozartd.settings import load_settings
 from tests import ROOT
-from tests.process.daemon import Daemon
+from tests.process.daemon import Daemon, write_score
 
 #: Users that no system has, and a group that is nobody's own.
 US, THEM, GROUP = 54321, 54322, 54323
@@ -196,7 +198,7 @@ def test_A07_settings_are_ours_and_no_link(common: Path) -> None:
     table: list[tuple[str, Callable[[], object], str]] = [
         ("a link", lambda: config.symlink_to(other), "it is a link"),
         ("a FIFO", lambda: os.mkfifo(config), "it is not a regular file"),
-        ("a directory", lambda: config.mkdir(), "it is not a regular file"),
+        ("a directory", config.mkdir, "it is not a regular file"),
         ("open", lambda: (config.touch(), config.chmod(0o666)), "it can be written by everybody"),
         ("theirs", lambda: (config.touch(), os.chown(config, THEM, THEM)), f"it belongs to uid {THEM}"),
     ]
@@ -269,3 +271,102 @@ def test_A14_root_writes_nothing_in_a_home_that_is_not_roots_and_says_who_may(
     refused = mozartd(home, "start")
     assert refused.returncode == 2
     assert f"sudo -u #{US} MOZART_HOME={home} mozartd start" in refused.stderr
+
+
+# ---- A6 -------------------------------------------------------------------------------------------------------------
+
+
+class Mallory:
+    """Listens where somebody else's daemon would, keeps what it is told, and asks for everything."""
+
+    def __init__(self, path: Path, uid: int) -> None:
+        self.heard = path.with_suffix(".heard")
+        self.heard.touch()
+        self.heard.chmod(0o666)
+        listens = (
+            "import os,socket,sys,json,struct\n"
+            "s=socket.socket(socket.AF_UNIX); os.umask(0); s.bind(sys.argv[1]); s.listen(); print(flush=True)\n"
+            "def say(c,x): d=json.dumps(x).encode(); c.sendall(struct.pack('>I',len(d))+d)\n"
+            "while True:\n"
+            "    c,_=s.accept(); f=open(sys.argv[2],'ab')\n"
+            "    try:\n"
+            "        say(c,dict(type='hello',protocol=int(sys.argv[3]),version='x',role='c',pid=1,submit_env=['*','PATH']))\n"
+            "        while d:=c.recv(65536): f.write(d); f.flush()\n"
+            "    except OSError: pass\n"
+        )
+        self.process = subprocess.Popen(
+            ["/usr/bin/env", "python3", "-c", listens, str(path), str(self.heard), str(PROTOCOL)],
+            user=uid, group=uid, extra_groups=[], stdout=subprocess.PIPE, cwd="/", env={"PATH": "/usr/bin:/bin"},
+        )  # fmt: skip
+        assert self.process.stdout
+        self.process.stdout.readline()
+
+    def __enter__(self) -> Mallory:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+@needs_root
+def test_A06_a_client_tells_nothing_to_who_is_not_to_be_trusted(common: Path, everybodys_python: str) -> None:
+    place = common / "run"
+    place.mkdir()
+    os.chown(place, THEM, THEM)
+    score = write_score(common, "say hello")
+    (common / "workspace").mkdir()
+    (common / "workspace").chmod(0o777)
+    with Mallory(place / "mozartd.sock", THEM) as mallory:
+        named = {"env": {"MOZART_SOCKET": str(place / "mozartd.sock"), "SECRET": "hunter2"}}
+        for uid in (US, None):
+            done = program(everybodys_python, common, "mozart", "run", str(score), uid=uid, **named)
+            assert done.returncode == 4, done
+            assert f"cannot trust the daemon at {place}/mozartd.sock: it is run by #{THEM}" in done.stderr
+            done = program(everybodys_python, common, "mozart", "list", uid=uid, **named)
+            assert done.returncode == 4
+        assert mallory.heard.read_bytes() == b""
+
+
+@needs_root
+def test_A06_root_says_who_else_is_believed(common: Path) -> None:
+    from ipc.client import connect_unix
+    from ipc.trust import check_peer
+
+    client_file = common / "client.yaml"
+    with Mallory(common / "s", 0), tempfile.TemporaryDirectory(prefix="mozart-test-", dir="/run") as service:
+        Path(service).chmod(0o755)
+        os.chown(service, THEM, THEM)
+        (common / "open").mkdir()
+        (common / "open").chmod(0o777)
+        with Mallory(common / "open" / "s", THEM), Mallory(Path(service) / "s", THEM):
+
+            def believes(path: Path, said: str | None, mode: int = 0o644) -> bool:
+                client_file.write_text(said or "")
+                client_file.chmod(mode)
+                with connect_unix(str(path)) as connected:
+                    try:
+                        check_peer(connected, str(path), str(client_file))
+                    except MozartError:
+                        return False
+                return True
+
+            assert believes(common / "s", None), "it is root's"
+            theirs = common / "open" / "s"
+            assert not believes(theirs, None)
+            assert believes(theirs, f"socket_owner: {THEM}")
+            assert not believes(theirs, f"socket_owner: {US}")
+            assert not believes(theirs, f"socket_owner: {THEM}", mode=0o666), "anybody may have written that"
+            for nonsense in ("[", "socket_owner:", "[1, 2]", "socket_owner: {a: 1}", "socket_owner: true"):
+                assert not believes(theirs, nonsense), nonsense
+            assert believes(Path(service) / "s", None)
+            Path(service).chmod(0o777)
+            assert not believes(Path(service) / "s", None)
+
+
+@pytest.mark.parametrize("pattern", ["*", "?*", "[!_]*", "**"])
+def test_A06_no_hello_makes_a_client_send_everything(pattern: str) -> None:
+    from cli.commands.run import submission
+
+    loaded = load_score(str(ROOT / "examples" / "hello.yaml"), {}, {}, None)
+    assert submission(loaded, {"SECRET": "x", "PATH": "/bin"}, [pattern, "PATH"])["environment"] == {"PATH": "/bin"}
