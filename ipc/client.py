@@ -59,6 +59,12 @@ def _limit_connect(peer: socket.socket, timeout: float | None) -> None:
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(seconds), int(rest * 1e6)))
 
 
+def _started_by() -> Frame:
+    """The attempt whose agent started us, also where nobody else could tell any more."""
+    marks = {"attempt": "MOZART_ATTEMPT_ID", "state": "MOZART_STATE"}
+    return {word: os.environ[variable] for word, variable in marks.items() if variable in os.environ}
+
+
 class NotTaken(Disconnected):
     """It went away before it had all of what we asked: nothing came of that."""
 
@@ -92,7 +98,9 @@ class Client:
         except BaseException:
             self.close()
             raise
-        self._send({"type": "hello", "protocol": PROTOCOL, "version": VERSION, "role": "client", "pid": os.getpid()})
+        self._send({
+            "type": "hello", "protocol": PROTOCOL, "version": VERSION, "role": "client", "pid": os.getpid(), **_started_by(),
+        })  # fmt: skip
         try:
             self.daemon = self._check_hello(self._receive())
         except BaseException:

@@ -99,6 +99,18 @@ def lock_holders(path: str) -> list[Process]:
     return [process for process in all_processes() if process.pid != os.getpid() and _lockers(process.pid, wanted)]
 
 
+def is_agent_of(paths: Paths) -> bool:
+    """Whether this process descends from a worker of that daemon: from one who holds its lock and did not take it."""
+    wanted = _look_at_lock(paths.lock)
+    above = read_process(os.getppid())
+    while wanted is not None and above is not None:
+        lockers = _lockers(above.pid, wanted)
+        if lockers and above.pid not in lockers:
+            return True
+        above = read_process(above.parent) if above.parent else None
+    return False
+
+
 def _look_at_lock(path: str) -> os.stat_result | None:
     """None when there is none. Raises MozartError E403 when it is not what a daemon makes."""
     try:

@@ -370,3 +370,81 @@ def test_A06_no_hello_makes_a_client_send_everything(pattern: str) -> None:
 
     loaded = load_score(str(ROOT / "examples" / "hello.yaml"), {}, {}, None)
     assert submission(loaded, {"SECRET": "x", "PATH": "/bin"}, [pattern, "PATH"])["environment"] == {"PATH": "/bin"}
+
+
+# ---- A20 ------------------------------------------------------------------------------------------------------------
+
+
+def test_A20_an_agent_looks_and_changes_nothing(
+    calm_daemon: Daemon, score: Callable[..., Path], tmp_path: Path
+) -> None:
+    other = calm_daemon.run(score("hang", name="other"))
+    tries = [
+        f"mozart cancel {other}", f"mozart pause {other}", f"mozart retry {other} --sheet 1", "mozart limits clear command",
+        "mozart hold command --for 1h", "mozart gc", f"mozart priority {other} 1", f"mozart run {tmp_path}/other.yaml -d",
+        "mozartd stop --force", "mozartd reload",
+    ]  # fmt: skip
+    looks = [f"mozart status {other}", "mozart list", "mozart gc --dry-run", f"mozart plan {tmp_path}/other.yaml"]
+    # An orphan in a session of its own, without the variables, is the agent's all the same.
+    away = f"env -u MOZART_STATE -u MOZART_ATTEMPT_ID setsid sh -c 'mozart cancel {other}; echo away $? >> tried' &"
+    lines = [f"({one}) >> said 2>&1; echo $? {one} >> tried" for one in tries + looks]
+    script = "\n".join(["cd $MOZART_WORKSPACE", *lines, f"({away})", "while ! grep away tried; do sleep .1; done"])
+    mine = write_score(
+        tmp_path, "", name="mine", workspace=str(tmp_path / "mine"), backend={"command": ["sh", "-c", script]}
+    )
+
+    job = calm_daemon.run(mine)
+    assert calm_daemon.wait(job)["state"] == "completed"
+
+    tried = (tmp_path / "mine" / "tried").read_text().splitlines()
+    assert sorted(tried) == sorted([*(f"1 {one}" for one in tries), *(f"0 {one}" for one in looks), "away 1"])
+    said = (tmp_path / "mine" / "said").read_text()
+    assert f"cannot cancel {other} for the agent of {job}:1: agents may look, and change nothing" in said
+    assert "`nesting`" in said
+    assert calm_daemon.job(other)["job"]["state"] == "running"
+    events = calm_daemon.mozart("events", job).stdout
+    assert events.count("asked.refused") == 8, events
+    assert f"by the agent of {job}:1, request cancel, of {other}" in events
+    assert calm_daemon.mozart("cancel", other).returncode == 0, "a person may"
+
+
+def test_A20_who_is_below_a_worker_is_its_agent() -> None:
+    from mozartd.coordinator.agents import lineage, whose
+    from mozartd.coordinator.model import Attempt
+    from mozartd.processes import Process
+
+    table = {
+        pid: Process(pid, parent, pid, 0, False)
+        for pid, parent in [(1, 0), (5, 1), (7, 5), (70, 7), (71, 70), (72, 7), (9, 1)]
+    }
+    running = [
+        Attempt(1, "a-1", 3, 1, "normal", "w", 0.0, {"agent_pid": 70}),
+        Attempt(2, "b-2", 1, 1, "normal", "w", 0.0),
+    ]
+
+    def found(pid: int, said: str = "", of: list[Attempt] = running) -> str | None:
+        return whose(lineage(pid, table.get), {7: "w"}, of, said)
+
+    assert found(71) == found(70, "b-2:1:1") == "a-1:3:1"
+    assert found(72, "b-2:1:1") == "b-2:1:1"
+    assert (found(72), found(72, of=running[:1]), found(72, "c-9:9:9")) == ("", "a-1:3:1", "")
+    assert [found(pid) for pid in (1, 5, 7, 9)] == [None] * 4
+    assert lineage(99, table.get) == []
+    assert len(lineage(1, lambda pid: Process(pid, pid, pid, 0, False))) == 1000, "a loop ends"
+
+
+def test_A20_who_has_ended_or_is_younger_than_its_connection_is_not_believed() -> None:
+    from ipc.connection import Peer
+    from mozartd.coordinator.agents import Agents, boot_time
+
+    agents = Agents("/s", dict, list, lambda *_: None)
+    with subprocess.Popen(["sleep", "60"]) as person:
+        here = Peer(person.pid, os.geteuid())
+        assert agents.behind(here, boot_time(), {}) is None
+        assert agents.behind(here, boot_time(), {"state": "/s", "attempt": "a-1:1:1"}) == "a-1:1:1"
+        assert agents.behind(here, boot_time(), {"state": "/other", "attempt": "a-1:1:1"}) is None
+        with pytest.raises(MozartError, match="has ended"):
+            agents.behind(here, boot_time() - 1000, {})
+        person.kill()
+    with pytest.raises(MozartError, match="has ended"):
+        agents.behind(here, boot_time(), {})
