@@ -13,6 +13,7 @@ from typing import Any
 import backends
 from backends.base import DROPPED_ENVIRONMENT, STDOUT, Command, Ending, Run
 from cli import group
+from ipc.environment import without_git
 from ipc.errors import EXIT_USAGE, MozartError
 
 PROMPT = "Answer with the single word: ready"
@@ -53,7 +54,8 @@ def _describe(name: str, directory: str) -> Run:
     prompt_file = os.path.join(directory, "prompt")
     with open(prompt_file, "w") as file:
         file.write(PROMPT)
-    environment = {key: value for key, value in os.environ.items() if key not in DROPPED_ENVIRONMENT}
+    ours = without_git(os.environ, os.getpid())
+    environment = {key: value for key, value in ours.items() if key not in DROPPED_ENVIRONMENT}
     return Run(
         section.model_dump(mode="json"), PROMPT, prompt_file, directory, directory, environment, str(uuid.uuid4()),
         is_root=os.geteuid() == 0,

@@ -16,6 +16,7 @@ from ipc import PROTOCOL, VERSION
 from ipc.errors import EXIT_UNREACHABLE, MozartError
 from ipc.frames import Frame, FrameDecoder, FrameError, encode_frame
 from ipc.paths import check_socket
+from ipc.trust import check_peer
 
 
 class NotListening(MozartError):  # noqa: N818 - a fact about the socket, not a mistake
@@ -58,6 +59,12 @@ def _limit_connect(peer: socket.socket, timeout: float | None) -> None:
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(seconds), int(rest * 1e6)))
 
 
+def _started_by() -> Frame:
+    """The attempt whose agent started us, also where nobody else could tell any more."""
+    marks = {"attempt": "MOZART_ATTEMPT_ID", "state": "MOZART_STATE"}
+    return {word: os.environ[variable] for word, variable in marks.items() if variable in os.environ}
+
+
 class NotTaken(Disconnected):
     """It went away before it had all of what we asked: nothing came of that."""
 
@@ -86,7 +93,14 @@ class Client:
             hint = "start it with `mozartd start`, or let `mozart run` start it"
             kind = NotListening if absent else MozartError
             raise kind("E501", f"cannot reach the daemon at {path}: {reason}", hint, EXIT_UNREACHABLE) from None
-        self._send({"type": "hello", "protocol": PROTOCOL, "version": VERSION, "role": "client", "pid": os.getpid()})
+        try:
+            check_peer(self._socket, path)
+        except BaseException:
+            self.close()
+            raise
+        self._send({
+            "type": "hello", "protocol": PROTOCOL, "version": VERSION, "role": "client", "pid": os.getpid(), **_started_by(),
+        })  # fmt: skip
         try:
             self.daemon = self._check_hello(self._receive())
         except BaseException:

@@ -26,6 +26,9 @@ class Hello(TypedDict):
     """Attempts this worker holds at once, at most. Its credit is slots minus running."""
     submit_env: NotRequired[list[str]]
     """From a coordinator to a client: the names of the submitter's variables that jobs keep; one may end in *."""
+    attempt: NotRequired[str]
+    """Of a client that an agent started: its MOZART_ATTEMPT_ID, and with it in `state` the MOZART_STATE that this is of."""
+    state: NotRequired[str]
     running: NotRequired[list[Running]]
     """Attempts whose agents this worker runs now."""
     unacknowledged: NotRequired[list[str]]

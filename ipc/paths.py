@@ -6,12 +6,15 @@ path. Creates nothing; `secure_directory` and `check_socket` refuse what somebod
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ipc.errors import EXIT_UNREACHABLE, EXIT_USAGE, MozartError
+from ipc.trust import Fault, distrust
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,22 +84,38 @@ def _directories(env: Mapping[str, str], uid: int) -> tuple[str, str, str, str]:
 
 
 def secure_directory(path: str, mode: int = 0o700) -> None:
-    """Make `path` a directory of ours alone, or refuse: a symlink, another owner, a file in its place."""
+    """Make `path` a directory of ours alone, or refuse: a symlink, another owner, a file in its place, somebody else who may
+    write what is above it."""
+    fault = distrust(os.path.dirname(path))
+    if fault is not None:
+        raise fault.refusal(path)
     try:
-        os.makedirs(path, mode=mode, exist_ok=True)
-        found = os.lstat(path)
+        _make(path, mode)
+        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
+        if error.errno in (errno.ENOTDIR, errno.ELOOP):
+            message, hint = f"cannot use {path}: it is not a directory", "remove it, or set MOZART_HOME"
+            raise MozartError("E303", message, hint, EXIT_USAGE) from None
         hint = "choose another place with MOZART_HOME"
         raise MozartError("E303", f"cannot use {path}: {error.strerror}", hint, EXIT_USAGE) from None
-    if stat.S_ISLNK(found.st_mode) or not stat.S_ISDIR(found.st_mode):
-        raise MozartError(
-            "E303", f"cannot use {path}: it is not a directory", "remove it, or set MOZART_HOME", EXIT_USAGE
-        )
-    if found.st_uid != os.geteuid():
-        message = f"cannot use {path}: it belongs to uid {found.st_uid}, not to uid {os.geteuid()}"
-        raise MozartError("E303", message, "set MOZART_HOME to a directory of your own", EXIT_USAGE)
-    if stat.S_IMODE(found.st_mode) & ~mode:
-        os.chmod(path, mode)
+    try:
+        found = os.fstat(directory)
+        if found.st_uid != os.geteuid():
+            message = f"belongs to uid {found.st_uid}, not to uid {os.geteuid()}"
+            raise Fault(path, message, found.st_uid).refusal(path)
+        if stat.S_IMODE(found.st_mode) & ~mode:
+            os.fchmod(directory, mode)
+    finally:
+        os.close(directory)
+
+
+def _make(path: str, mode: int) -> None:
+    """With all that is missing above it. `os.makedirs` would leave those to the umask, which may be 0."""
+    if os.path.lexists(path):
+        return
+    _make(os.path.dirname(path), mode)
+    with suppress(FileExistsError):
+        os.mkdir(path, mode)
 
 
 def check_socket(path: str) -> None:

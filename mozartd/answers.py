@@ -18,6 +18,7 @@ from typing import Any
 
 from ipc.errors import MozartError
 from ipc.paths import Paths
+from ipc.trust import refuse_foreign
 from mozartd.processes import Process, open_pidfd
 
 #: More than any answer has, and what an empty pipe takes at once.
@@ -25,18 +26,17 @@ _MAX_LINE = 65536
 
 
 class Hearing:
-    """In the command: made before the signal is sent, so that no answer is missed."""
+    """In the command: made before the signal is sent, so that no answer is missed. Never in a directory that is not ours: who
+    owns it could put something else there."""
 
     def __init__(self, paths: Paths, kind: str) -> None:
+        refuse_foreign(paths.runtime, kind)
         self._path = os.path.join(paths.runtime, f"{kind}.{os.getpid()}")
         self._log = paths.daemon_log
         with suppress(FileNotFoundError):
             os.unlink(self._path)
         try:
             os.mkfifo(self._path, 0o600)
-            # As the directory's owner is who answers, also when root asks.
-            owner = os.stat(paths.runtime)
-            os.chown(self._path, owner.st_uid, owner.st_gid)
             # For writing too: then the end of one writer is not the end of what there is to hear.
             self._fifo = os.open(self._path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError as error:

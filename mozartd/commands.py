@@ -24,7 +24,7 @@ from ipc.line import Line
 from ipc.paths import Paths, find_paths
 from mozartd.answers import Hearing
 from mozartd.launch import Request, run_here, start_in_background
-from mozartd.lock import Running, find_supervisor, kill_and_wait, lock_holders, tidy
+from mozartd.lock import Running, find_supervisor, is_agent_of, kill_and_wait, lock_holders, tidy
 from mozartd.orphans import find_strays
 from mozartd.processes import Process, send, wait_ended
 
@@ -106,6 +106,7 @@ def stop(
 ) -> None:
     """Stop the daemon and return when all of it is gone. What ran then runs again after the next start."""
     paths = _daemon_paths()
+    _refuse_agent(paths, "stop")
     if force and drain:
         raise MozartError("usage", "cannot both --force and --drain", "choose one", EXIT_USAGE)
     running = find_supervisor(paths)
@@ -181,8 +182,16 @@ def upgrade(as_json: Json = False) -> None:
     )
 
 
+def _refuse_agent(paths: Paths, verb: str) -> None:
+    if is_agent_of(paths):
+        raise MozartError(
+            "agent", f"cannot {verb} the daemon for one of its agents", "a person can, from outside of it"
+        )
+
+
 def _signal(running: Running, number: signal.Signals, kind: str) -> dict[str, Any]:
     """What became of it."""
+    _refuse_agent(_daemon_paths(), kind)
     with Hearing(_daemon_paths(), kind) as hearing:
         send(running.process, number)
         answer = hearing.wait(running.process, CHANGE_SECONDS)

@@ -16,8 +16,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from ipc.environment import without_git
 from ipc.errors import EXIT_FAILED, MozartError
 from ipc.paths import Paths, secure_directory
+from ipc.trust import refuse_foreign
 from mozartd import daemon_log, entry
 from mozartd.daemonize import run_in_background
 
@@ -94,8 +96,8 @@ def successor(request: Request) -> Command:
 
 
 def daemon_environment(env: Mapping[str, str]) -> dict[str, str]:
-    """The starter's, but for what ties the starter itself to a daemon. The daemon will run in /."""
-    kept = {name: value for name, value in env.items() if name not in _NOT_INHERITED}
+    """The starter's, but for what ties the starter itself to a daemon or to a repository. The daemon will run in /."""
+    kept = {name: value for name, value in without_git(env, os.getpid()).items() if name not in _NOT_INHERITED}
     if kept.get("MOZART_HOME"):
         kept["MOZART_HOME"] = os.path.abspath(os.path.expanduser(kept["MOZART_HOME"]))
     return kept
@@ -110,6 +112,7 @@ def run_here(request: Request) -> NoReturn:
 def start_in_background(request: Request) -> dict[str, Any]:
     """What the new daemon reported: `{pid, state}`. Raises MozartError with the reason, or with the end of its log."""
     log = request.paths.daemon_log
+    refuse_foreign(request.paths.state, "start")
     secure_directory(request.paths.state)
     daemon_log.rotate(log)
     offset = os.path.getsize(log) if os.path.exists(log) else 0

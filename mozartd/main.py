@@ -36,12 +36,16 @@ def main() -> None:
 
 def supervise(request: Request) -> int:
     """Be the daemon, until the last child is gone. Its exit code."""
+    from ipc.environment import left_by_git
     from ipc.errors import MozartError
     from mozartd.answers import error_answer
     from mozartd.daemon_log import start_logging
     from mozartd.launch import report
 
     log = start_logging("supervisor", "info", request.log)
+    # An image before this one may have been started by a hook, and have kept what that left.
+    for name in left_by_git(os.environ, os.getpid()):
+        del os.environ[name]
     try:
         return _supervise(request)
     except MozartError as error:

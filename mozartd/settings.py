@@ -7,6 +7,7 @@ them. A wrong key or value is refused with file, line and the nearest key.
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import os
 import re
@@ -18,7 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
+from ipc.environment import names_nothing
 from ipc.errors import EXIT_USAGE, MozartError
+from ipc.trust import distrust, open_own
 
 #: Bytes of a settings file, at most: it is read whole.
 MAX_FILE = 1024 * 1024
@@ -241,10 +244,14 @@ def _not_json(message: str) -> MozartError:
 
 
 def doubts(settings: Settings) -> list[str]:
-    """What may be meant otherwise: names that no backend has here."""
+    """What may be meant otherwise: names that no backend has here, and variables that no client sends."""
     named = [("backends", name) for name in settings.backends]
     named += [("budgets", one.scope.partition("/")[0]) for one in settings.budgets]
-    return [f"{setting}: {doubt}" for setting, name in named if (doubt := doubt_of_backend(name))]
+    unsent = [
+        f"submit_env: {pattern!r} names no variable, so that no client sends any for it; write names, or beginnings like LC_*"
+        for pattern in names_nothing(settings.submit_env)
+    ]
+    return unsent + [f"{setting}: {doubt}" for setting, name in named if (doubt := doubt_of_backend(name))]
 
 
 def doubt_of_backend(name: str) -> str:
@@ -279,17 +286,29 @@ def _variable(name: str) -> str:
 def _read_file(path: str, *, must_exist: bool) -> tuple[dict[str, Any], Any]:
     """The file's values, and its YAML nodes, which know where each was written; None without a file."""
     try:
-        with open(path, encoding="utf-8") as file:
+        _check_place(path, must_exist=must_exist)
+        with open(open_own(path, follow=must_exist), encoding="utf-8") as file:
             text = file.read(MAX_FILE + 1)
     except FileNotFoundError:
         if must_exist:
             raise MozartError("E303", f"cannot read {path}: there is no such file", "", EXIT_USAGE) from None
         return {}, None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        hint = "a file elsewhere, also by a link, is used with `mozartd start --config FILE`"
+        message = f"cannot read {path}: {error.strerror}"
+        raise MozartError("E303", message, hint if error.errno == errno.ELOOP else "", EXIT_USAGE) from None
+    except UnicodeDecodeError as error:
         raise MozartError("E303", f"cannot read {path}: {error}", "", EXIT_USAGE) from None
     if len(text) > MAX_FILE:
         raise MozartError("E304", f"cannot read {path}: it is larger than {MAX_FILE} bytes", "", EXIT_USAGE)
     return _parse(path, text)
+
+
+def _check_place(path: str, *, must_exist: bool) -> None:
+    """A file that a person named may be anywhere; one that is merely found, only where nobody else can put it."""
+    fault = None if must_exist else distrust(os.path.dirname(path))
+    if fault is not None:
+        raise fault.refusal(os.path.dirname(path))
 
 
 def _parse(path: str, text: str) -> tuple[dict[str, Any], Any]:

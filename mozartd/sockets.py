@@ -6,8 +6,11 @@ replace anything but a socket; what it replaces is replaced by rename, so that t
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
+import stat
+from collections.abc import Callable
 from contextlib import suppress
 
 from ipc.errors import EXIT_FAILED, EXIT_USAGE, MozartError
@@ -29,8 +32,9 @@ def listen_unix(path: str) -> socket.socket:
     temporary = f".{name}.{os.getpid()}"
     try:
         # Through the descriptor, because the kernel takes 107 bytes and a path may be longer.
+        # The socket's own mode is that of its file.
+        os.fchmod(listener.fileno(), 0o600)
         listener.bind(f"/proc/self/fd/{directory}/{temporary}")
-        os.chmod(temporary, 0o600, dir_fd=directory)
         listener.listen(BACKLOG)
         os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
     except OSError as error:
@@ -43,9 +47,26 @@ def listen_unix(path: str) -> socket.socket:
 
 
 def share(path: str, mode: int) -> None:
-    """Let whom `mode` allows connect to `path`: a group needs its directory too."""
-    os.chmod(os.path.dirname(path), 0o750 if mode & 0o060 else 0o700)
-    os.chmod(path, mode)
+    """Let whom `mode` allows connect to `path`: a group needs its directory too. Raises OSError, also where one is not ours."""
+    directory = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        found = os.open(os.path.basename(path), os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            _check(directory, stat.S_ISDIR)
+            _check(found, stat.S_ISSOCK)
+            os.fchmod(directory, 0o750 if mode & 0o060 else 0o700)
+            # A socket cannot be opened; this is the one that was looked at, whatever is at its path by now.
+            os.chmod(f"/proc/self/fd/{found}", mode)
+        finally:
+            os.close(found)
+    finally:
+        os.close(directory)
+
+
+def _check(descriptor: int, is_kind: Callable[[int], bool]) -> None:
+    found = os.fstat(descriptor)
+    if found.st_uid != os.geteuid() or not is_kind(found.st_mode):
+        raise PermissionError(errno.EPERM, "it is not ours")
 
 
 def remove_socket(path: str) -> None:

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cli import completions, output
@@ -16,6 +15,7 @@ from cli.arguments import Option
 from cli.daemon import connect, connect_or_start
 from cli.durations import moment_of
 from cli.options import Json, ScoreArgument
+from ipc.environment import is_named
 from ipc.errors import EXIT_INTERRUPTED, EXIT_USAGE, MozartError
 from ipc.line import Line
 
@@ -89,7 +89,7 @@ def pairs(option: str, given: list[str] | None) -> dict[str, str]:
 
 def submission(loaded: LoadedScore, env: Mapping[str, str], names: list[str]) -> dict[str, Any]:
     """`names`: what the daemon keeps of the submitter's environment, as its hello says."""
-    environment = {name: value for name, value in env.items() if any(fnmatchcase(name, known) for known in names)}
+    environment = {name: value for name, value in env.items() if is_named(name, names)}
     return {
         "score": loaded.score.model_dump(mode="json"), "path": str(loaded.path), "source": loaded.source,
         "environment": environment,

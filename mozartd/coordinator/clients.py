@@ -27,6 +27,7 @@ from ipc.errors import (
     MozartError,
 )
 from ipc.frames import Frame, FrameError
+from mozartd.coordinator.agents import Agents, boot_time, changes, name_of
 from mozartd.coordinator.crowd import Begin, Crowd, Done, Share
 from mozartd.coordinator.params import InvalidParamsError, Params
 
@@ -52,6 +53,7 @@ class Session:
         greeting: Frame,
         crowd: Crowd,
         bounds: PeerBounds,
+        agents: Agents,
     ) -> None:
         self.connection = Connection(self._frame, self._lost, self._made, bounds, self._spent)
         self._handlers = handlers
@@ -60,6 +62,12 @@ class Session:
         self._greeting = greeting
         self._greeted = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._agents = agents
+        self._made_at = 0.0
+        self._hello: Frame = {}
+        self._agent: str | None = None
+        """The attempt that asks; None for a person, and until somebody asked."""
+        self._is_known = False
         self._crowd = crowd
         self._share: Share | None = None
         """Of the process on the other side, once it is connected."""
@@ -80,7 +88,9 @@ class Session:
 
     @property
     def who(self) -> str:
-        """The user who asks, for the log of what happened."""
+        """The user or agent who asks, for the log of what happened."""
+        if self._agent is not None:
+            return name_of(self._agent)
         uid = self.connection.peer.uid
         try:
             return pwd.getpwuid(uid).pw_name
@@ -105,6 +115,7 @@ class Session:
             self.connection.abort()
 
     def _made(self, connection: Connection) -> None:
+        self._made_at = boot_time()
         self._share = self._crowd.share(connection.peer.pid)
         self._share.enter(self)
 
@@ -216,7 +227,7 @@ class Session:
         if problem:
             self.connection.refuse(problem)
             return
-        self._greeted = True
+        self._greeted, self._hello = True, frame
         self.connection.send(self._greeting)
 
     async def _answer(self, frame: Frame, done: Done) -> None:
@@ -237,6 +248,8 @@ class Session:
             self._answer_error(call, RPC_UNKNOWN_METHOD, f"cannot do {method!r}: there is no such method")
             return
         try:
+            if changes(frame):
+                self._refuse_agent(frame)
             result = await handler(self, Params(frame.get("params") or {}))
             self.connection.send({"jsonrpc": "2.0", "id": call, "result": result})
         except InvalidParamsError as error:
@@ -250,6 +263,14 @@ class Session:
         except (FrameError, sqlite3.Error, OSError) as error:
             log.exception("request %s failed", method)
             self._answer_error(call, RPC_INTERNAL, f"cannot answer {method}: {error}")
+
+    def _refuse_agent(self, frame: Frame) -> None:
+        """Raises MozartError when an agent asks. Who asks is looked up once: it costs a look at each process above it."""
+        if not self._is_known:
+            self._agent = self._agents.behind(self.connection.peer, self._made_at, self._hello)
+            self._is_known = True
+        if self._agent is not None:
+            self._agents.refuse(self._agent, frame)
 
     def _answer_error(self, call: Any, code: int, message: str) -> None:
         self.connection.send({"jsonrpc": "2.0", "id": call, "error": {"code": code, "message": message}})

@@ -35,6 +35,7 @@ from ipc.setup import (
 from ipc.states import JOB_ENDED
 from mozartd.coordinator import history, metrics, recovery, requests
 from mozartd.coordinator.admission import Admission, Bounds
+from mozartd.coordinator.agents import Agents, name_of
 from mozartd.coordinator.assign import Assigner, Scores
 from mozartd.coordinator.budget import Price, cost_of, load_prices
 from mozartd.coordinator.caps import Caps
@@ -222,8 +223,10 @@ async def _listen(setup: CoordinatorSetup, parts: Parts, sessions: set[Session])
     # With the names of what agents may get of the submitter's environment: the client sends no others.
     greeting = hello("coordinator", submit_env=setup.settings.submit_env)
 
+    agents = _agents(setup, parts)
+
     def session() -> asyncio.Protocol:
-        session = Session(handlers, allowed, sessions.discard, greeting, crowd, bounds)
+        session = Session(handlers, allowed, sessions.discard, greeting, crowd, bounds, agents)
         sessions.add(session)
         return session.connection
 
@@ -238,6 +241,21 @@ async def _listen(setup: CoordinatorSetup, parts: Parts, sessions: set[Session])
     found.append(Door(setup.worker_listener, worker, crowd, trouble))
     found.append(Door(setup.client_listener, session, crowd, trouble))
     return found
+
+
+def _agents(setup: CoordinatorSetup, parts: Parts) -> Agents:
+    def tell(attempt: str, method: str, job: str) -> None:
+        running = parts.book.running.get(attempt)
+        where = (running.job, running.n, running.k) if running else (None, None, None)
+        parts.journal.append(time.time(), "asked.refused", *where, by=name_of(attempt), request=method, of=job)
+        parts.turn.due()
+
+    return Agents(
+        setup.paths.state,
+        lambda: {worker.pid: worker.name for worker in parts.crew.workers.values()},
+        parts.book.running.values,
+        tell,
+    )
 
 
 async def _serve_metrics(parts: Parts, address: str) -> asyncio.Server:

@@ -8,7 +8,6 @@ before it is in the book, so a submission that cannot be saved leaves nothing.
 from __future__ import annotations
 
 import asyncio
-import fnmatch
 import os
 import re
 import time
@@ -21,6 +20,7 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
+from ipc.environment import is_named
 from ipc.errors import EXIT_USAGE, MozartError
 from ipc.score import routing
 from ipc.score.expand import PlannedSheet, expand
@@ -221,11 +221,7 @@ def _costs(score: Score) -> dict[str, Any]:
 
 def chosen_environment(offered: dict[str, Any], names: list[str]) -> dict[str, str]:
     """The submitter's variables that the setting `submit_env` names (a name may end in *)."""
-    return {
-        name: value
-        for name, value in offered.items()
-        if isinstance(value, str) and any(fnmatch.fnmatchcase(name, pattern) for pattern in names)
-    }
+    return {name: value for name, value in offered.items() if isinstance(value, str) and is_named(name, names)}
 
 
 def score_row(seq: int, score: Score, source: str, environment: dict[str, str]) -> dict[str, Any]:
