@@ -38,6 +38,7 @@ _FULL_HEAD = re.compile(rb"\n[^ ]+ std(?:out|err) F ")
 _TIMED_HEAD = re.compile(rb"\n([^ ]+ )std(?:out|err) F ")
 _OF_STREAM = {name: re.compile(rb"\n[^ ]+ " + name.encode() + rb" [^\n]*") for name in ("stdout", "stderr")}
 _PART_MARKS = (b" stdout P ", b" stderr P ")
+_PART = re.compile(rb"\n[^ \n]+ std(?:out|err) P [^\n]*")
 _OTHER = {"stdout": "stderr", "stderr": "stdout"}
 
 
@@ -198,21 +199,11 @@ class _Bytes:
 
 
 def _parts(block: bytes) -> Iterator[tuple[int, int]]:
-    """Where the P records of a block lie: from their newline to the next record's. Rare, so found by what is rare."""
-    position = 0
-    while True:
-        places = [at for at in (block.find(mark, position) for mark in _PART_MARKS) if at >= 0]
-        if not places:
-            return
-        found = min(places)
-        start = block.rfind(b"\n", 0, found)
-        position = found + 1
-        if b" " in block[start:found]:
-            continue  # somebody's output looks like a head
-        end = block.find(b"\n", found)
-        end = len(block) if end < 0 else end
-        yield start, end
-        position = end
+    """Where the P records of a block lie: from their newline to the next record's. Rare, so looked for only where a mark is:
+    it may be somebody's output that looks like one, which costs one walk over the block, however often it does."""
+    if any(mark in block for mark in _PART_MARKS):
+        for match in _PART.finditer(block):
+            yield match.span()
 
 
 class _Rendered:
@@ -290,18 +281,23 @@ class Prefixed:
 
     def __init__(self, prefix: Callable[[int, int], bytes]) -> None:
         self._prefix = prefix
-        self._held: dict[Key, bytes] = {}
+        self._held: dict[Key, bytearray] = {}
 
     def put(self, fragment: Fragment) -> bytes:
-        key = fragment.key
-        data = self._held.pop(key, b"") + fragment.data
+        key, data = fragment
         end = data.rfind(b"\n") + 1
-        lines, rest = data[:end], data[end:]
-        if len(rest) > HELD:
-            lines, rest = data + b"\n", b""
-        if rest:
-            self._held[key] = rest
-        return self._lines(key, lines) if lines else b""
+        if not end:
+            return self._hold(key, data)
+        lines = bytes(self._held.pop(key, b"")) + data[:end]
+        return self._lines(key, lines) + self._hold(key, data[end:])
+
+    def _hold(self, key: Key, rest: bytes) -> bytes:
+        """Part of a line is added to what is held of it; what is too long to be held on is given back as lines."""
+        if not rest:
+            return b""
+        held = self._held.setdefault(key, bytearray())
+        held += rest
+        return self._lines(key, bytes(self._held.pop(key)) + b"\n") if len(held) > HELD else b""
 
     def interrupt(self) -> bytes:
         """Nothing: what was written ends with a line's end."""
@@ -309,11 +305,12 @@ class Prefixed:
 
     def open_lines(self) -> Iterator[tuple[Key, bytes]]:
         """What is held now, for those who show it while it grows."""
-        yield from self._held.items()
+        for key, held in self._held.items():
+            yield key, bytes(held)
 
     def finish(self) -> bytes:
         """The lines that never ended."""
-        left = b"".join(self._lines(key, held + b"\n") for key, held in self._held.items())
+        left = b"".join(self._lines(key, bytes(held) + b"\n") for key, held in self._held.items())
         self._held.clear()
         return left
 

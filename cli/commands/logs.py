@@ -24,7 +24,7 @@ from cli.writers import (
     renderer_of,
     sink_for,
 )
-from ipc import cri
+from ipc import cri, shown
 from ipc.errors import EXIT_USAGE, MozartError
 from ipc.messages import Chunk, Gone
 
@@ -74,7 +74,7 @@ def command(
     if json:
         writer = JsonWriter(selection)
     elif raw:
-        writer = TextWriter(lines.Text(no_renderer, selection, timestamps), lines.Plain(exact=True))
+        writer = TextWriter(lines.Text(no_renderer, selection, timestamps), lines.Plain(exact=True), raw=True)
     else:
         job, sheets = (job, 1) if sheet is not None else count_sheets(line, job)
         writer = TextWriter(lines.Text(renderer_of, selection, timestamps), sink_for(sheets))
@@ -98,7 +98,8 @@ def _show_prompt(which: dict[str, Any], json: bool) -> int:
     if json:
         output.document(answer)
     else:
-        output.write(answer["text"].encode())
+        prompt: str = answer["text"]
+        output.write(shown.sentence(prompt, output.wants_colour()).encode(errors="replace"))
     return 0
 
 

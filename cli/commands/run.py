@@ -173,7 +173,7 @@ def _view(job: str, sheets: int, json: bool) -> AbstractContextManager[View]:
         return nullcontext(attached.PlainView(board, TextWriter(text, sink_for(sheets))))
     from cli.progress import LiveView  # rich, for terminals only
 
-    return LiveView(board, TextWriter(text, lines.Prefixed(prefix if sheets > 1 else no_prefix)))
+    return LiveView(board, TextWriter(text, lines.Prefixed(prefix if sheets > 1 else no_prefix), rewrites=True))
 
 
 def _say_how_it_ended(job: str) -> None:
