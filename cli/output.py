@@ -8,35 +8,18 @@ from __future__ import annotations
 
 import os
 import re
-import select
 import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
-from ipc import shown
+from ipc import shown, stdout
+from ipc.stdout import STDOUT_FD, OutputError, PipeClosed, write
 
-STDOUT_FD = 1
+__all__ = ["STDOUT_FD", "OutputError", "PipeClosed", "write"]
 
 BOLD, DIM, RED, GREEN, YELLOW, BLUE, MAGENTA, CYAN = "1", "2", "31", "32", "33", "34", "35", "36"
 
 _SGR = re.compile(r"\x1b\[[0-9;]*m")
-
-
-class PipeClosed(Exception):  # noqa: N818 - the reader's choice, not a mistake
-    """Whoever read our stdout has read enough."""
-
-
-def write(data: bytes | memoryview) -> None:
-    """All of `data` to stdout, now. Blocks while the reader is slow; raises PipeClosed when it is gone."""
-    rest = memoryview(data)
-    while rest:
-        try:
-            rest = rest[os.write(STDOUT_FD, rest) :]
-        except BlockingIOError:
-            # Somebody who shares our terminal made it non-blocking.
-            select.select([], [STDOUT_FD], [])
-        except BrokenPipeError:
-            raise PipeClosed from None
 
 
 def say(text: str) -> None:
@@ -46,10 +29,7 @@ def say(text: str) -> None:
 
 def tell(text: str) -> None:
     """A line for the person, on stderr; lost quietly when nobody can see it."""
-    try:
-        os.write(2, f"{shown.sentence(text, wants_colour(2))}\n".encode(errors="replace"))
-    except OSError:
-        return
+    stdout.tell(f"{shown.sentence(text, wants_colour(2))}\n".encode(errors="replace"))
 
 
 def document(value: Any) -> None:

@@ -7,6 +7,7 @@ terminal gets it.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -54,7 +55,7 @@ class LiveView:
         self._board = board
         self._writer = writer
         self._notices = Notices(board)
-        self._console = Console(highlight=False)
+        self._console = Console(highlight=False, file=sys.__stdout__)
         self._live = Live(console=self._console, auto_refresh=False, transient=True, redirect_stdout=False,
                           redirect_stderr=False)  # fmt: skip
         self._lines = bytearray()

@@ -139,6 +139,9 @@ def attach(job: str, json: bool) -> int:
         output.tell(f"\nmozart: detached; {job} goes on")
         output.tell(f"come back with `mozart logs -f {job}`, stop it with `mozart cancel {job}`")
         return EXIT_INTERRUPTED
+    except output.OutputError as error:
+        error.message += f"; {job} goes on"
+        raise
     if not json:
         _say_how_it_ended(job)
     return code
