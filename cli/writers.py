@@ -54,7 +54,7 @@ class TextWriter:
 
     def _harmless(self, fragment: lines.Fragment) -> lines.Fragment:
         key, data = fragment
-        stream = self._streams.pop(key, None) or Stream(output.wants_colour(), self._rewrites)
+        stream = self._streams.pop(key, None) or Stream(output.wants_colour(), self._rewrites, not output.is_terminal())
         found = stream.feed(data)
         self._coloured = self._coloured or stream.coloured
         if stream.is_open:

@@ -36,6 +36,9 @@ _OPEN = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|[PX^_\]][^\x07\x1b\n]*|[ -/]*)?")
 #: Of one that goes on for longer only its beginning is kept: enough to know what it is.
 _OPEN_MOST, _OPEN_KEPT = 256, 3
 
+#: Bytes that are no UTF-8 and that an old terminal obeys, as `surrogateescape` has them.
+_EIGHT_BIT = re.compile("[\udc80-\udc9f]")
+
 #: Bytes that are shown as they are when there is nothing else.
 _PLAIN = bytes((9, 10, *range(32, 127)))
 
@@ -79,13 +82,16 @@ def _without(text: str, colours: bool, rewritten: str) -> str:
 class Stream:
     """One stream of output. What a piece leaves open, half a character or half a sequence, waits for the next: bounded.
 
-    A carriage return begins a new line; `rewrites`: the present one anew, as far as it came in this piece.
+    A carriage return begins a new line; `rewrites`: the present one anew, as far as it came in this piece. `bytes_stay`: for
+    a file or a pipe, what is no text and does nothing (a NUL, a byte that is not UTF-8) stays what it is.
     """
 
-    def __init__(self, colours: bool, rewrites: bool = False) -> None:
+    def __init__(self, colours: bool, rewrites: bool = False, bytes_stay: bool = False) -> None:
         self._colours = colours
         self._rewrites = rewrites
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._bytes_stay = bytes_stay
+        self._errors = "surrogateescape" if bytes_stay else "replace"
+        self._decoder = codecs.getincrementaldecoder("utf-8")(self._errors)
         self._held = ""
         self.coloured = False
         """A colour was let through: it may still be in force."""
@@ -116,9 +122,13 @@ class Stream:
             # One that waited ends what an earlier piece began.
             first = "\n" if text[0] == "\r" and not text.lstrip("\r").startswith("\n") else ""
             text = first + "\n".join(map(_last_state, text.split("\n")))
-        text = _without(text, self._colours, "\n")
+        if self._bytes_stay:
+            kept = (_without(part, self._colours, "\n") for part in _EIGHT_BIT.sub("\ufffd", text).split("\0"))
+            text = "\0".join(kept)
+        else:
+            text = _without(text, self._colours, "\n")
         self.coloured = self.coloured or "\x1b" in text
-        return text.encode(errors="replace")
+        return text.encode(errors=self._errors)
 
 
 def _open_from(text: str) -> int:
