@@ -15,7 +15,7 @@ Never reads a socket or a clock; `cli.writers` drives it.
 from __future__ import annotations
 
 import re
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -95,6 +95,32 @@ def _from_time(records: bytes, since: bytes) -> bytes:
     while records[start : start + len(since)] < since:
         start = records.index(b"\n", start) + 1
     return records[start:]
+
+
+def behind(chunk: Chunk, begins: Mapping[str, Mapping[str, int]]) -> Iterator[Chunk]:
+    """The parts of a chunk that are wanted: of each stream what lies behind its beginning."""
+    starts = begins.get(f"{chunk['sheet']}.{chunk['attempt']}")
+    if starts is None or chunk["offset"] >= max(starts.values()):
+        yield chunk
+        return
+    offset = start = chunk["offset"]
+    records = content(chunk)
+    for raw in records.split(b"\n")[:-1]:
+        end = offset + len(raw) + 1
+        if offset < starts[raw.split(b" ", 2)[1].decode()]:
+            yield from _part(chunk, records, start, offset)
+            start = end
+        offset = end
+    yield from _part(chunk, records, start, offset)
+
+
+def _part(chunk: Chunk, records: bytes, start: int, end: int) -> Iterator[Chunk]:
+    if start < end:
+        part = chunk.copy()
+        part.pop("text", None)
+        part["offset"], part["end"] = start, end
+        part["base64"] = b64encode(records[start - chunk["offset"] : end - chunk["offset"]]).decode()
+        yield part
 
 
 # ---- records → fragments --------------------------------------------------------------------------------------------
@@ -341,8 +367,6 @@ def _json_record(chunk: Chunk, offset: int, record: cri.Record) -> dict[str, Any
     try:
         found["line"] = record.content.decode()
     except UnicodeDecodeError:
-        from base64 import b64encode
-
         found |= {"line": record.content.decode(errors="replace"), "base64": b64encode(record.content).decode()}
     if not record.full:
         found["partial"] = True

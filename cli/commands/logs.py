@@ -79,6 +79,8 @@ def command(
         job, sheets = (job, 1) if sheet is not None else count_sheets(line, job)
         writer = TextWriter(lines.Text(renderer_of, selection, timestamps), sink_for(sheets))
     asked = {"job": job, "sheet": sheet, "attempt": attempt, "follow": follow, "tail": tail}
+    if tail is not None and stream:
+        asked["stream"] = str(stream)
     with Feed(line, {"logs.follow": {name: value for name, value in asked.items() if value is not None}}) as feed:
         end = _pump(feed, writer)
     if json and follow:
@@ -113,7 +115,8 @@ def _pump(feed: Feed, writer: Writer) -> dict[str, Any]:
             output.write(writer.gone(cast("Gone", params)))
             output.tell(f"mozart: {gone_sentence(cast('Gone', params))}")
             continue
-        output.write(writer.feed(cast("Chunk", params)))
+        for chunk in lines.behind(cast("Chunk", params), feed.begins):
+            output.write(writer.feed(chunk))
     raise AssertionError("a feed ends with its end")
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from cli.lines import ALL, Selection
 from cli.verbs import VERBS
+from ipc.cri import STREAMS
 from ipc.errors import EXIT_OUTPUT
+from mozartd.coordinator.reading import tail_starts
 from tests.bench import MB, hostile_logs
 from tests.faults.verbs import every_verb, run_all
-from tests.process.daemon import Daemon
+from tests.process.asking import open_gate
+from tests.process.daemon import PATIENCE, Daemon, wait_until
 
 Score = Callable[..., Path]
 
@@ -84,3 +89,78 @@ def test_F07_a_closed_descriptor_is_nobody_elses(shared_daemon: Daemon, score: S
     assert shared_daemon.job(victim)["job"]["state"] == "running"
     shared_daemon.request("cancel", job=victim)
     assert shared_daemon.wait(victim)["state"] == "cancelled"
+
+
+# ---- the last lines -------------------------------------------------------------------------------------------------
+
+
+def raw(daemon: Daemon, job: str, *how: str) -> str:
+    return daemon.mozart("logs", job, "--raw", *how).stdout
+
+
+def test_F02_the_last_lines_are_those_of_the_stream_with_all_their_parts(shared_daemon: Daemon, score: Score) -> None:
+    script = "nonl a\nsleep .15\nerr x\nsleep .15\nsay b\nsleep .15\nerr y\nsleep .15\nsay c\nsleep .15\nnonl d"
+    job = shared_daemon.run(score(script))
+    shared_daemon.wait(job)
+    log = Path(shared_daemon.job(job)["sheets"][0]["attempts"][0]["log"]).read_text()
+    assert [line.split()[1:] for line in log.splitlines()] == [
+        ["stdout", "P", "a"], ["stderr", "F", "x"], ["stdout", "F", "b"], ["stderr", "F", "y"], ["stdout", "F", "c"],
+        ["stdout", "P", "d"],
+    ]  # fmt: skip
+    assert raw(shared_daemon, job, "--stream", "stdout", "--tail", "1") == "d"
+    assert raw(shared_daemon, job, "--stream", "stdout", "--tail", "2") == "c\nd"
+    assert raw(shared_daemon, job, "--stream", "stdout", "--tail", "3") == "ab\nc\nd"
+    assert raw(shared_daemon, job, "--stream", "stderr", "--tail", "1") == "y\n"
+    assert raw(shared_daemon, job, "--tail", "2") == "c\nd"
+    assert raw(shared_daemon, job, "--tail", "4") == "ab\ny\nc\nd", "x ended before"
+    assert raw(shared_daemon, job, "--tail", "0") == ""
+    documents = [
+        json.loads(line) for line in shared_daemon.mozart("logs", job, "--json", "--tail", "4").stdout.splitlines()
+    ]
+    assert [(one["line"], log[one["offset"] :].split(" ")[3][:1]) for one in documents] == [(c, c) for c in "abycd"]
+
+
+def test_F02_the_last_lines_are_those_a_reader_from_the_front_finds(tmp_path: Path) -> None:
+    """Against a model: every log of six records of two streams, whole and in parts, is looked at."""
+    log = tmp_path / "1.1.log"
+    kinds = [(stream, tag) for stream in STREAMS for tag in "FP"]
+    for shape in itertools.product(kinds, repeat=5):
+        log.write_bytes(
+            b"".join(b"T %s %s %d\n" % (stream.encode(), tag.encode(), n) for n, (stream, tag) in enumerate(shape))
+        )
+        for stream, wanted in itertools.product(("", *STREAMS), (1, 2, 3)):
+            starts = tail_starts(str(log), wanted, stream)
+            size = log.stat().st_size // len(shape)
+            shown = [n for n, (name, _) in enumerate(shape) if n * size >= starts[name] and stream in ("", name)]
+            assert shown == last_lines(shape, wanted, stream), (shape, wanted, stream)
+
+
+def last_lines(shape: Sequence[tuple[str, str]], wanted: int, stream: str) -> list[int]:
+    """The numbers of the records that the last lines are made of."""
+    lines: list[list[int]] = []
+    for name in STREAMS if not stream else (stream,):
+        line: list[int] = []
+        for n, (of, tag) in enumerate(shape):
+            if of == name:
+                line.append(n)
+                if tag == "F":
+                    lines.append(line)
+                    line = []
+        lines += [line] if line else []
+    return sorted(itertools.chain(*sorted(lines, key=lambda line: line[-1])[-wanted:]))
+
+
+def test_F08_where_a_follower_stands_is_fixed_when_it_is_accepted(daemon: Daemon, score: Score, tmp_path: Path) -> None:
+    path = score("say old\nnonl half\ngate one\nsay Q1\nsay Q2\nsay Q3\ngate two", "say of another sheet")
+    job = daemon.run(path)
+    gate = tmp_path / "workspace"
+    wait_until((gate / "one").exists)
+    follower = daemon.popen("logs", "-f", job, "--raw", "--tail", "0")
+    wait_until(lambda: daemon.status()["followers"] == 1)
+    daemon.kill("coordinator")
+    open_gate(gate / "one")
+    wait_until((gate / "two").exists)
+    open_gate(gate / "two")
+    daemon.wait(job)
+    out, _ = follower.communicate(timeout=PATIENCE)
+    assert out == b"Q1\nQ2\nQ3\nof another sheet\n"
