@@ -20,6 +20,7 @@ from cli.arguments import Argument, Command, Parameter, parameters, takes_negati
 from cli.verbs import COMPLETION, VERBS, find_verb
 from ipc import VERSION
 from ipc.errors import EXIT_USAGE, MozartError
+from ipc.stdout import written
 
 
 class Verbs(TyperGroup):
@@ -133,7 +134,7 @@ def run(arguments: Sequence[str]) -> int:
 
         completion_init()  # typer knows the shells only when it installs the scripts itself; ours does `mozart completion`
     try:
-        return int(app(list(arguments), prog_name="mozart", standalone_mode=False) or 0)
+        return written(lambda: int(app(list(arguments), prog_name="mozart", standalone_mode=False) or 0))
     except typer.Abort:
         raise KeyboardInterrupt from None
     except TyperException as error:

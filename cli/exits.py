@@ -15,6 +15,7 @@ GENERAL = {
     2: "a mistake in the command line, a file that cannot be read, a score or setting that is refused",
     3: "paused, cancelled, or waiting for a person",
     4: "the daemon is not running, or does not answer",
+    5: "it is done, or goes on, but the output could not be written",
     124: "--timeout ran out",
     130: "interrupted (Ctrl-C)",
     141: "whoever read the output went away",

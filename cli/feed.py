@@ -29,6 +29,8 @@ class Feed:
         self._told = False
         self.job = ""
         """The job's id, as the daemon resolved it."""
+        self.begins: dict[str, dict[str, int]] = {}
+        """Where of each attempt's streams the last lines begin, when only those were asked for."""
         line.over(self._subscribe)
 
     def __enter__(self) -> Feed:
@@ -71,6 +73,14 @@ class Feed:
             if answer.get("job"):
                 # A score's name could mean a newer job when we come back.
                 self.job = params["job"] = answer["job"]
+            if "begins" in answer:
+                # Fixed by now: when we come back, more may have been written, or attempts have begun.
+                self.begins = answer["begins"]
+                params |= {
+                    "tail": None,
+                    "stream": "",
+                    "cursors": {key: min(at.values()) for key, at in self.begins.items()},
+                }
             if "since" in answer:
                 params["since"] = answer["since"]
         client.set_timeout(None)

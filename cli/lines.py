@@ -15,7 +15,7 @@ Never reads a socket or a clock; `cli.writers` drives it.
 from __future__ import annotations
 
 import re
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -38,6 +38,7 @@ _FULL_HEAD = re.compile(rb"\n[^ ]+ std(?:out|err) F ")
 _TIMED_HEAD = re.compile(rb"\n([^ ]+ )std(?:out|err) F ")
 _OF_STREAM = {name: re.compile(rb"\n[^ ]+ " + name.encode() + rb" [^\n]*") for name in ("stdout", "stderr")}
 _PART_MARKS = (b" stdout P ", b" stderr P ")
+_PART = re.compile(rb"\n[^ \n]+ std(?:out|err) P [^\n]*")
 _OTHER = {"stdout": "stderr", "stderr": "stdout"}
 
 
@@ -94,6 +95,32 @@ def _from_time(records: bytes, since: bytes) -> bytes:
     while records[start : start + len(since)] < since:
         start = records.index(b"\n", start) + 1
     return records[start:]
+
+
+def behind(chunk: Chunk, begins: Mapping[str, Mapping[str, int]]) -> Iterator[Chunk]:
+    """The parts of a chunk that are wanted: of each stream what lies behind its beginning."""
+    starts = begins.get(f"{chunk['sheet']}.{chunk['attempt']}")
+    if starts is None or chunk["offset"] >= max(starts.values()):
+        yield chunk
+        return
+    offset = start = chunk["offset"]
+    records = content(chunk)
+    for raw in records.split(b"\n")[:-1]:
+        end = offset + len(raw) + 1
+        if offset < starts[raw.split(b" ", 2)[1].decode()]:
+            yield from _part(chunk, records, start, offset)
+            start = end
+        offset = end
+    yield from _part(chunk, records, start, offset)
+
+
+def _part(chunk: Chunk, records: bytes, start: int, end: int) -> Iterator[Chunk]:
+    if start < end:
+        part = chunk.copy()
+        part.pop("text", None)
+        part["offset"], part["end"] = start, end
+        part["base64"] = b64encode(records[start - chunk["offset"] : end - chunk["offset"]]).decode()
+        yield part
 
 
 # ---- records → fragments --------------------------------------------------------------------------------------------
@@ -198,21 +225,11 @@ class _Bytes:
 
 
 def _parts(block: bytes) -> Iterator[tuple[int, int]]:
-    """Where the P records of a block lie: from their newline to the next record's. Rare, so found by what is rare."""
-    position = 0
-    while True:
-        places = [at for at in (block.find(mark, position) for mark in _PART_MARKS) if at >= 0]
-        if not places:
-            return
-        found = min(places)
-        start = block.rfind(b"\n", 0, found)
-        position = found + 1
-        if b" " in block[start:found]:
-            continue  # somebody's output looks like a head
-        end = block.find(b"\n", found)
-        end = len(block) if end < 0 else end
-        yield start, end
-        position = end
+    """Where the P records of a block lie: from their newline to the next record's. Rare, so looked for only where a mark is:
+    it may be somebody's output that looks like one, which costs one walk over the block, however often it does."""
+    if any(mark in block for mark in _PART_MARKS):
+        for match in _PART.finditer(block):
+            yield match.span()
 
 
 class _Rendered:
@@ -290,18 +307,23 @@ class Prefixed:
 
     def __init__(self, prefix: Callable[[int, int], bytes]) -> None:
         self._prefix = prefix
-        self._held: dict[Key, bytes] = {}
+        self._held: dict[Key, bytearray] = {}
 
     def put(self, fragment: Fragment) -> bytes:
-        key = fragment.key
-        data = self._held.pop(key, b"") + fragment.data
+        key, data = fragment
         end = data.rfind(b"\n") + 1
-        lines, rest = data[:end], data[end:]
-        if len(rest) > HELD:
-            lines, rest = data + b"\n", b""
-        if rest:
-            self._held[key] = rest
-        return self._lines(key, lines) if lines else b""
+        if not end:
+            return self._hold(key, data)
+        lines = bytes(self._held.pop(key, b"")) + data[:end]
+        return self._lines(key, lines) + self._hold(key, data[end:])
+
+    def _hold(self, key: Key, rest: bytes) -> bytes:
+        """Part of a line is added to what is held of it; what is too long to be held on is given back as lines."""
+        if not rest:
+            return b""
+        held = self._held.setdefault(key, bytearray())
+        held += rest
+        return self._lines(key, bytes(self._held.pop(key)) + b"\n") if len(held) > HELD else b""
 
     def interrupt(self) -> bytes:
         """Nothing: what was written ends with a line's end."""
@@ -309,11 +331,12 @@ class Prefixed:
 
     def open_lines(self) -> Iterator[tuple[Key, bytes]]:
         """What is held now, for those who show it while it grows."""
-        yield from self._held.items()
+        for key, held in self._held.items():
+            yield key, bytes(held)
 
     def finish(self) -> bytes:
         """The lines that never ended."""
-        left = b"".join(self._lines(key, held + b"\n") for key, held in self._held.items())
+        left = b"".join(self._lines(key, bytes(held) + b"\n") for key, held in self._held.items())
         self._held.clear()
         return left
 
@@ -344,8 +367,6 @@ def _json_record(chunk: Chunk, offset: int, record: cri.Record) -> dict[str, Any
     try:
         found["line"] = record.content.decode()
     except UnicodeDecodeError:
-        from base64 import b64encode
-
         found |= {"line": record.content.decode(errors="replace"), "base64": b64encode(record.content).decode()}
     if not record.full:
         found["partial"] = True

@@ -15,10 +15,7 @@ from typing import Any, NoReturn
 from cli import output
 from cli.arguments import read
 from cli.verbs import COMPLETION, VERBS, find_verb
-from ipc.errors import EXIT_INTERRUPTED, MozartError
-
-#: What a shell reports for a program that SIGPIPE ended, as ours would have been: `mozart logs JOB | head`.
-EXIT_PIPE_CLOSED = 141
+from ipc.errors import EXIT_INTERRUPTED, EXIT_PIPE_CLOSED, MozartError
 
 
 def main() -> NoReturn:
@@ -34,8 +31,6 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except output.PipeClosed:
-        # What the interpreter still holds for stdout must not fail again while it shuts down.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_PIPE_CLOSED
 
 
@@ -55,11 +50,13 @@ def _report(error: MozartError, arguments: Sequence[str]) -> int:
     output.tell(f"mozart: {error.message}" if arguments else error.message)
     if error.hint:
         output.tell(f"hint: {error.hint}")
-    if "--json" in arguments:
+    if "--json" in arguments and not isinstance(error, output.OutputError):
         try:
             output.document({"error": _as_document(error)})
         except output.PipeClosed:
             return EXIT_PIPE_CLOSED
+        except output.OutputError as lost:
+            output.tell(f"mozart: {lost.message}")
     return error.exit_code
 
 

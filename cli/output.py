@@ -1,60 +1,42 @@
 """Where output goes: bytes to stdout in whole blocks, documents as JSON, sentences for people, and a plain table.
 
-Every verb prints through here, so that a closed pipe is one exception, caught once (`cli.main`), and colour is decided
-once: on a terminal, unless NO_COLOR is set or TERM is dumb.
+Every verb prints through here, so that a closed pipe is one exception, caught once (`cli.main`), colour is decided once (on a
+terminal, unless NO_COLOR is set or TERM is dumb), and what others wrote reaches a person through `ipc.shown` only.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import select
 import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
-STDOUT_FD = 1
+from ipc import shown, stdout
+from ipc.stdout import STDOUT_FD, OutputError, PipeClosed, write
+
+__all__ = ["STDOUT_FD", "OutputError", "PipeClosed", "write"]
 
 BOLD, DIM, RED, GREEN, YELLOW, BLUE, MAGENTA, CYAN = "1", "2", "31", "32", "33", "34", "35", "36"
 
 _SGR = re.compile(r"\x1b\[[0-9;]*m")
 
 
-class PipeClosed(Exception):  # noqa: N818 - the reader's choice, not a mistake
-    """Whoever read our stdout has read enough."""
-
-
-def write(data: bytes | memoryview) -> None:
-    """All of `data` to stdout, now. Blocks while the reader is slow; raises PipeClosed when it is gone."""
-    rest = memoryview(data)
-    while rest:
-        try:
-            rest = rest[os.write(STDOUT_FD, rest) :]
-        except BlockingIOError:
-            # Somebody who shares our terminal made it non-blocking.
-            select.select([], [STDOUT_FD], [])
-        except BrokenPipeError:
-            raise PipeClosed from None
-
-
 def say(text: str) -> None:
-    """A line (or several) on stdout."""
-    write(f"{text}\n".encode(errors="replace"))
+    """A line (or several) on stdout, for people."""
+    write(f"{shown.sentence(text, wants_colour())}\n".encode(errors="replace"))
 
 
 def tell(text: str) -> None:
     """A line for the person, on stderr; lost quietly when nobody can see it."""
-    try:
-        os.write(2, f"{text}\n".encode(errors="replace"))
-    except OSError:
-        return
+    stdout.tell(f"{shown.sentence(text, wants_colour(2))}\n".encode(errors="replace"))
 
 
 def document(value: Any) -> None:
-    """One JSON document and a newline, never wrapped, coloured or cut."""
+    """One JSON document and a newline, never wrapped, coloured or cut; a terminal shows it, too, and is not told anything."""
     import orjson  # only verbs that print JSON pay for it here; asking the daemon has loaded it anyway
 
-    write(orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE))
+    write(shown.json_bytes(orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)))
 
 
 def is_terminal(fd: int = STDOUT_FD) -> bool:
@@ -81,7 +63,7 @@ def width_of(text: str) -> int:
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns aligned to the left, two spaces between; empty columns are left out."""
     used = [i for i in range(len(header)) if any(row[i] for row in rows)]
-    lines = [[header[i] for i in used], *([row[i] for i in used] for row in rows)]
+    lines = [[header[i] for i in used], *([shown.cell(row[i], colours=True) for i in used] for row in rows)]
     widths = [max(width_of(line[i]) for line in lines) for i in range(len(used))]
     text = ["  ".join(_pad(cell, width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     return "\n".join([paint(text[0], DIM), *text[1:]])

@@ -7,7 +7,7 @@ terminal gets it.
 
 from __future__ import annotations
 
-import re
+import sys
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -24,6 +24,7 @@ from cli import text
 from cli.attached import Notices
 from cli.board import Board
 from cli.writers import TextWriter, gone_sentence
+from ipc import shown
 from ipc.messages import Chunk, Gone
 
 #: Between two drawings at least; a flood of lines is drawn in blocks.
@@ -35,20 +36,6 @@ ROWS = 8
 
 STYLES = {"completed": "green", "failed": "red", "blocked": "red", "running": "cyan", "waiting": "yellow",
           "awaiting": "yellow", "paused": "yellow", "cancelled": "magenta"}  # fmt: skip
-
-# Colours may pass; whatever else moves the cursor would draw into the panel.
-_SEQUENCE = re.compile(rb"\x1b(?!\[[0-9;:]*m)(?:\[[0-?]*[ -/]*[@-~]|[PX^_\]][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -~]?)")
-_CONTROLS = bytes(code for code in (*range(32), 127) if code not in b"\t\n\x1b")
-_C1_CONTROL = re.compile(rb"\xc2[\x80-\x9f]")
-_OVERWRITTEN = re.compile(rb"[^\n]*\r(?!\n)")
-
-
-def printable(data: bytes) -> str:
-    """What may be shown above the panel: without control sequences but colours, a rewritten line as it was last."""
-    if b"\r" in data:
-        data = _OVERWRITTEN.sub(b"", data)
-    data = _SEQUENCE.sub(b"", data).translate(None, _CONTROLS)
-    return _C1_CONTROL.sub(b"", data).decode(errors="replace")
 
 
 class _Block:
@@ -68,7 +55,7 @@ class LiveView:
         self._board = board
         self._writer = writer
         self._notices = Notices(board)
-        self._console = Console(highlight=False)
+        self._console = Console(highlight=False, file=sys.__stdout__)
         self._live = Live(console=self._console, auto_refresh=False, transient=True, redirect_stdout=False,
                           redirect_stderr=False)  # fmt: skip
         self._lines = bytearray()
@@ -107,7 +94,7 @@ class LiveView:
         # What is printed next goes above the panel as it was last refreshed.
         self._live.update(self._panel(now), refresh=True)
         if self._lines:
-            block = printable(bytes(self._lines))
+            block = self._lines.decode(errors="replace")
             self._lines.clear()
             self._console.print(_Block(block), end="", crop=False, soft_wrap=True)
         self._next_frame = min(now + 1.0, self._notices.due() or now + 1.0)
@@ -120,7 +107,7 @@ class LiveView:
 
     def _say(self, sentences: list[str]) -> None:
         for sentence in sentences:
-            self._lines += f"\x1b[2m── {sentence}\x1b[0m\n".encode(errors="replace")
+            self._lines += f"\x1b[2m── {shown.cell(sentence)}\x1b[0m\n".encode(errors="replace")
 
     def _want_frame(self) -> None:
         """Soon, but not more often than FRAME_SECONDS."""
@@ -161,7 +148,7 @@ class LiveView:
             yield Text(f"▸ {sheet}{again}", "cyan"), Text(took), Text(tail, "dim", no_wrap=True)
         for sheet, waiting in list(board.waiting.items())[: room - len(board.running)]:
             why = "; ".join(filter(None, [text.until(waiting.until, now), waiting.reason]))
-            yield Text(f"◦ {sheet}", "yellow"), Text(waiting.state), Text(why, no_wrap=True)
+            yield Text(f"◦ {sheet}", "yellow"), Text(waiting.state), Text(shown.cell(why), no_wrap=True)
         more = len(board.running) + len(board.waiting) - room
         if more > 0:
             yield Text(f"  and {more} more", "dim"), Text(), Text()
@@ -169,5 +156,4 @@ class LiveView:
 
 def _tail(held: bytes, width: int) -> str:
     """The end of the line that is being written."""
-    shown = re.sub(r"\x1b\[[0-9;:]*m", "", printable(held[-4 * max(width, 1) :])).replace("\t", " ")
-    return shown[-max(width, 1) :]
+    return shown.cell(held[-4 * max(width, 1) :].decode(errors="replace"))[-max(width, 1) :]

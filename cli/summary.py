@@ -6,6 +6,7 @@ from typing import Any
 
 from cli import output, text
 from cli.commands.status import HEADER, rows
+from ipc import shown
 
 #: Sheets up to which all are listed; of more, only those that did not succeed.
 ALL_LISTED = 20
@@ -33,19 +34,19 @@ def headline(job: dict[str, Any], now: float) -> str:
     took = text.elapsed(job["started_at"], job["ended_at"], now)
     facts = [text.counts(job["sheets"]), took, text.money(job["cost_usd"])]
     line = f"{output.paint(job['id'], output.BOLD)} {text.state(job['state'])}: {', '.join(filter(None, facts))}"
-    return f"{line}\nreason: {job['reason']}" if job["reason"] else line
+    return f"{line}\nreason: {shown.cell(job['reason'])}" if job["reason"] else line
 
 
 def explain(job: str, sheet: dict[str, Any]) -> list[str]:
     """A failed sheet: the code and the sentence, the hint, the evidence, the rules that were not met, where to look."""
     last = sheet["attempts"][-1] if sheet["attempts"] else {}
     said = " ".join(filter(None, [last.get("code"), last.get("message") or sheet["reason"] or "failed"]))
-    lines = [output.paint(f"sheet {sheet['n']}: {said}", output.RED)]
-    lines += [f"  not met: {rule}" for rule in unmet(sheet)]
+    lines = [output.paint(f"sheet {sheet['n']}: {shown.cell(said)}", output.RED)]
+    lines += [f"  not met: {shown.cell(rule)}" for rule in unmet(sheet)]
     if last.get("evidence"):
         lines.append(f"  evidence: {text.first_line(last['evidence'], 200)}")
     if last.get("hint"):
-        lines.append(f"  hint: {last['hint']}")
+        lines.append(f"  hint: {shown.cell(last['hint'])}")
     if last:
         lines.append(f"  log: mozart logs {job} --sheet {sheet['n']} --attempt {last['k']}")
     return lines

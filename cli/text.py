@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from cli import output
+from ipc import shown
 
 STATE_COLOURS = {
     "completed": output.GREEN, "running": output.CYAN, "waiting": output.YELLOW, "awaiting": output.YELLOW,
@@ -80,7 +81,7 @@ def counts(states: dict[str, int]) -> str:
 
 def first_line(text: str, limit: int = 120) -> str:
     """The first line of something that may be long."""
-    line = text.strip().split("\n", 1)[0]
+    line = shown.cell(text.strip().split("\n", 1)[0])
     return line if len(line) <= limit else f"{line[: limit - 1]}…"
 
 

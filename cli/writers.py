@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cli import lines, output, text
 from ipc.line import Line
 from ipc.messages import Chunk, Gone
+from ipc.shown import Stream, json_bytes
 
 if TYPE_CHECKING:
     from backends.base import Renderer
@@ -16,29 +17,60 @@ PREFIX_COLOURS = (output.CYAN, output.YELLOW, output.GREEN, output.MAGENTA, outp
 
 
 class TextWriter:
-    """Chunks to the bytes that people see."""
+    """Chunks to the bytes that people see. `raw`: exactly what the agents wrote; `rewrites`: see `ipc.shown.Stream`."""
 
-    def __init__(self, text: lines.Text, sink: lines.Sink) -> None:
+    def __init__(self, text: lines.Text, sink: lines.Sink, raw: bool = False, rewrites: bool = False) -> None:
         self._text = text
         self._sink = sink
+        self._raw = raw
+        self._rewrites = rewrites
+        self._streams: dict[lines.Key, Stream] = {}
+        """Those that wait for the rest of a character or of a sequence."""
+        self._coloured = False
 
     def feed(self, chunk: Chunk) -> bytes:
-        return b"".join(map(self._sink.put, self._text.feed(chunk)))
+        return self._lay(self._text.feed(chunk))
 
     def gone(self, gone: Gone) -> bytes:
         """What is to be shown before it is said that something is missing."""
-        left = self._text.break_off(gone["sheet"], gone["attempt"])
-        return b"".join(map(self._sink.put, left)) + self._sink.interrupt()
+        left = self._lay(self._text.break_off(gone["sheet"], gone["attempt"]))
+        return left + self._close(gone["sheet"], gone["attempt"]) + self.interrupt()
 
     def finish(self) -> bytes:
-        return b"".join(map(self._sink.put, self._text.finish())) + self._sink.finish()
+        left = self._lay(self._text.finish())
+        for key in list(self._streams):
+            left += self._close(key.sheet, key.attempt)
+        return left + self._sink.finish() + self._reset()
 
     def interrupt(self) -> bytes:
         """What must come before a line that is not the agents'."""
-        return self._sink.interrupt()
+        return self._sink.interrupt() + self._reset()
 
     def open_lines(self) -> Iterator[tuple[lines.Key, bytes]]:
         return self._sink.open_lines()
+
+    def _lay(self, fragments: Iterator[lines.Fragment]) -> bytes:
+        return b"".join(map(self._sink.put, fragments if self._raw else map(self._harmless, fragments)))
+
+    def _harmless(self, fragment: lines.Fragment) -> lines.Fragment:
+        key, data = fragment
+        stream = self._streams.pop(key, None) or Stream(output.wants_colour(), self._rewrites, not output.is_terminal())
+        found = stream.feed(data)
+        self._coloured = self._coloured or stream.coloured
+        if stream.is_open:
+            self._streams[key] = stream
+        return lines.Fragment(key, found)
+
+    def _close(self, sheet: int, attempt: int) -> bytes:
+        """What waits of an attempt's streams, of which no more will come."""
+        over = [key for key in self._streams if key[:2] == (sheet, attempt)]
+        left = ((key, self._streams.pop(key).finish()) for key in over)
+        return b"".join(self._sink.put(lines.Fragment(key, data)) for key, data in left if data)
+
+    def _reset(self) -> bytes:
+        """The terminal's own colours, before something that is not the agents'."""
+        coloured, self._coloured = self._coloured, False
+        return b"\x1b[0m" if coloured else b""
 
 
 class JsonWriter:
@@ -50,10 +82,8 @@ class JsonWriter:
     def feed(self, chunk: Chunk) -> bytes:
         import orjson  # loaded already: the answer came through it
 
-        return b"".join(
-            orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
-            for record in lines.json_records(chunk, self._selection)
-        )
+        records = lines.json_records(chunk, self._selection)
+        return json_bytes(b"".join(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE) for record in records))
 
     def gone(self, gone: Gone) -> bytes:
         import orjson

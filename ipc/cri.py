@@ -21,6 +21,7 @@ MAX_RECORD = MAX_CONTENT + 64
 
 STDOUT = b"stdout"
 STDERR = b"stderr"
+STREAMS = ("stdout", "stderr")
 
 
 class Record(NamedTuple):

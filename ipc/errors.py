@@ -14,9 +14,13 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_PAUSED = 3
 EXIT_UNREACHABLE = 4
+#: What was asked for is done, or the job goes on; its answer could not be written.
+EXIT_OUTPUT = 5
 EXIT_TIMEOUT = 124
 """A `--timeout` of ours ran out, as `timeout` of coreutils says it."""
 EXIT_INTERRUPTED = 130
+#: What a shell reports for a program that SIGPIPE ended, as ours would have been: `mozart logs JOB | head`.
+EXIT_PIPE_CLOSED = 141
 
 
 class MozartError(Exception):

@@ -257,7 +257,7 @@ METHODS = (
     "submit",  # {score, path, source, environment, fresh, start_sheet?, at?, after?, group?} → {job}
     "status",  # {job?, after?} → {daemon, jobs} or {job, sheets, next}
     "list",  # {states, all, limit, before?} → {jobs, total, next}
-    "logs.follow",  # {job, sheet?, attempt?, follow, tail?, cursors?} → {job, subscription}, then notifications
+    "logs.follow",  # {job, sheet?, attempt?, follow, tail?, stream?, cursors?} → {job, subscription, begins?}, notifications
     "events.follow",  # {job?, since?, follow} → {job?, subscription, since}, then notifications
     "prompt",  # {job, sheet?, attempt?} → {job, sheet, attempt, text}
     "wait",  # {jobs, any, timeout?} → {jobs}, when they have ended

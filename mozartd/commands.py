@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -19,9 +19,11 @@ import typer
 from typer.exceptions import TyperException
 
 from ipc import VERSION
-from ipc.errors import EXIT_INTERRUPTED, EXIT_UNREACHABLE, EXIT_USAGE, MozartError
+from ipc.errors import EXIT_INTERRUPTED, EXIT_PIPE_CLOSED, EXIT_UNREACHABLE, EXIT_USAGE, MozartError
 from ipc.line import Line
 from ipc.paths import Paths, find_paths
+from ipc.shown import sentence
+from ipc.stdout import STDOUT_FD, OutputError, PipeClosed, tell, write, written
 from mozartd.answers import Hearing
 from mozartd.launch import Request, run_here, start_in_background
 from mozartd.lock import Running, find_supervisor, is_agent_of, kill_and_wait, lock_holders, tidy
@@ -54,7 +56,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        print(f"mozartd {VERSION}")
+        _print(f"mozartd {VERSION}")
         raise typer.Exit
 
 
@@ -66,7 +68,8 @@ def mozartd(
 ) -> None:
     """The Mozart daemon. It runs what `mozart run` submits; `mozart` itself starts it when none runs.
 
-    Exit codes: 0 done, 1 failed, 2 usage or invalid settings, 4 daemon unreachable.
+    Exit codes: 0 done, 1 failed, 2 usage or invalid settings, 4 daemon unreachable,
+    5 the output could not be written.
     """
 
 
@@ -89,7 +92,7 @@ def start(
         return
     request = Request(paths, config is not None, workers, by_client)
     if foreground:
-        run_here(replace(request, report=sys.stdout.fileno() if as_json else None, keep_report=True))
+        run_here(replace(request, report=STDOUT_FD if as_json else None, keep_report=True))
     answer = start_in_background(request)
     already = "" if answer["state"] == "ready" else " already"
     _answer(as_json, answer, f"mozartd is{already} running (pid {answer['pid']})")
@@ -228,7 +231,11 @@ def _running() -> Running:
 
 
 def _answer(as_json: bool, answer: dict[str, Any], words: str) -> None:
-    print(json.dumps(answer) if as_json else words)
+    _print(json.dumps(answer) if as_json else words)
+
+
+def _print(words: str) -> None:
+    write(f"{sentence(words)}\n".encode(errors="replace"))
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -238,22 +245,30 @@ def run(arguments: Sequence[str]) -> int:
 
         completion_init()  # as in `cli.app`: the scripts are ours to print
     try:
-        return int(app(arguments, prog_name="mozartd", standalone_mode=False) or 0)
+        return written(lambda: int(app(arguments, prog_name="mozartd", standalone_mode=False) or 0))
     except TyperException as error:
-        said = error.format_message().rstrip(".")
-        if not arguments:
-            print(said)
-            return EXIT_USAGE
-        message = f"cannot understand `mozartd {' '.join(arguments)}`: {said[:1].lower()}{said[1:]}"
-        return _report(MozartError("usage", message, "see `mozartd --help`", EXIT_USAGE), arguments)
+        return _report(_usage(error, arguments), arguments)
     except MozartError as error:
         return _report(error, arguments)
     except (KeyboardInterrupt, typer.Abort):
         return EXIT_INTERRUPTED
+    except PipeClosed:
+        return EXIT_PIPE_CLOSED
+
+
+def _usage(error: TyperException, arguments: Sequence[str]) -> MozartError:
+    said = error.format_message().rstrip(".")
+    if not arguments:
+        # Not a mistake that needs a sentence: the message is the help.
+        return MozartError("usage", said, "", EXIT_USAGE)
+    message = f"cannot understand `mozartd {' '.join(arguments)}`: {said[:1].lower()}{said[1:]}"
+    return MozartError("usage", message, "see `mozartd --help`", EXIT_USAGE)
 
 
 def _report(error: MozartError, arguments: Sequence[str]) -> int:
-    print(f"mozartd: {error}", file=sys.stderr)
-    if "--json" in arguments:
-        print(json.dumps({"error": {"code": error.code, "message": error.message, "hint": error.hint}}))
+    tell(f"{sentence(f'mozartd: {error}' if arguments else error.message)}\n".encode(errors="replace"))
+    if "--json" in arguments and not isinstance(error, OutputError):
+        # The sentence has been said.
+        with suppress(OutputError, PipeClosed):
+            _print(json.dumps({"error": {"code": error.code, "message": error.message, "hint": error.hint}}))
     return error.exit_code

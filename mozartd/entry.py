@@ -27,7 +27,25 @@ def own_folder_first() -> None:
     sys.path[:] = [ROOT, *ours, *(part for part in rest if part not in ours)]
 
 
+def open_standard_descriptors() -> None:
+    """What the caller closed of 0, 1 and 2, before a socket or a database gets that number and what is printed goes into it.
+
+    Writing to stdout goes on failing, so that it is said; for stderr there would be nobody to say it to.
+    """
+    for number, mode in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest free number is this one: those below are open by now.
+            os.set_inheritable(os.open(os.devnull, mode), True)
+    sys.stdin, sys.stdout, sys.stderr = (
+        stream or open(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - for good
+        for number, stream in enumerate((sys.stdin, sys.stdout, sys.stderr))
+    )
+
+
 def mozart() -> None:
+    open_standard_descriptors()
     own_folder_first()
     from cli.main import main
 
@@ -35,6 +53,7 @@ def mozart() -> None:
 
 
 def mozartd() -> None:
+    open_standard_descriptors()
     own_folder_first()
     from mozartd.main import main
 
@@ -42,6 +61,7 @@ def mozartd() -> None:
 
 
 def agent() -> None:
+    open_standard_descriptors()
     own_folder_first()
     from agents.main import main
 

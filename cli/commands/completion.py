@@ -39,5 +39,5 @@ def command(
     if json:
         output.document({"shell": name, "script": script})
     else:
-        output.say(script)
+        output.write(f"{script}\n".encode())
     return 0

@@ -24,7 +24,7 @@ from cli.writers import (
     renderer_of,
     sink_for,
 )
-from ipc import cri
+from ipc import cri, shown
 from ipc.errors import EXIT_USAGE, MozartError
 from ipc.messages import Chunk, Gone
 
@@ -74,11 +74,13 @@ def command(
     if json:
         writer = JsonWriter(selection)
     elif raw:
-        writer = TextWriter(lines.Text(no_renderer, selection, timestamps), lines.Plain(exact=True))
+        writer = TextWriter(lines.Text(no_renderer, selection, timestamps), lines.Plain(exact=True), raw=True)
     else:
         job, sheets = (job, 1) if sheet is not None else count_sheets(line, job)
         writer = TextWriter(lines.Text(renderer_of, selection, timestamps), sink_for(sheets))
     asked = {"job": job, "sheet": sheet, "attempt": attempt, "follow": follow, "tail": tail}
+    if tail is not None and stream:
+        asked["stream"] = str(stream)
     with Feed(line, {"logs.follow": {name: value for name, value in asked.items() if value is not None}}) as feed:
         end = _pump(feed, writer)
     if json and follow:
@@ -98,7 +100,8 @@ def _show_prompt(which: dict[str, Any], json: bool) -> int:
     if json:
         output.document(answer)
     else:
-        output.write(answer["text"].encode())
+        prompt: str = answer["text"]
+        output.write(shown.sentence(prompt, output.wants_colour()).encode(errors="replace"))
     return 0
 
 
@@ -112,7 +115,8 @@ def _pump(feed: Feed, writer: Writer) -> dict[str, Any]:
             output.write(writer.gone(cast("Gone", params)))
             output.tell(f"mozart: {gone_sentence(cast('Gone', params))}")
             continue
-        output.write(writer.feed(cast("Chunk", params)))
+        for chunk in lines.behind(cast("Chunk", params), feed.begins):
+            output.write(writer.feed(chunk))
     raise AssertionError("a feed ends with its end")
 
 

@@ -144,6 +144,9 @@ def attach(job: str, json: bool) -> int:
         output.tell(f"\nmozart: detached; {job} goes on")
         output.tell(f"come back with `mozart logs -f {job}`, stop it with `mozart cancel {job}`")
         return EXIT_INTERRUPTED
+    except output.OutputError as error:
+        error.message += f"; {job} goes on"
+        raise
     if not json:
         _say_how_it_ended(job)
     return code
@@ -178,7 +181,7 @@ def _view(job: str, sheets: int, json: bool) -> AbstractContextManager[View]:
         return nullcontext(attached.PlainView(board, TextWriter(text, sink_for(sheets))))
     from cli.progress import LiveView  # rich, for terminals only
 
-    return LiveView(board, TextWriter(text, lines.Prefixed(prefix if sheets > 1 else no_prefix)))
+    return LiveView(board, TextWriter(text, lines.Prefixed(prefix if sheets > 1 else no_prefix), rewrites=True))
 
 
 def _say_how_it_ended(job: str) -> None:

@@ -12,6 +12,7 @@ from cli.commands.list import SCREENFUL, jobs_table
 from cli.daemon import connect
 from cli.feed import Feed
 from cli.options import Json, OptionalJob
+from ipc import shown
 from ipc.line import Line
 
 EXAMPLE = "mozart status\nmozart status hello-12 --watch"
@@ -109,8 +110,8 @@ def _job_lines(job: dict[str, Any], sheets: list[dict[str, Any]], now: float) ->
     ]
     lines = [f"{output.paint(job['id'], output.BOLD)} {text.state(job['state'])}: {', '.join(filter(None, facts))}"]
     if job["reason"]:
-        lines.append(f"reason: {job['reason']}")
-    lines += [f"score: {job['score']}", f"workspace: {job['workspace']}", ""]
+        lines.append(f"reason: {shown.cell(job['reason'])}")
+    lines += [f"score: {shown.cell(job['score'])}", f"workspace: {shown.cell(job['workspace'])}", ""]
     return [*lines, output.table(HEADER, list(rows(sheets, now)))] if sheets else lines[:-1]
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cli import output
 from cli.arguments import Option
 from cli.options import Json, ScoreArgument
+from ipc import shown
 from ipc.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def _show(score: str, problems: list[Problem], errors: int) -> None:
     for problem in problems:
         place, _, rest = str(problem).partition(f": {problem.code} {problem.severity}: ")
         kind = output.paint(problem.severity, _COLOURS[problem.severity])
-        output.say(f"{place}: {problem.code} {kind}: {rest}")
+        output.say(f"{shown.cell(place)}: {problem.code} {kind}: {rest}")
     counts: dict[str, Any] = {kind: sum(p.severity == kind for p in problems) for kind in ("error", "warning", "info")}
     found = ", ".join(f"{n} {kind}{'s' if n > 1 and kind != 'info' else ''}" for kind, n in counts.items() if n)
-    output.say(f"{score}: {'not valid' if errors else 'valid'}{f' ({found})' if found else ''}")
+    output.say(f"{shown.cell(score)}: {'not valid' if errors else 'valid'}{f' ({found})' if found else ''}")

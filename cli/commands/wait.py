@@ -10,6 +10,7 @@ from cli.arguments import Option
 from cli.commands.list import progress
 from cli.daemon import ask_at_length
 from cli.options import JobArguments, Json
+from ipc import shown
 from ipc.errors import EXIT_DONE, EXIT_FAILED, EXIT_PAUSED, EXIT_TIMEOUT
 
 EXAMPLE = "mozart wait hello-12 tests-3 --timeout 3600"
@@ -50,5 +51,9 @@ def exit_code(states: list[str], first: bool) -> int:
 
 def describe(job: dict[str, Any], now: float) -> str:
     took = text.elapsed(job["started_at"], job["ended_at"], now)
-    said = [f"{job['id']} {text.state(job['state'])}: {progress(job['sheets'])} sheets", took, job["reason"] or ""]
+    said = [
+        f"{job['id']} {text.state(job['state'])}: {progress(job['sheets'])} sheets",
+        took,
+        shown.cell(job["reason"] or ""),
+    ]
     return ", ".join(filter(None, said))

@@ -13,7 +13,7 @@ from functools import partial
 
 import orjson
 
-from ipc.cri import MAX_RECORD
+from ipc.cri import MAX_RECORD, STREAMS
 from ipc.segments import GONE, LOG, PACKED, Link, end_of, links, path_of, seek
 from mozartd.coordinator.packed import DamagedError, Head, read_head, unpack
 
@@ -209,19 +209,57 @@ class LogReader:
 # ---- from the end ---------------------------------------------------------------------------------------------------
 
 
-def tail_offset(log: str, lines: int) -> int:
-    """Where the last `lines` lines of a log begin; 0 when there never were so many, or those are gone."""
+def tail_starts(log: str, lines: int, stream: str = "") -> dict[str, int]:
+    """Where of each stream the last `lines` lines of a log begin; 0 when there never were so many, or those are gone.
+
+    Lines are those of one stream when one is named, else of both, in the order in which they ended. One that has no end yet
+    counts where its last part stands. So what is wanted of a stream is what lies behind its start, and nothing else is.
+    """
     chain = list(links(partial(look, log)))
     # What lies before a gap does not count: nobody can say how many lines that has.
     bottom = max((n + 1 for n, link in enumerate(chain) if link.why), default=0)
-    found = 0
     first = chain[bottom].start if bottom < len(chain) else 0
+    found = _Lines(lines, [stream] if stream else list(STREAMS))
     for record, end in _records_backwards(log, chain[bottom:], first):
-        # The last line may have no end yet.
-        found += found == 0 or _ends_line(record)
-        if found > lines:
-            return end
-    return first if found == lines else 0
+        if not found.take(record, end):
+            return found.starts()
+    return found.starts() if found.left == 0 and chain[bottom:] else dict.fromkeys(STREAMS, 0)
+
+
+class _Lines:
+    """Lines that are found from the end of a log, record by record."""
+
+    def __init__(self, wanted: int, streams: list[str]) -> None:
+        self.left = wanted
+        self._streams = streams
+        self._end: int | None = None
+        self._starts: dict[str, int] = {}
+        self._seen: set[str] = set()
+        self._open: set[str] = set()
+        """Streams of whose earliest line that is wanted the beginning may come yet."""
+
+    def take(self, record: bytes, end: int) -> bool:
+        """Whether more is needed."""
+        self._end = end if self._end is None else self._end
+        _, stream, tag, _ = record.split(b" ", 3)
+        name = stream.decode()
+        if name in self._streams:
+            self._take(name, tag != b"P", end - len(record) - 1)
+        return self.left > 0 or bool(self._open)
+
+    def _take(self, name: str, full: bool, begin: int) -> None:
+        if full or name not in self._seen:
+            self._seen.add(name)
+            self._open.discard(name)
+            if self.left == 0:
+                return
+            self.left -= 1
+            self._open.add(name)
+        if name in self._open:
+            self._starts[name] = begin
+
+    def starts(self) -> dict[str, int]:
+        return {name: self._starts.get(name, self._end or 0) for name in STREAMS}
 
 
 def _records_backwards(log: str, chain: list[Link], first: int) -> Iterator[tuple[bytes, int]]:
@@ -250,8 +288,3 @@ def _blocks_backwards(log: str, chain: list[Link]) -> Iterator[tuple[bytes, int]
             return
         finally:
             segment.close()
-
-
-def _ends_line(record: bytes) -> bool:
-    """A `P` part is not the end of its line."""
-    return record.split(b" ", 3)[2:3] != [b"P"]

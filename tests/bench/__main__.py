@@ -35,6 +35,7 @@ NAMES = (
     "tokens",
     "attack",
     "masking",
+    "hostile_logs",
 )
 
 

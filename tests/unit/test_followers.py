@@ -21,7 +21,7 @@ from ipc.frames import FrameDecoder
 from ipc.states import Job as JobState
 from mozartd.coordinator.followers import Cursor, Filter, Follower, Followers, Frames, end_of
 from mozartd.coordinator.model import Attempt, Job
-from mozartd.coordinator.reading import WINDOW, tail_offset
+from mozartd.coordinator.reading import WINDOW, tail_starts
 from tests.unit.scenes import make_job
 
 
@@ -39,6 +39,11 @@ def write(path: Path, *parts: bytes) -> str:
 
 
 # ---- tail ---------------------------------------------------------------------------------------------------------
+
+
+def tail_offset(log: str, lines: int) -> int:
+    """Of a log with one stream."""
+    return tail_starts(log, lines)["stdout"]
 
 
 def begins(records: list[bytes], lines: int) -> int:

@@ -1,8 +1,10 @@
 """`logs.follow`: an answer, then every byte of a job's logs, from the first.
 
-{job, sheet?, attempt?, follow, tail?, cursors?} → {job, subscription}, then `logs.chunk` notifications and one `logs.end`;
-`logs.gone` in the place of bytes that were removed.
-`cursors` ({"<sheet>.<k>": offset}) goes on where a lost connection stopped; `tail` begins N lines before each log's end.
+{job, sheet?, attempt?, follow, tail?, stream?, cursors?} → {job, subscription, begins?}, then `logs.chunk` notifications
+and one `logs.end`; `logs.gone` in the place of bytes that were removed.
+`cursors` ({"<sheet>.<k>": offset}) goes on where a lost connection stopped; `tail` begins N lines (of `stream`, if it is named)
+before each log's end. Where that is, is fixed when it is answered: `begins` ({"<sheet>.<k>": {"stdout": offset, "stderr":
+offset}}), for the reader to leave out what lies before it of the one stream, and to come back with.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from ipc.cri import STREAMS
 from ipc.errors import MozartError
 from ipc.score.schema import BACKENDS
 from ipc.threads import in_thread
@@ -21,14 +24,15 @@ from mozartd.coordinator.followers import Cursor, Filter, Follower
 from mozartd.coordinator.model import Job
 from mozartd.coordinator.params import InvalidParamsError, Params, is_whole
 from mozartd.coordinator.parts import Parts
-from mozartd.coordinator.reading import tail_offset
+from mozartd.coordinator.reading import tail_starts
 from mozartd.store.store import Row
 
 
 async def handle(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
     typed, follow = params.text("job"), params.flag("follow")
     filter = Filter(params.whole("sheet"), params.whole("attempt"))
-    tail, cursors = params.whole("tail"), _cursors(params.mapping("cursors"))
+    tail, stream = params.whole("tail"), _stream(params.text_or("stream", ""))
+    begins = _Begins(_cursors(params.mapping("cursors")), tail, stream)
     params.finish()
     job = await parts.registry.find_whole(typed)
     if filter.sheet is not None and filter.sheet not in job.sheets:
@@ -40,9 +44,9 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     subscription = session.next_subscription()
     follower = Follower(session.connection, subscription, job, filter, follow, parts.followers.frames)
     if follow:
-        await _join(parts, follower, tail, cursors)
+        await _join(parts, follower, begins)
     else:
-        await _open_logs(parts, follower, tail, cursors)
+        await _open_logs(parts, follower, begins)
         if filter.k is not None and not follower.open_logs():
             raise _no_attempt(job, filter)
         follower.stop_at_present_ends()
@@ -52,7 +56,24 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     task.add_done_callback(lambda _: parts.followers.reading.subtract([job.id]))
     if follow:
         task.add_done_callback(lambda _: parts.followers.dismiss(follower))
-    return {"job": job.id, "subscription": subscription}
+    answer = {"job": job.id, "subscription": subscription}
+    return answer if tail is None else {**answer, "begins": begins.found}
+
+
+class _Begins:
+    """Where a follower begins in each log."""
+
+    def __init__(self, cursors: dict[tuple[int, int], int], tail: int | None, stream: str) -> None:
+        self._cursors = cursors
+        self._tail = tail
+        self._stream = stream
+        self.found: dict[str, dict[str, int]] = {}
+
+    async def of(self, path: str, n: int, k: int) -> int:
+        if self._tail is None or (n, k) in self._cursors:
+            return self._cursors.get((n, k), 0)
+        starts = self.found[f"{n}.{k}"] = await in_thread(tail_starts, path, self._tail, self._stream)
+        return min(starts.values())
 
 
 def _no_attempt(job: Job, filter: Filter) -> MozartError:
@@ -62,11 +83,11 @@ def _no_attempt(job: Job, filter: Filter) -> MozartError:
     return MozartError("unknown_attempt", message, f"see mozart status {job.id}")
 
 
-async def _join(parts: Parts, follower: Follower, tail: int | None, cursors: dict[tuple[int, int], int]) -> None:
+async def _join(parts: Parts, follower: Follower, begins: _Begins) -> None:
     """Hear of what comes. Enrolled before its logs are looked up: an attempt that starts meanwhile is not missed."""
     parts.followers.enrol(follower)
     try:
-        await _open_logs(parts, follower, tail, cursors)
+        await _open_logs(parts, follower, begins)
     except BaseException:
         parts.followers.dismiss(follower)
         raise
@@ -74,7 +95,7 @@ async def _join(parts: Parts, follower: Follower, tail: int | None, cursors: dic
     parts.followers.watch(follower, running)
 
 
-async def _open_logs(parts: Parts, follower: Follower, tail: int | None, cursors: dict[tuple[int, int], int]) -> None:
+async def _open_logs(parts: Parts, follower: Follower, begins: _Begins) -> None:
     job, filter = follower.job, follower.filter
     await parts.turn.shown()
     rows = await parts.store.read("attempts_in_order", seq=job.seq)
@@ -83,9 +104,7 @@ async def _open_logs(parts: Parts, follower: Follower, tail: int | None, cursors
         n, k = row["n"], row["k"]
         if filter.takes(n, k):
             path = parts.setup.paths.attempt_log(job.id, n, k)
-            offset = cursors.get((n, k), 0)
-            if tail is not None and (n, k) not in cursors:
-                offset = await in_thread(tail_offset, path, tail)
+            offset = await begins.of(path, n, k)
             section = sections(n, k)
             follower.add(Cursor(n, k, path, section["type"], section.get("profile"), offset, row["state"] == "ended"))
     _close_ended(parts, follower)
@@ -113,6 +132,12 @@ def _close_ended(parts: Parts, follower: Follower) -> None:
     for sheet, k in follower.open_logs():
         if f"{follower.job.id}:{sheet}:{k}" not in parts.book.running:
             follower.mark_ended(sheet, k)
+
+
+def _stream(name: str) -> str:
+    if name not in ("", *STREAMS):
+        raise InvalidParamsError(f"cannot follow the stream {name[:50]!r}")
+    return name
 
 
 def _cursors(values: dict[str, Any]) -> dict[tuple[int, int], int]:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from cli.board import Board, describe
-from cli.progress import printable
 from cli.summary import summary
+from ipc.shown import Stream
 
 NOON = 1795435200.0  # 2026-11-23T12:00:00Z
 
@@ -92,7 +92,8 @@ def test_a_job_of_one_sheet_has_the_sheet() -> None:
     ],
 )
 def test_nothing_but_colours_reaches_the_terminal(data: bytes, shown: str) -> None:
-    assert printable(data) == shown
+    stream = Stream(colours=True, rewrites=True)
+    assert (stream.feed(data) + stream.finish()).decode() == shown
 
 
 def sheet(n: int, state: str, **more: Any) -> dict[str, Any]:

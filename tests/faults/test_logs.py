@@ -1,0 +1,166 @@
+"""Reading logs, and the one way to a person's eyes: the faults that were found in `mozart logs` and in what verbs print."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from cli.lines import ALL, Selection
+from cli.verbs import VERBS
+from ipc.cri import STREAMS
+from ipc.errors import EXIT_OUTPUT
+from mozartd.coordinator.reading import tail_starts
+from tests.bench import MB, hostile_logs
+from tests.faults.verbs import every_verb, run_all
+from tests.process.asking import open_gate
+from tests.process.daemon import PATIENCE, Daemon, wait_until
+
+Score = Callable[..., Path]
+
+
+# ---- reading --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", hostile_logs.HOSTILE)
+def test_F01_showing_costs_the_same_whatever_an_agent_prints(name: str) -> None:
+    """Two MB were more than ten minutes, and are some tens of milliseconds."""
+    block = hostile_logs.HOSTILE[name]
+    for raw in (False, True):
+        assert hostile_logs.seconds(block, MB, ALL, raw) < 1.5
+    assert hostile_logs.seconds(block, MB, Selection("stdout"), True) < 1.5
+
+
+def test_F01_a_log_of_what_looks_like_heads_is_shown_exactly(shared_daemon: Daemon, score: Score) -> None:
+    line = b" stdout P\n"
+    path = score("", backend={"command": ["sh", "-c", "yes ' stdout P' | head -n 26000"]})
+    job = shared_daemon.run(path)
+    shared_daemon.wait(job)
+    done = shared_daemon.mozart("logs", job, "--raw", timeout=10)
+    assert done.stdout.encode() == line * 26000
+
+
+# ---- stdout that takes nothing --------------------------------------------------------------------------------------
+
+
+def test_D02_what_cannot_be_written_is_one_line_and_an_exit_code_of_its_own(
+    shared_daemon: Daemon, score: Score
+) -> None:
+    path = score("say hello", validations=[{"type": "command_succeeds", "command": "true"}])
+    job = shared_daemon.run(path)
+    shared_daemon.wait(job)
+    full = [["status"], ["logs", job], ["logs", job, "--raw", "--json"], ["plan", "--help"], ["--version"]]
+    said = [*run_all(shared_daemon, every_verb(job, str(path)), ">&-"), *run_all(shared_daemon, full, ">/dev/full")]
+    told = set()
+    for words, code, _, err in said:
+        lines = err.decode().splitlines()
+        assert code, (words, err)
+        if code == EXIT_OUTPUT:
+            assert sum("cannot write to standard output" in line for line in lines) == 1, (words, err)
+            told.add(words[0])
+        else:
+            assert lines[0].startswith("mozart: cannot "), (words, err)
+    refused = {"cancel", "pause", "resume", "retry", "modify", "priority", "reorder", "daemon", "hold"}
+    assert told | refused >= {*VERBS, "--version"}
+
+
+@pytest.mark.parametrize("redirection", [">&-", ">/dev/full", "<&- >&- 2>&-"])
+def test_D02_the_daemons_verbs_too(shared_daemon: Daemon, redirection: str) -> None:
+    for verb in ("status", "start"):
+        _, code, _, err = next(run_all(shared_daemon, [[verb]], redirection, "mozartd"))
+        assert code == EXIT_OUTPUT
+        assert len(err.splitlines()) == ("2>&-" not in redirection)
+
+
+def test_F07_a_closed_descriptor_is_nobody_elses(shared_daemon: Daemon, score: Score) -> None:
+    """What an agent prints went into the daemon's socket: here a request, framed, that cancels another job."""
+    victim = shared_daemon.run(score("gate go", name="victim"))
+    shared_daemon.wait_for(victim, "sheet.running")
+    request = b'{"jsonrpc": "2.0", "id": 1, "method": "cancel", "params": {"job": "%s"}}' % victim.encode()
+    frame = len(request).to_bytes(4, "big") + request
+    job = shared_daemon.run(score(f"bytes {frame.hex()}", name="evil"))
+    shared_daemon.wait(job)
+    assert shared_daemon.mozart("logs", job, "--raw").stdout.encode() == frame
+    _, code, _, _ = next(run_all(shared_daemon, [["logs", job, "--raw"]], ">&-"))
+    assert code == EXIT_OUTPUT
+    assert shared_daemon.job(victim)["job"]["state"] == "running"
+    shared_daemon.request("cancel", job=victim)
+    assert shared_daemon.wait(victim)["state"] == "cancelled"
+
+
+# ---- the last lines -------------------------------------------------------------------------------------------------
+
+
+def raw(daemon: Daemon, job: str, *how: str) -> str:
+    return daemon.mozart("logs", job, "--raw", *how).stdout
+
+
+def test_F02_the_last_lines_are_those_of_the_stream_with_all_their_parts(shared_daemon: Daemon, score: Score) -> None:
+    script = "nonl a\nsleep .15\nerr x\nsleep .15\nsay b\nsleep .15\nerr y\nsleep .15\nsay c\nsleep .15\nnonl d"
+    job = shared_daemon.run(score(script))
+    shared_daemon.wait(job)
+    log = Path(shared_daemon.job(job)["sheets"][0]["attempts"][0]["log"]).read_text()
+    assert [line.split()[1:] for line in log.splitlines()] == [
+        ["stdout", "P", "a"], ["stderr", "F", "x"], ["stdout", "F", "b"], ["stderr", "F", "y"], ["stdout", "F", "c"],
+        ["stdout", "P", "d"],
+    ]  # fmt: skip
+    assert raw(shared_daemon, job, "--stream", "stdout", "--tail", "1") == "d"
+    assert raw(shared_daemon, job, "--stream", "stdout", "--tail", "2") == "c\nd"
+    assert raw(shared_daemon, job, "--stream", "stdout", "--tail", "3") == "ab\nc\nd"
+    assert raw(shared_daemon, job, "--stream", "stderr", "--tail", "1") == "y\n"
+    assert raw(shared_daemon, job, "--tail", "2") == "c\nd"
+    assert raw(shared_daemon, job, "--tail", "4") == "ab\ny\nc\nd", "x ended before"
+    assert raw(shared_daemon, job, "--tail", "0") == ""
+    documents = [
+        json.loads(line) for line in shared_daemon.mozart("logs", job, "--json", "--tail", "4").stdout.splitlines()
+    ]
+    assert [(one["line"], log[one["offset"] :].split(" ")[3][:1]) for one in documents] == [(c, c) for c in "abycd"]
+
+
+def test_F02_the_last_lines_are_those_a_reader_from_the_front_finds(tmp_path: Path) -> None:
+    """Against a model: every log of six records of two streams, whole and in parts, is looked at."""
+    log = tmp_path / "1.1.log"
+    kinds = [(stream, tag) for stream in STREAMS for tag in "FP"]
+    for shape in itertools.product(kinds, repeat=5):
+        log.write_bytes(
+            b"".join(b"T %s %s %d\n" % (stream.encode(), tag.encode(), n) for n, (stream, tag) in enumerate(shape))
+        )
+        for stream, wanted in itertools.product(("", *STREAMS), (1, 2, 3)):
+            starts = tail_starts(str(log), wanted, stream)
+            size = log.stat().st_size // len(shape)
+            shown = [n for n, (name, _) in enumerate(shape) if n * size >= starts[name] and stream in ("", name)]
+            assert shown == last_lines(shape, wanted, stream), (shape, wanted, stream)
+
+
+def last_lines(shape: Sequence[tuple[str, str]], wanted: int, stream: str) -> list[int]:
+    """The numbers of the records that the last lines are made of."""
+    lines: list[list[int]] = []
+    for name in STREAMS if not stream else (stream,):
+        line: list[int] = []
+        for n, (of, tag) in enumerate(shape):
+            if of == name:
+                line.append(n)
+                if tag == "F":
+                    lines.append(line)
+                    line = []
+        lines += [line] if line else []
+    return sorted(itertools.chain(*sorted(lines, key=lambda line: line[-1])[-wanted:]))
+
+
+def test_F08_where_a_follower_stands_is_fixed_when_it_is_accepted(daemon: Daemon, score: Score, tmp_path: Path) -> None:
+    path = score("say old\nnonl half\ngate one\nsay Q1\nsay Q2\nsay Q3\ngate two", "say of another sheet")
+    job = daemon.run(path)
+    gate = tmp_path / "workspace"
+    wait_until((gate / "one").exists)
+    follower = daemon.popen("logs", "-f", job, "--raw", "--tail", "0")
+    wait_until(lambda: daemon.status()["followers"] == 1)
+    daemon.kill("coordinator")
+    open_gate(gate / "one")
+    wait_until((gate / "two").exists)
+    open_gate(gate / "two")
+    daemon.wait(job)
+    out, _ = follower.communicate(timeout=PATIENCE)
+    assert out == b"Q1\nQ2\nQ3\nof another sheet\n"
