@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from cli.exits import BY_VERB
 from cli.main import run
 from cli.verbs import VERBS
