@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import shutil
 import sqlite3
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import pytest
+
+from ipc.errors import MozartError
+from mozartd.store.store import Store, check_version
+from tests import ROOT
 from tests.process.daemon import Daemon, wait_until, write_score
 
 Start = Callable[..., Daemon]
@@ -107,3 +115,84 @@ def test_B08_a_new_database_goes_on_with_the_numbers_and_touches_no_old_log(home
     finally:
         daemon.stop()
         daemon.remove()
+
+
+# ---- a copy before each migration -----------------------------------------------------------------------------------
+
+
+def test_B08_a_database_is_kept_before_it_is_changed_for_a_newer_version(home: Path) -> None:
+    path = home / "mozart.db"
+    with closing(sqlite3.connect(path)) as old:
+        old.executescript((ROOT / "tests" / "compat" / "version-4.sql").read_text())
+        dumped = list(old.iterdump())
+    asyncio.run(open_and_close(str(path)))
+    kept = home / "mozart.db.version-4"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    with closing(sqlite3.connect(kept)) as copy:
+        assert list(copy.iterdump()) == dumped
+        assert copy.execute("PRAGMA user_version").fetchone() == (4,)
+    with closing(sqlite3.connect(path)) as newer:
+        newer.execute("PRAGMA user_version = 99")
+    with pytest.raises(MozartError, match="it has version 99") as refused:
+        check_version(str(path))
+    assert f"cp {kept} {path}" in refused.value.hint
+    # What the hint says works, also beside what a newer Mozart has left.
+    Path(f"{path}-wal").write_bytes(b"not of this file")
+    subprocess.run(["sh", "-ec", refused.value.hint.rpartition(": ")[2]], check=True)
+    check_version(str(path))
+
+
+async def open_and_close(path: str) -> None:
+    await (await Store.open(path)).close()
+
+
+# ---- C10 ------------------------------------------------------------------------------------------------------------
+
+
+def test_C10_one_damaged_row_is_said_and_costs_nothing_else(start_daemon: Start, score: Score) -> None:
+    daemon = start_daemon(workers=1)
+    job = daemon.run(score("say hello"))
+    daemon.wait(job)
+    with database(daemon) as opened:
+        ((damaged,),) = opened.execute("SELECT id FROM events WHERE type = 'sheet.completed'").fetchall()
+        opened.execute("UPDATE events SET data = '{' WHERE id = ?", (damaged,))
+        opened.execute("UPDATE jobs SET counts = '[' WHERE id = ?", (job,))
+        opened.commit()
+    daemon.kill("coordinator")
+    wait_until(daemon.is_listening)
+    shown = daemon.mozart("events", "--json")
+    assert shown.returncode == 0, shown.stderr
+    events = {event["id"]: event for event in map(json.loads, shown.stdout.splitlines())}
+    assert "a row of it is damaged" in events[damaged]["data"]["damaged"]
+    assert len(events) > 6
+    refused = daemon.mozart("status", job)
+    assert refused.returncode == 1
+    assert "a row of it is damaged" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert "a row of it is damaged" in json.dumps(daemon.status())
+    other = daemon.run(score("say still there", name="other"))
+    assert daemon.wait(other)["state"] == "completed"
+
+
+def test_C10_a_database_that_cannot_be_read_ends_who_asks(start_daemon: Start, score: Score) -> None:
+    daemon = start_daemon(workers=1)
+    job = daemon.run(score("say hello"))
+    daemon.wait(job)
+    daemon.stop()
+    with database(daemon) as opened:
+        opened.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        ((page,),) = opened.execute("SELECT rootpage FROM sqlite_master WHERE name = 'events_by_job'").fetchall()
+        ((size,),) = opened.execute("PRAGMA page_size").fetchall()
+    with open(daemon.home / "state" / "mozart.db", "r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    # It is degraded from the beginning: nothing that happens can be saved.
+    daemon.is_ready = daemon.is_listening  # type: ignore[method-assign]
+    daemon.start()
+    for asked in (("events", job), ("events", job, "-f")):
+        told = daemon.mozart(*asked, timeout=15)
+        assert told.returncode == 1, told
+        assert "mozart.db" in told.stderr
+        assert "malformed" in told.stderr
+    assert "malformed" in json.dumps(daemon.status())
+    assert daemon.mozart("status", job).returncode == 0
