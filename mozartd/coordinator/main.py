@@ -101,6 +101,10 @@ async def _run(setup: CoordinatorSetup) -> int:
             _watch_idle(parts, _once(stop))
         sessions: set[Session] = set()
         open_ = [WallClock(partial(_clock_was_set, parts)), *await _listen(setup, parts, sessions)]
+        if "MOZART_DEBUG_LAG" in os.environ:
+            from ipc import lag  # For benches only.
+
+            lag.begin("coordinator", loop)
         code = await stop
         for each in open_:
             each.close()
