@@ -227,7 +227,7 @@ class Attempt:
             await capture.sync()
         finally:
             capture.close()
-            self.facts.bytes, self.facts.lines = capture.bytes, capture.lines
+            self.facts.bytes, self.facts.lines, self.facts.log_bytes = capture.bytes, capture.lines, capture.size
             self.facts.tail = _end_of(self.facts.answer, self._tail_bytes()) or capture.tail(self._tail_bytes())
         self._judge(ran, parser, capture)
         return ran.stopped_by is None and capture.error is None and not self.halt.verdict

@@ -63,8 +63,7 @@ async def _forget(parts: Parts, rows: list[Row]) -> None:
         await parts.store.write(writes)
     finally:
         parts.registry.forgetting -= jobs
-    for job in jobs:
-        await parts.keeper.remove(job)
+    await parts.keeper.remove(jobs)
 
 
 def _adopt(logs: str, jobs: Iterable[str]) -> None:

@@ -49,6 +49,8 @@ class Keeper:
         self._thread.submit(int)
         self._one_at_a_time = asyncio.Lock()
         self._hurried = 0
+        self._guests = 0
+        """Who waits for the thread beside a round."""
         self._stop = threading.Event()
         self._task: asyncio.Task[None] | None = None
         self._changed: set[str] | None = None
@@ -122,7 +124,7 @@ class Keeper:
                 began = time.thread_time()
                 if self._stop.is_set():
                     return True
-                if time.monotonic() >= until:
+                if self._guests or time.monotonic() >= until:
                     return False
         return True
 
@@ -170,17 +172,22 @@ class Keeper:
         while not await self._in_thread(lambda: self._advance(steps)):
             pass
 
-    async def remove(self, job: str) -> None:
-        """A job is forgotten: all that is kept of it here goes."""
+    async def remove(self, jobs: Collection[str]) -> None:
+        """They are forgotten: all that is kept of them here goes. A round that is under way lets us through."""
 
         def remove() -> None:
-            self._rounds.forget(job)
-            shelf.remove(self._paths.logs, job, self._stop.is_set)
+            for job in jobs:
+                self._rounds.forget(job)
+                try:
+                    shelf.remove(self._paths.logs, job, self._stop.is_set)
+                except OSError as error:
+                    log.warning("cannot remove the logs of %s: %s", job, error)
 
+        self._guests += 1
         try:
             await self._in_thread(remove)
-        except OSError as error:
-            log.warning("cannot remove the logs of %s: %s", job, error)
+        finally:
+            self._guests -= 1
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
         return await self._loop.run_in_executor(self._thread, call)

@@ -156,6 +156,7 @@ async def _compose(setup: CoordinatorSetup, store: Store, stop: Callable[[int], 
     turn.assign = Assigner(book, crew, scores, followers, store, setup.paths, settings.log_segment_bytes).assign
     pruning = Single(partial(history.prune, parts), "prune")
     turn.on_settled = partial(_settled, parts, pruning)
+    followers.frames.on_lost = partial(parts.troubles.see, "logs")
     store.on_damage = partial(parts.troubles.set, "database")
     crew.due, crew.after_commit = turn.due, turn.after_commit
     turn.on_degraded, crew.on_report = partial(parts.troubles.set, "disk"), parts.troubles.learn

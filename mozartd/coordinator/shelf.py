@@ -164,7 +164,7 @@ def drop(log: str, starts: tuple[int, ...], why: str) -> None:
     link = look(log, starts[-1])
     if link is None:
         return
-    if not link.why:
+    if (not link.why or link.is_lost) and link.end > 0:
         leave_word(log, 0, link.end, why)
     for start in starts:
         for kind in (LOG, PACKED, GONE) if start else (LOG, PACKED):

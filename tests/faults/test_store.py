@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 from ipc.errors import MozartError
 from mozartd.store.store import Store, check_version
 from tests import ROOT
+from tests.bench.flood import flood
 from tests.process.daemon import Daemon, wait_until, write_score
 
 Start = Callable[..., Daemon]
@@ -196,3 +198,119 @@ def test_C10_a_database_that_cannot_be_read_ends_who_asks(start_daemon: Start, s
         assert "malformed" in told.stderr
     assert "malformed" in json.dumps(daemon.status())
     assert daemon.mozart("status", job).returncode == 0
+
+
+# ---- B11, F6 --------------------------------------------------------------------------------------------------------
+
+SEGMENT, BIG = 64 * 1024, 2_500_000
+
+
+def begin_of(segment: Path) -> int:
+    return int(segment.name.split(".")[2].replace("log", "0"))
+
+
+def rotated(daemon: Daemon, directory: Path) -> tuple[str, Path, list[Path]]:
+    """A job whose first sheet's log has several segments; its logs' directory, and the segments in order."""
+    job = daemon.run(write_score(directory, f"flood {BIG}", "say hello", parallel={"enabled": True}))
+    daemon.wait(job)
+    logs = daemon.home / "logs" / job
+    segments = sorted(logs.glob("1.1*.log"), key=begin_of)
+    assert len(segments) > 3
+    return job, logs, segments
+
+
+def put_nothing(path: Path) -> None:
+    path.unlink()
+
+
+def put_link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/etc/passwd")
+
+
+def put_fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def put_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def put_garbage(path: Path) -> None:
+    path.unlink()
+    path.with_suffix(".log.gz").write_bytes(b"garbage" * 100)
+
+
+def put_empty_gz(path: Path) -> None:
+    path.unlink()
+    path.with_suffix(".log.gz").touch()
+
+
+def put_bad_gone(path: Path) -> None:
+    path.unlink()
+    path.with_suffix(".gone").write_text("{")
+
+
+def put_empty_gone(path: Path) -> None:
+    path.unlink()
+    path.with_suffix(".gone").touch()
+
+
+def put_less(path: Path) -> None:
+    os.truncate(path, 1000)
+
+
+DAMAGE = [
+    put_nothing, put_link, put_fifo, put_directory, put_garbage, put_empty_gz, put_bad_gone, put_empty_gone, put_less,
+]  # fmt: skip
+
+
+def test_F06_a_damaged_segment_is_said_and_the_rest_is_shown(start_daemon: Start, tmp_path: Path) -> None:
+    """The first, one in the middle, the last; followed or not. The other sheet's log is whole."""
+    daemon = start_daemon({"log_segment_bytes": SEGMENT, "log_compress_hours": None}, workers=1)
+    whole = flood(BIG).decode().splitlines()
+    for number, harm in enumerate(DAMAGE):
+        directory = tmp_path / harm.__name__
+        directory.mkdir()
+        job, _, segments = rotated(daemon, directory)
+        place = (0, 1, -1)[number % 3]
+        harm(segments[place])
+        for options in ((), (("-f",), ("--tail", "3"))[number % 2]):
+            told = daemon.mozart("logs", job, "--raw", *options, timeout=20)
+            assert told.returncode == 1, (harm.__name__, options, told.stderr)
+            assert "sheet 1's log is " in told.stderr, harm.__name__
+            assert "hello\n" in told.stdout
+            assert "root:" not in told.stdout
+            shown = [line for line in told.stdout.splitlines() if line != "hello"]
+            assert set(shown) <= set(whole)
+            if not options:
+                where = begin_of(segments[place])
+                assert f"from byte {where}" in told.stderr or harm is put_less
+                assert len(shown) > len(whole) / 3, "the rest"
+    assert "Traceback" not in daemon.printed()
+
+
+def test_B11_a_log_that_somebody_removed_is_said_and_troubles_the_daemon(shared_daemon: Daemon, tmp_path: Path) -> None:
+    job = shared_daemon.run(write_score(tmp_path, "say hello", "say world"))
+    shared_daemon.wait(job)
+    (shared_daemon.home / "logs" / job / "1.1.log").unlink()
+    told = shared_daemon.mozart("logs", job)
+    assert (told.returncode, told.stdout) == (1, "[2] world\n")
+    assert "sheet 1's log is missing from byte 0" in told.stderr
+    assert f"the log of sheet 1 of {job} is missing" in json.dumps(shared_daemon.status())
+    shutil.rmtree(shared_daemon.home / "logs" / job)
+    assert shared_daemon.mozart("logs", job).returncode == 1
+    assert shared_daemon.mozart("logs", job, "-f").returncode == 1
+
+
+def test_B11_what_the_settings_removed_is_no_fault(start_daemon: Start, tmp_path: Path) -> None:
+    daemon = start_daemon({"log_segment_bytes": SEGMENT, "log_attempt_bytes": 2 * SEGMENT}, workers=1)
+    job = daemon.run(write_score(tmp_path, "flood 2500000\nsay end"))
+    daemon.wait(job)
+    assert daemon.mozart("gc").returncode == 0
+    told = daemon.mozart("logs", job)
+    assert told.returncode == 0
+    assert "are gone: log_attempt_bytes" in told.stderr
+    assert told.stdout.endswith("end\n")

@@ -45,7 +45,7 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
             for job in found.unknown:
                 # It may have been submitted, and have ended, since somebody looked who is known.
                 if await parts.store.read_one("job_by_id", job=job) is None:
-                    await parts.keeper.remove(job)
+                    await parts.keeper.remove([job])
         seen = await parts.keeper.play(found.kept, tally.act, dry_run=dry_run)
         if not dry_run:
             await _shrink(parts)

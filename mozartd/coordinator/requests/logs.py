@@ -87,7 +87,9 @@ async def _open_logs(parts: Parts, follower: Follower, tail: int | None, cursors
             if tail is not None and (n, k) not in cursors:
                 offset = await in_thread(tail_offset, path, tail)
             section = sections(n, k)
-            follower.add(Cursor(n, k, path, section["type"], section.get("profile"), offset, row["state"] == "ended"))
+            cursor = Cursor(n, k, path, section["type"], section.get("profile"), offset, row["state"] == "ended")
+            cursor.written = row["written"]
+            follower.add(cursor)
     _close_ended(parts, follower)
 
 

@@ -157,8 +157,11 @@ SELECT * FROM attempts WHERE seq = :seq AND n > :after AND n <= :upto ORDER BY n
 
 -- name: attempts_in_order
 -- A job's attempts in the order they were started, without their reports. `ran` is a list as JSON: on which backend, and
--- which of its sheet's choices that was.
-SELECT n, k, state, assigned_at, json_extract(facts, '$.backend', '$.choice') AS ran FROM attempts WHERE seq = :seq
+-- which of its sheet's choices that was. `written`: where its log ended; of an earlier version's it is only known that it
+-- printed something.
+SELECT n, k, state, assigned_at, json_extract(facts, '$.backend', '$.choice') AS ran,
+    COALESCE(json_extract(facts, '$.log_bytes'), json_extract(facts, '$.bytes') > 0) AS written
+FROM attempts WHERE seq = :seq
 ORDER BY assigned_at, n, k;
 
 -- name: last_attempts
