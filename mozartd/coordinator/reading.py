@@ -159,17 +159,19 @@ def look(log: str, start: int) -> Link | None:
             return Link(start, segment.end())
         finally:
             segment.close()
-    except (DamagedError, ValueError):
+    except DamagedError:
         return Link(start, next_start(log, start) or start, DAMAGED, is_lost=True)
 
 
 def _read_gone(log: str, start: int) -> Link | None:
-    """Raises DamagedError or ValueError when it says nothing that can be."""
+    """Raises DamagedError when it says nothing that can be."""
     fd = _open_regular(path_of(log, start, GONE))
     if fd is None:
         return None
     try:
         gone = orjson.loads(os.read(fd, MOST_GONE))
+    except ValueError:
+        raise DamagedError from None
     finally:
         os.close(fd)
     if not isinstance(gone, dict) or not isinstance(end := gone.get("end"), int) or not start < end < FARTHEST:
