@@ -7,13 +7,16 @@ the last event that it gave. So nothing is lost and nothing comes twice. Used by
 from __future__ import annotations
 
 import select
+import time
 from collections.abc import Iterator
 from typing import Any
 
 from cli import output
 from ipc.client import Client, Disconnected
-from ipc.line import Line
+from ipc.line import Line, Patience
 
+#: Seconds for which a connection was quiet when what lost it is another matter than what lost the one before.
+QUIET = 30.0
 ENDS = {"logs.follow": "logs.end", "events.follow": "events.end"}
 
 Notification = tuple[str, dict[str, Any]]
@@ -27,6 +30,9 @@ class Feed:
         self._line = line
         self._requests = {method: dict(params) for method, params in requests.items()}
         self._told = False
+        self._patience: Patience | None = None
+        """Since it was first lost, while nothing came."""
+        self._lost_at = -QUIET
         self.job = ""
         """The job's id, as the daemon resolved it."""
         self.begins: dict[str, dict[str, int]] = {}
@@ -57,9 +63,10 @@ class Feed:
                 return None
             try:
                 method, params = next(client.notifications())
-            except Disconnected:
-                self._reconnect()
+            except Disconnected as lost:
+                self._reconnect(lost)
                 continue
+            self._patience = None
             self._remember(method, params)
             return method, params
 
@@ -85,7 +92,13 @@ class Feed:
                 params["since"] = answer["since"]
         client.set_timeout(None)
 
-    def _reconnect(self) -> None:
+    def _reconnect(self, lost: Disconnected) -> None:
+        """Not again and again to a daemon that takes everybody and tells nobody anything."""
+        now = time.monotonic()
+        if self._patience is None or now - self._lost_at > QUIET:
+            self._patience = Patience()
+        self._lost_at = now
+        self._patience.wait(lost)
         if not self._told:
             output.tell("mozart: lost the daemon; reconnecting…")
             self._told = True
@@ -93,8 +106,8 @@ class Feed:
             self._line.find_again()
             try:
                 return self._subscribe(self._line.client)
-            except Disconnected:
-                continue
+            except Disconnected as again:
+                self._patience.wait(again)
 
     def _remember(self, method: str, params: dict[str, Any]) -> None:
         if method in ("logs.chunk", "logs.gone"):

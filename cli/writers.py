@@ -136,11 +136,17 @@ def count_sheets(line: Line, job: str) -> tuple[str, int]:
 def gone_record(gone: Gone) -> dict[str, Any]:
     """In the place of records that are not there any more."""
     names = ("job", "sheet", "attempt", "offset", "end", "why")
-    return {"type": "gone", **{name: gone[name] for name in names}}  # type: ignore[literal-required]
+    lost = {"lost": True} if gone.get("lost") else {}
+    return {"type": "gone", **{name: gone[name] for name in names}, **lost}  # type: ignore[literal-required]
 
 
 def gone_sentence(gone: Gone) -> str:
-    """`sheet 3: 64 MiB of its log are gone (log_attempt_bytes)`."""
+    """`sheet 3: 64 MiB of its log are gone (log_attempt_bytes)`, or `sheet 3's log is damaged from byte 17 to 4096`."""
+    later = f" (attempt {gone['attempt']})" if gone["attempt"] > 1 else ""
+    if gone.get("lost"):
+        what = "missing" if gone["why"].startswith("missing") else "damaged"
+        to = f" to {gone['end']}" if gone["end"] > gone["offset"] else ""
+        return f"sheet {gone['sheet']}'s log{later} is {what} from byte {gone['offset']}{to}"
     which = f"sheet {gone['sheet']}" + (f", attempt {gone['attempt']}" if gone["attempt"] > 1 else "")
     size = gone["end"] - gone["offset"]
     return f"{which}: {text.size(size)} of its log ({size} bytes from {gone['offset']}) are gone: {gone['why']}"

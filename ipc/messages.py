@@ -228,6 +228,8 @@ class Finished(TypedDict):
     ended_at: float
     bytes: int
     lines: int
+    log_bytes: NotRequired[int]
+    """Where its log ends. A worker of before does not say."""
     tail: str
     """The last `max_output_capture_bytes` of its answer where its backend knows that, else of what it printed, as text."""
     cost_usd: float | None
@@ -298,6 +300,8 @@ class Gone(TypedDict):
     offset: int
     end: int
     why: str
+    lost: NotRequired[bool]
+    """It should be there: nobody who may has removed it."""
 
 
 class Chunk(TypedDict):

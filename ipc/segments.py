@@ -41,6 +41,8 @@ class Link(NamedTuple):
     end: int
     why: str = ""
     """Why they are gone; '' when they are there."""
+    is_lost: bool = False
+    """They should be there: neither the settings nor a person's `mozart gc` has removed them."""
 
 
 #: What a log has from this offset on; None when no link begins there.

@@ -33,7 +33,7 @@ from backends.base import (
     Usage,
     Verdict,
 )
-from ipc import segments
+from ipc import marks, segments
 from ipc.errors import MozartError
 from ipc.messages import Assign, Finished, Noted, Running, Started
 from ipc.score.prompt import assemble
@@ -184,7 +184,7 @@ class Attempt:
         data = text.encode("utf-8", "replace")
         kept = self._mask.apply(data)
         try:
-            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+            marks.make_log_directory(os.path.dirname(path))
             _write(path, kept)
             if kept != data:
                 self._whole_prompt = path.removesuffix(".prompt") + segments.UNMASKED
@@ -227,7 +227,7 @@ class Attempt:
             await capture.sync()
         finally:
             capture.close()
-            self.facts.bytes, self.facts.lines = capture.bytes, capture.lines
+            self.facts.bytes, self.facts.lines, self.facts.log_bytes = capture.bytes, capture.lines, capture.size
             self.facts.tail = _end_of(self.facts.answer, self._tail_bytes()) or capture.tail(self._tail_bytes())
         self._judge(ran, parser, capture)
         return ran.stopped_by is None and capture.error is None and not self.halt.verdict
@@ -396,6 +396,7 @@ def _unwritable(what: str, path: str, error: OSError) -> MozartError:
         errno.ENOSPC: "make room on that disk",
         errno.EDQUOT: "make room on that disk",
         errno.EROFS: "make that disk writable",
+        errno.EEXIST: "it is of an earlier job with this number; move it away",
     }
     hint = hints.get(error.errno or 0, "see who may write there")
     return MozartError("E403", f"cannot {what} {path}: {error.strerror}", hint)

@@ -12,7 +12,7 @@ import contextlib
 import os
 from collections.abc import Callable, Sequence
 
-from ipc import cri, segments
+from ipc import cri, marks, segments
 from ipc.errors import MozartError
 from ipc.threads import in_thread
 from workers import utf8
@@ -31,8 +31,9 @@ class Log:
         on_segment: Callable[[int], None] = lambda start: None,
     ) -> None:
         self._path, self._segment_bytes, self._on_segment = path, segment_bytes, on_segment
-        os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
-        self._fd = _open(path)
+        marks.make_log_directory(os.path.dirname(os.path.abspath(path)))
+        # Nobody else's log is ever written to: not an earlier job's of the same name, nor what a link leads to.
+        self._fd = _open(path, os.O_EXCL)
         self._start = 0
         self.size = os.fstat(self._fd).st_size
         self.error: OSError | None = None

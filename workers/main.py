@@ -82,6 +82,10 @@ class Worker:
 
     async def live(self) -> int:
         """Until told to exit. The exit code."""
+        if "MOZART_DEBUG_LAG" in os.environ and self._setup.number <= 2:
+            from ipc import lag  # For benches only.
+
+            lag.begin(f"worker-{self._setup.number}", self._loop)
         self._loop.add_signal_handler(signal.SIGTERM, self._on_term)
         self._loop.add_signal_handler(DRAIN_SIGNAL, self._drain)
         # Ctrl-C and a hangup reach the whole foreground group; they are the supervisor's to act on. Handled, not ignored:

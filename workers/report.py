@@ -29,6 +29,8 @@ class Facts:
     signal: int | None = None
     bytes: int = 0
     lines: int = 0
+    log_bytes: int = 0
+    """Where its log ends."""
     tail: str = ""
     answer: str = ""
     """What it answered, where its backend tells that from the rest of its output."""
@@ -81,6 +83,7 @@ def finished(facts: Facts, now: float) -> Finished:
         "ended_at": now,
         "bytes": facts.bytes,
         "lines": facts.lines,
+        "log_bytes": facts.log_bytes,
         "tail": facts.tail,
         "cost_usd": usage.cost_usd if usage else None,
         "tokens": _tokens(usage) if usage else None,

@@ -9,6 +9,8 @@ from cli.arguments import Option
 from cli.daemon import ask_at_length
 from cli.options import Json
 
+#: Actions that are listed for a person; of the rest it is said how many they are.
+LINES = 50
 EXAMPLE = "mozart gc --dry-run\nmozart gc"
 
 
@@ -16,7 +18,7 @@ def command(
     dry_run: Annotated[bool, Option("--dry-run", help="Say what would be done; do nothing.")] = False,
     json: Json = False,
 ) -> int:
-    """Free the disk of old logs.
+    """Delete and compress old logs.
 
     Finished jobs beyond history_jobs and history_days go, then the oldest logs beyond log_attempt_bytes and
     log_total_bytes, and what is left of complete logs is compressed: what the daemon does in time by its settings. What a
@@ -32,9 +34,24 @@ def command(
 
 def describe(answer: dict[str, Any]) -> str:
     would = "would be " if answer["dry_run"] else ""
-    rows = [
-        [one["action"], one["job"], str(one["files"]), text.size(one["bytes"]), one["why"]] for one in answer["actions"]
-    ]
+    told, more = answer["actions"][:LINES], answer["more"]
+    rows = [[one["action"], one["job"], str(one["files"]), text.size(one["bytes"]), one["why"]] for one in told]
+    lines = [output.table(["", "JOB", "FILES", "SIZE", "WHY"], rows)] if rows else []
+    untold = answer["actions"][LINES:]
+    count = len(untold) + more["actions"]
+    if count:
+        files = more["files"] + sum(one["files"] for one in untold)
+        size = more["bytes"] + sum(one["bytes"] for one in untold)
+        lines.append(f"… and {count:,} more: {files:,} files, {text.size(size)}")
+    lines += _left_alone(answer["not_ours"], answer["more_not_ours"])
     removed, compressed = text.size(answer["removed_bytes"]), text.size(answer["compressed_bytes"])
-    said = f"of {text.size(answer['log_bytes'])} of logs {removed} {would}removed, {compressed} {would}compressed"
-    return "\n".join([*([output.table(["", "JOB", "FILES", "SIZE", "WHY"], rows)] if rows else []), said])
+    lines.append(
+        f"{would}removed {removed} of {text.size(answer['log_bytes'])} of logs, {would}compressed {compressed}"
+    )
+    return "\n".join(lines)
+
+
+def _left_alone(paths: list[str], more: int) -> list[str]:
+    lines = [f"not ours for certain, left alone: {path}" for path in paths[:LINES]]
+    more += len(paths) - len(lines)
+    return [*lines, f"… and {more:,} more like these"] if more else lines

@@ -82,10 +82,10 @@ def command(
     if tail is not None and stream:
         asked["stream"] = str(stream)
     with Feed(line, {"logs.follow": {name: value for name, value in asked.items() if value is not None}}) as feed:
-        end = _pump(feed, writer)
+        end, lost = _pump(feed, writer)
     if json and follow:
         output.document(end_record(end))
-    return int(end["exit_code"]) if follow else 0
+    return (int(end["exit_code"]) if follow else 0) or int(lost)
 
 
 def _refuse_with_prompt(**others: Any) -> None:
@@ -105,13 +105,15 @@ def _show_prompt(which: dict[str, Any], json: bool) -> int:
     return 0
 
 
-def _pump(feed: Feed, writer: Writer) -> dict[str, Any]:
-    """Every chunk to stdout; the `logs.end`."""
+def _pump(feed: Feed, writer: Writer) -> tuple[dict[str, Any], bool]:
+    """Every chunk to stdout; the `logs.end`, and whether something was not there that should be."""
+    lost = False
     for method, params in feed:
         if method == "logs.end":
             output.write(writer.finish())
-            return params
+            return params, lost
         if method == "logs.gone":
+            lost = lost or params.get("lost", False)
             output.write(writer.gone(cast("Gone", params)))
             output.tell(f"mozart: {gone_sentence(cast('Gone', params))}")
             continue

@@ -102,7 +102,7 @@ class Session:
         return self._subscriptions
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Run a side task that ends with this connection; its failure is logged and ends the connection."""
+        """Run a side task that ends with this connection; its failure is logged, told, and ends the connection."""
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._task_done)
@@ -110,9 +110,16 @@ class Session:
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("%s failed", task.get_name(), exc_info=task.exception())
-            self.connection.abort()
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        if isinstance(error, MozartError):
+            log.error("%s failed: %s", task.get_name(), error.message)
+        else:
+            log.error("%s failed", task.get_name(), exc_info=error)
+            error = MozartError("E999", f"cannot go on: {error}", "the daemon's log says more")
+        # Told, or who asked would take it for a coordinator that died, and ask its successor, for ever.
+        self.connection.send({"jsonrpc": "2.0", "id": None, "error": error.as_rpc()})
+        self.connection.close()
 
     def _made(self, connection: Connection) -> None:
         self._made_at = boot_time()

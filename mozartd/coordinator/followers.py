@@ -43,14 +43,23 @@ class Cursor:
     """No more will be written."""
     limit: int | None = None
     """What lies beyond is not wanted: it was written after the question."""
+    written: int | None = None
+    """Where its log ended, as its writer has said at its end."""
     reader: LogReader = field(init=False)
+    _is_over: bool = field(init=False, default=False)
+    """It was said that the rest is lost, however much that was."""
 
     def __post_init__(self) -> None:
         self.reader = LogReader(self.path)
 
     def read(self) -> bytes | Link:
         """The next whole records, or what is gone instead; empty at the end, or where the log is not there yet."""
+        if self._is_over:
+            return b""
+        self.reader.expected = self.written if self.ended and self.limit is None else None
         found = self.reader.read(self.offset)
+        if isinstance(found, Link):
+            self._is_over = found.end <= self.offset
         if isinstance(found, Link) or len(found) <= (wanted := self._wanted()):
             return found
         return found[: found.rfind(b"\n", 0, wanted) + 1]
@@ -90,6 +99,8 @@ class Frames:
         self._kept: OrderedDict[tuple[str, int, int], tuple[int, bytes]] = OrderedDict()
         self._ends: dict[str, int] = {}
         """Where growing logs ended when somebody looked; whoever else stands there need not look before they grow."""
+        self.on_lost: Callable[[str], None] = lambda sentence: None
+        """Something of a log is not there that should be."""
 
     def next(self, job: str, cursor: Cursor, subscription: int) -> tuple[int, bytes] | None:
         """Where the chunk at the cursor ends, and its frame; None when nothing is there."""
@@ -100,6 +111,8 @@ class Frames:
         if found is None:
             data = cursor.read()
             if isinstance(data, Link):
+                if data.is_lost:
+                    self.on_lost(f"the log of sheet {cursor.sheet} of {job} is {data.why}, from byte {data.start}")
                 return data.end, _encode_gone(job, cursor, subscription, data)
             if not data:
                 if cursor.is_growing():
@@ -122,7 +135,7 @@ class Frames:
 def _encode_gone(job: str, cursor: Cursor, subscription: int, gone: Link) -> bytes:
     params = {
         "subscription": subscription, "job": job, "sheet": cursor.sheet, "attempt": cursor.k, "offset": cursor.offset,
-        "end": gone.end, "why": gone.why,
+        "end": gone.end, "why": gone.why, "lost": gone.is_lost,
     }  # fmt: skip
     return encode_frame({"jsonrpc": "2.0", "method": "logs.gone", "params": params})
 
@@ -177,10 +190,11 @@ class Follower:
         self._frames.grew()
         self._woken.set()
 
-    def mark_ended(self, sheet: int, k: int) -> None:
+    def mark_ended(self, sheet: int, k: int, written: int | None = None) -> None:
         cursor = self._cursors.get((sheet, k))
         if cursor is not None:
             cursor.ended = True
+            cursor.written = written if cursor.written is None else cursor.written
         self._woken.set()
 
     async def run(self) -> None:
@@ -282,7 +296,7 @@ class Followers:
         """The attempt's log is complete."""
         self._watched.get(attempt.job, set()).discard(attempt.id)
         for follower in self._by_job.get(attempt.job, ()):
-            follower.mark_ended(attempt.n, attempt.k)
+            follower.mark_ended(attempt.n, attempt.k, attempt.facts.get("log_bytes"))
 
     def job_changed(self, job: Job) -> None:
         """The job ended or paused: its followers look whether that was all."""

@@ -17,7 +17,9 @@ from functools import partial
 
 import uvloop
 import yaml
+from orjson import JSONDecodeError
 
+from ipc import marks
 from ipc.bounds import PeerBounds
 from ipc.connection import hello
 from ipc.errors import CODES, EXIT_FAILED, EXIT_USAGE, MozartError
@@ -55,7 +57,7 @@ from mozartd.coordinator.scopes import private_scopes
 from mozartd.coordinator.settle import release_successors
 from mozartd.coordinator.single import Single
 from mozartd.coordinator.skips import why_skip
-from mozartd.coordinator.troubles import Troubles
+from mozartd.coordinator.troubles import Troubles, damage
 from mozartd.coordinator.turn import Turn
 from mozartd.coordinator.wallclock import WallClock
 from mozartd.settings import BackendSettings, Settings
@@ -100,6 +102,10 @@ async def _run(setup: CoordinatorSetup) -> int:
             _watch_idle(parts, _once(stop))
         sessions: set[Session] = set()
         open_ = [WallClock(partial(_clock_was_set, parts)), *await _listen(setup, parts, sessions)]
+        if "MOZART_DEBUG_LAG" in os.environ:
+            from ipc import lag  # For benches only.
+
+            lag.begin("coordinator", loop)
         code = await stop
         for each in open_:
             each.close()
@@ -127,7 +133,10 @@ def _once(stop: asyncio.Future[int]) -> Callable[[int], None]:
 
 
 async def _compose(setup: CoordinatorSetup, store: Store, stop: Callable[[int], None]) -> Parts:
-    book, limits, journal = await recovery.load(store, setup.settings)
+    try:
+        book, limits, journal = await recovery.load(store, setup.settings, setup.paths.logs)
+    except JSONDecodeError as error:
+        raise damage(setup.paths.database, error) from None
     crew = Crew(book, limits, setup.supervisor_pid)
     groups = {row["name"]: row["parallel"] for row in await store.read("all_groups")}
     settings = setup.settings
@@ -142,14 +151,18 @@ async def _compose(setup: CoordinatorSetup, store: Store, stop: Callable[[int], 
     keeper = Keeper(setup.paths, _log_bounds(settings), book.running.keys)
     parts = Parts(
         setup, setup.settings, store, journal, book, limits, crew, turn, scores, followers, groups, Registry(book, store),
-        endings, keeper, Once(store, turn), _troubles(setup), None, lambda: _drain(parts, stop),
+        endings, keeper, Once(store, turn), _troubles(setup), marks.identity(setup.paths.state),
+        None, lambda: _drain(parts, stop),
     )  # fmt: skip
     turn.assign = Assigner(book, crew, scores, followers, store, setup.paths, settings.log_segment_bytes).assign
-    turn.on_settled = partial(_settled, parts, Single(partial(history.prune, parts), "prune"))
+    pruning = Single(partial(history.prune, parts), "prune")
+    turn.on_settled = partial(_settled, parts, pruning)
+    followers.frames.on_lost = partial(parts.troubles.see, "logs")
+    store.on_damage = partial(parts.troubles.set, "database")
     crew.due, crew.after_commit = turn.due, turn.after_commit
     turn.on_degraded, crew.on_report = partial(parts.troubles.set, "disk"), parts.troubles.learn
     crew.on_grew, crew.is_watched = followers.grew, followers.is_watched
-    crew.on_segment = lambda attempt: keeper.due()
+    crew.on_segment = lambda attempt: keeper.due(attempt.job)
     crew.on_over = partial(_over, followers, keeper)
     for name, pid in setup.workers.items():
         crew.expect(name, pid)
@@ -157,6 +170,8 @@ async def _compose(setup: CoordinatorSetup, store: Store, stop: Callable[[int], 
     journal.append(time.time(), "daemon.started", pid=os.getpid(), restarts=setup.restarts)
     await turn.shown()
     keeper.due()
+    # The settings may ask for less than those before.
+    pruning.due()
     return parts
 
 
@@ -195,7 +210,7 @@ def _backend_caps(backends: Mapping[str, BackendSettings]) -> dict[str, int]:
 
 def _over(followers: Followers, keeper: Keeper, attempt: Attempt) -> None:
     followers.ended(attempt)
-    keeper.due(time.time() + KEEP_SECONDS)
+    keeper.due(attempt.job, time.time() + KEEP_SECONDS)
 
 
 def _settled(parts: Parts, pruning: Single, job: Job) -> None:

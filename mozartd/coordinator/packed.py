@@ -68,7 +68,7 @@ def read_head(fd: int, position: int) -> Head | None:
     if len(head) < _HEAD.size or not head.startswith(_MAGIC):
         raise DamagedError
     *_, packed, size, total = _HEAD.unpack(head)
-    if size > MEMBER_BYTES:
+    if not 0 < size <= MEMBER_BYTES or not _HEAD.size < packed <= 2 * MEMBER_BYTES:
         raise DamagedError
     return Head(packed, size, total)
 

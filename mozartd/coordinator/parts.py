@@ -41,6 +41,8 @@ class Parts:
     keeper: Keeper
     once: Once
     troubles: Troubles
+    identity: str
+    """What this daemon signs with what it makes outside its own directories."""
     metrics_url: str | None
     drain: Callable[[], None]
     """Take nothing new; stop everything when nothing runs any more."""

@@ -1,21 +1,26 @@
 """Reading one attempt's log at logical offsets, whatever its segments are by now: growing, complete, compressed, gone.
 
 A `LogReader` holds one segment open at a time. What is removed or compressed while it is read is read on: the descriptor
-keeps it. Gives whole records only. Used by followers and by `requests/logs`; knows nothing of what records mean.
+keeps it. Gives whole records only. Files are opened without following links and without waiting, and looked at by their
+descriptor; what is no segment, or not the one that was written, is a link that is `lost`, and what lies behind it is read on.
+Used by followers and by `requests/logs`; knows nothing of what records mean.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 
 import orjson
 
 from ipc.cri import MAX_RECORD, STREAMS
-from ipc.segments import GONE, LOG, PACKED, Link, end_of, links, path_of, seek
+from ipc.segments import GONE, LOG, PACKED, UNMASKED, Link, end_of, links, parse_name, path_of, seek
 from mozartd.coordinator.packed import DamagedError, Head, read_head, unpack
+from mozartd.coordinator.retention import CRASH
 
 #: Bytes read at a time; holds at least one record of any length.
 WINDOW = 256 * 1024
@@ -23,6 +28,11 @@ assert WINDOW >= 2 * MAX_RECORD
 
 TORN = "cut off by a crash"
 DAMAGED = "damaged on disk"
+MISSING = "missing: somebody else has removed it"
+#: Bytes of a word about what is gone, at most.
+MOST_GONE = 4096
+#: No log ends behind it.
+FARTHEST = 1 << 62
 
 
 class Plain:
@@ -60,7 +70,9 @@ class Packed:
         self._fd, self.start = fd, start
         self._member, self._member_start = 0, start
         head = read_head(fd, 0)
-        self._total = head.total if head else 0
+        if head is None or not 0 < head.total < FARTHEST:
+            raise DamagedError  # Nobody compresses nothing.
+        self._total = head.total
 
     def end(self) -> int:
         return self.start + self._total
@@ -78,6 +90,8 @@ class Packed:
                 return unpack(self._fd, self._member, head)[offset - self._member_start :]
             self._member += head.packed
             self._member_start += head.size
+        if offset < self.end():
+            raise DamagedError  # Cut short.
         return b""
 
     def read_backwards(self) -> Iterator[tuple[bytes, int]]:
@@ -98,38 +112,85 @@ Segment = Plain | Packed
 
 
 def open_segment(log: str, start: int) -> Segment | None:
-    """The segment that begins there; None when there is none. Plain first: its compressed twin is complete before it goes."""
+    """The segment that begins there; None when there is none. Plain first: its compressed twin is complete before it goes.
+    Raises DamagedError when there is something else."""
+    damaged = False
     for kind, form in ((LOG, Plain), (PACKED, Packed)):
         try:
-            fd = os.open(path_of(log, start, kind), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except FileNotFoundError:
+            fd = _open_regular(path_of(log, start, kind))
+        except DamagedError:
+            damaged = True
+            continue
+        if fd is None:
             continue
         try:
             return form(fd, start)
-        except DamagedError:
+        except (DamagedError, OSError):
             os.close(fd)
-            raise OSError(errno.EIO, "cannot read a damaged log", path_of(log, start, kind)) from None
+            damaged = True
+    if damaged:
+        raise DamagedError
     return None
+
+
+def _open_regular(path: str) -> int | None:
+    """None when nothing is there. Raises DamagedError when it is no file that we may read."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+            raise  # Ours to bear, and over in a moment.
+        raise DamagedError from None
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise DamagedError
+    return fd
 
 
 def look(log: str, start: int) -> Link | None:
     """What the chain of a log has from there on."""
-    segment = open_segment(log, start)
-    if segment is None:
-        return _read_gone(log, start)
     try:
-        return Link(start, segment.end())
-    finally:
-        segment.close()
+        segment = open_segment(log, start)
+        if segment is None:
+            return _read_gone(log, start)
+        try:
+            return Link(start, segment.end())
+        finally:
+            segment.close()
+    except DamagedError:
+        return Link(start, next_start(log, start) or start, DAMAGED, is_lost=True)
 
 
 def _read_gone(log: str, start: int) -> Link | None:
-    try:
-        with open(path_of(log, start, GONE), "rb") as file:
-            gone = orjson.loads(file.read())
-    except FileNotFoundError:
+    """Raises DamagedError when it says nothing that can be."""
+    fd = _open_regular(path_of(log, start, GONE))
+    if fd is None:
         return None
-    return Link(start, gone["end"], gone["why"])
+    try:
+        gone = orjson.loads(os.read(fd, MOST_GONE))
+    except ValueError:
+        raise DamagedError from None
+    finally:
+        os.close(fd)
+    if not isinstance(gone, dict) or not isinstance(end := gone.get("end"), int) or not start < end < FARTHEST:
+        raise DamagedError
+    why = str(gone.get("why") or CRASH)
+    return Link(start, end, why, is_lost=why == CRASH)
+
+
+def next_start(log: str, behind: int) -> int | None:
+    """Where the first segment begins that lies behind this one; by the names in the directory, because the chain is broken."""
+    return min((start for start in _starts(log) if start > behind), default=None)
+
+
+def _starts(log: str) -> list[int]:
+    stem = os.path.basename(log).removesuffix(LOG) + "."
+    with suppress(OSError), os.scandir(os.path.dirname(log)) as entries:
+        names = [parse_name(entry.name) for entry in entries if entry.name.startswith(stem)]
+        return [name.start for name in names if name is not None and name.kind != UNMASKED]
+    return []
 
 
 def log_end(log: str) -> int:
@@ -137,23 +198,32 @@ def log_end(log: str) -> int:
 
 
 class LogReader:
-    """`log` is the path of its first segment."""
+    """`log` is the path of its first segment. `expected`: where it ended when its writer closed it; None: nobody knows, or it
+    goes on."""
 
     def __init__(self, log: str) -> None:
         self._log = log
         self._segment: Segment | None = None
+        self.expected: int | None = None
 
     def read(self, offset: int) -> bytes | Link:
-        """The next whole records; nothing where there is nothing more now; a link with its why for bytes that are gone."""
+        """The next whole records; nothing where there is nothing more now; a link with its why for bytes that are gone. A link
+        that is lost and has no end is the last that can be said of a log."""
+        try:
+            found = self._read(offset)
+        except (DamagedError, OSError) as error:
+            if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+                raise
+            found = self._damaged(offset)
+        return found or self._missing(offset)
+
+    def _read(self, offset: int) -> bytes | Link:
         if self._segment is None:
             gone = self._find(offset)
             if gone is not None:
                 return gone
         while self._segment is not None:
-            try:
-                data = self._segment.read(offset)
-            except DamagedError:
-                return Link(offset, self._segment.end(), DAMAGED)
+            data = self._segment.read(offset)
             whole = data[: data.rfind(b"\n") + 1]
             if whole:
                 return whole
@@ -162,6 +232,18 @@ class LogReader:
                 return beyond or b""
         return b""
 
+    def _damaged(self, offset: int) -> Link:
+        """What can be read again lies in another segment, if anywhere."""
+        self.close()
+        return Link(offset, max(offset, next_start(self._log, offset) or self.expected or 0), DAMAGED, is_lost=True)
+
+    def _missing(self, offset: int) -> bytes | Link:
+        """Nothing is there: whether something should be."""
+        if self.expected is None or offset >= self.expected:
+            return b""
+        self.close()
+        return Link(offset, next_start(self._log, offset) or self.expected, MISSING, is_lost=True)
+
     def _go_on(self, segment: Segment, offset: int) -> Link | bool:
         """Whether there is a next segment, which is open then."""
         end = segment.end()
@@ -169,7 +251,7 @@ class LogReader:
             if look(self._log, end) is None:
                 return False  # A record that is being written now.
             # Complete, for there is a next segment. What was written since we read is read now.
-            return b"\n" in segment.read(offset) or Link(offset, end, TORN)
+            return b"\n" in segment.read(offset) or Link(offset, end, TORN, is_lost=True)
         if offset <= segment.start:
             return False  # Its writer has only just begun it.
         if offset == end and segment.is_in_place():
@@ -184,13 +266,22 @@ class LogReader:
 
     def _find(self, offset: int) -> Link | None:
         """Open the segment that holds the offset, if there is one. The link, when that is gone."""
-        while (link := seek(partial(look, self._log), offset)) is not None:
+        while (link := self._seek(offset)) is not None:
             if link.why:
-                return Link(offset, link.end, link.why)
+                return Link(offset, link.end, link.why, link.is_lost)
             # It may have been removed between look and open: then its place says so.
             if self._open(link.start):
                 break
         return None
+
+    def _seek(self, offset: int) -> Link | None:
+        link = seek(partial(look, self._log), offset)
+        if link is not None or self.expected is None or offset >= self.expected:
+            return link
+        # What came before it may be missing.
+        start = max((start for start in _starts(self._log) if start <= offset), default=None)
+        link = look(self._log, start) if start is not None else None
+        return link if link is not None and offset < link.end else None
 
     def _open(self, start: int) -> bool:
         segment = open_segment(self._log, start)
@@ -279,12 +370,15 @@ def _records_backwards(log: str, chain: list[Link], first: int) -> Iterator[tupl
 def _blocks_backwards(log: str, chain: list[Link]) -> Iterator[tuple[bytes, int]]:
     """(bytes, offset of the first), the last first."""
     for link in reversed(chain):
-        segment = open_segment(log, link.start)
+        try:
+            segment = open_segment(log, link.start)
+        except DamagedError:
+            return
         if segment is None:
             return
         try:
             yield from segment.read_backwards()
-        except DamagedError:
+        except (DamagedError, OSError):
             return
         finally:
             segment.close()

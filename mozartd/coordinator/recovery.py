@@ -15,6 +15,8 @@ import orjson
 
 from ipc.states import Job as JobState
 from ipc.states import Sheet as SheetState
+from ipc.threads import in_thread
+from mozartd.coordinator import shelf
 from mozartd.coordinator.book import Book
 from mozartd.coordinator.budget import Budget, Budgets
 from mozartd.coordinator.journal import Journal
@@ -27,15 +29,16 @@ from mozartd.store.store import Store
 log = logging.getLogger(__name__)
 
 
-async def load(store: Store, settings: Settings) -> tuple[Book, Limits, Journal]:
-    """The unfinished jobs, the holds, and the numbers to go on from. Nothing is repaired yet."""
+async def load(store: Store, settings: Settings, logs: str) -> tuple[Book, Limits, Journal]:
+    """The unfinished jobs, the holds, and the numbers to go on from. Nothing is repaired yet. `logs`: their directory."""
     last = await store.read_one("last_ids")
     assert last is not None
     journal = Journal(last["event"])
     rows = await store.read("all_holds")
     daily = Budgets([Budget(**one.model_dump()) for one in settings.budgets], await store.read("all_spending"))
     limits = Limits(journal, rows, window_minutes(settings.limits.window), settings.limits.resume == "ask", daily)
-    book = Book(journal, last["job"])
+    # A database that is new may have had predecessors, whose jobs' logs are still there.
+    book = Book(journal, max(last["job"], await in_thread(shelf.highest_number, logs)))
     sheets: dict[int, list[Sheet]] = defaultdict(list)
     for row in await store.read("unfinished_sheets"):
         sheets[row["seq"]].append(Sheet.of(row))

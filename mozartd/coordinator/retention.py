@@ -1,14 +1,17 @@
-"""Which log files go, and which are compressed: a pure function of what is on disk, what runs, the settings, and the time.
+"""Which log files go, and which are compressed: pure functions of what is on disk, what runs, the settings, and the time.
 
 The newest bytes are worth most: of one attempt the oldest segments go first, of all attempts those that ended first. What a
-running attempt writes to is never touched, nor is its log for the sake of others. What `mozart gc --dry-run` shows is this
-plan; `keeper` carries it out.
+running attempt writes to is never touched, nor is its log for the sake of others. Decides about one attempt's log at a time
+(`care_for`), and about the order in which whole logs go (`oldest_first`), so that nobody ever has to hold all of them. What
+`mozart gc --dry-run` shows are these decisions; `rounds` asks for them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+import heapq
+import math
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -17,10 +20,19 @@ from ipc.segments import LOG, PACKED, UNMASKED
 
 #: Suffix of what is not whole yet. Nobody works on it while a plan is made: a crash left it.
 TEMPORARY = ".tmp"
+#: Beside a log: the prompt that was sent, and what an agent writes in place of a pipe.
+PROMPT, SPOOL = ".prompt", ".log.spool"
 #: A smaller segment stays plain: it takes a block of the disk either way, and anybody can read it.
 LEAST_PACKED = 64 * 1024
 
+#: Attempts' logs that `oldest_first` holds at once, at most.
+MOST_HELD = 50_000
+
 ATTEMPT_CAP, TOTAL_CAP, CRASH = "log_attempt_bytes", "log_total_bytes", "a crash"
+
+
+#: When the last byte of a log was written, and whose it is: the order in which logs go.
+Age = tuple[float, int, int]
 
 
 class Piece(NamedTuple):
@@ -28,7 +40,7 @@ class Piece(NamedTuple):
 
     start: int
     kind: str
-    """LOG, PACKED, GONE, UNMASKED or TEMPORARY."""
+    """LOG, PACKED, GONE, UNMASKED, PROMPT, SPOOL or TEMPORARY."""
     size: int
     """On disk."""
     mtime: float
@@ -53,6 +65,19 @@ class AttemptLog:
     def attempt(self) -> str:
         return attempt_id(self.job, self.sheet, self.k)
 
+    @property
+    def bytes(self) -> int:
+        """On disk, with all that belongs to it."""
+        return sum(piece.size for piece in self.pieces)
+
+    @property
+    def age(self) -> Age:
+        """Whose is smaller ended earlier."""
+        return max((piece.mtime for piece in self.segments()), default=0.0), self.sheet, self.k
+
+    def without(self, *gone: Piece) -> AttemptLog:
+        return replace(self, pieces=tuple(piece for piece in self.pieces if piece not in gone))
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
@@ -64,12 +89,19 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """The first segments of a log go."""
+    """The first segments of a log go; with the last of them the prompt."""
 
     log: AttemptLog
-    starts: tuple[int, ...]
-    bytes: int
+    pieces: tuple[Piece, ...]
     why: str
+
+    @property
+    def bytes(self) -> int:
+        return sum(piece.size for piece in self.pieces)
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        return tuple(piece.start for piece in self.pieces if piece.kind != PROMPT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,27 +134,42 @@ Action = Tidy | Mend | Drop | Pack
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    actions: tuple[Action, ...]
+class Care:
+    """What one attempt's log needs, whatever the others are."""
+
+    actions: tuple[Tidy | Mend | Drop, ...]
+    left: AttemptLog
+    """As it is when that is done."""
+    packs_at: float | None
+    """When something of it is to be compressed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is remembered of a job's logs."""
+
     bytes: int
-    """All logs', before anything is done."""
-    due_at: float | None
-    """When something more is to be compressed, if nothing else happens."""
+    oldest: float
+    """When the first of its attempts ended of which something can be removed; inf: there is none."""
+    packs_at: float | None
 
 
-def plan(logs: Sequence[AttemptLog], running: Collection[str], bounds: Bounds, now: float) -> Plan:
-    actions: list[Action] = [action for log in logs for action in _repairs(log, log.attempt in running)]
-    total = sum(piece.size for log in logs for piece in log.segments())
-    drops, left = _drops(logs, running, bounds)
-    packs, due_at = _packs(left, running, bounds.pack_after, now)
-    return Plan((*actions, *drops, *packs), total, due_at)
+def care_for(log: AttemptLog, is_running: bool, bounds: Bounds) -> Care:
+    repairs = tuple(_repairs(log, is_running))
+    segments = log.segments()
+    # The last one stays, whatever its size: it is the end, and its writer may be at work.
+    count = _count_to_drop(segments[:-1], sum(piece.size for piece in segments) - bounds.attempt_bytes)
+    drop = (Drop(log, segments[:count], ATTEMPT_CAP),) if count else ()
+    tidied = [action.piece for action in repairs if isinstance(action, Tidy)]
+    left = log.without(*tidied, *segments[:count])
+    return Care((*repairs, *drop), left, packs_at(left, is_running, bounds.pack_after))
 
 
-def _repairs(log: AttemptLog, is_running: bool) -> Iterator[Action]:
+def _repairs(log: AttemptLog, is_running: bool) -> Iterator[Tidy | Mend]:
     packed = {piece.start for piece in log.pieces if piece.kind == PACKED}
-    known = {piece.start for piece in log.pieces if piece.kind not in (TEMPORARY, UNMASKED)}
+    known = {piece.start for piece in log.pieces if piece.kind not in (TEMPORARY, UNMASKED, PROMPT, SPOOL)}
     for piece in log.pieces:
-        is_left = piece.kind == UNMASKED and not is_running
+        is_left = piece.kind in (UNMASKED, SPOOL) and not is_running
         if is_left or piece.kind == TEMPORARY or (piece.kind == LOG and piece.start in packed):
             yield Tidy(log, piece)
     segments = log.segments()
@@ -131,29 +178,6 @@ def _repairs(log: AttemptLog, is_running: bool) -> Iterator[Action]:
         # Of a compressed one only its header knows the end; it has that of the plain one, which was looked at then.
         if piece.kind == LOG and end < behind.start and end not in known and not is_running:
             yield Mend(log, piece.start, end, behind.start)
-
-
-def _drops(
-    logs: Sequence[AttemptLog], running: Collection[str], bounds: Bounds
-) -> tuple[list[Drop], list[tuple[AttemptLog, tuple[Piece, ...]]]]:
-    """What goes, and what of each log is left."""
-    gone: dict[str, tuple[int, str]] = {}
-    for log in logs:
-        segments = log.segments()
-        # The last one stays, whatever its size: it is the end, and its writer may be at work.
-        count = _count_to_drop(segments[:-1], sum(piece.size for piece in segments) - bounds.attempt_bytes)
-        gone[log.attempt] = count, ATTEMPT_CAP
-    over = sum(_size(log, gone) for log in logs) - bounds.total_bytes
-    for log in sorted((log for log in logs if log.attempt not in running), key=_ended):
-        if over <= 0:
-            break
-        count, _ = gone[log.attempt]
-        more = _count_to_drop(log.segments()[count:], over)
-        over -= sum(piece.size for piece in log.segments()[count : count + more])
-        if more:
-            gone[log.attempt] = count + more, TOTAL_CAP
-    drops = [_drop(log, *gone[log.attempt]) for log in logs if gone[log.attempt][0]]
-    return drops, [(log, log.segments()[gone[log.attempt][0] :]) for log in logs]
 
 
 def _count_to_drop(segments: Sequence[Piece], over: int) -> int:
@@ -165,34 +189,74 @@ def _count_to_drop(segments: Sequence[Piece], over: int) -> int:
     return len(segments)
 
 
-def _size(log: AttemptLog, gone: dict[str, tuple[int, str]]) -> int:
-    return sum(piece.size for piece in log.segments()[gone[log.attempt][0] :])
+# ---- which logs of all go -------------------------------------------------------------------------------------------
 
 
-def _ended(log: AttemptLog) -> float:
-    return max((piece.mtime for piece in log.segments()), default=0.0)
+def oldest_first(
+    entries: Mapping[str, Entry],
+    over: int,
+    logs_of: Callable[[str], Iterable[AttemptLog]],
+    running: Callable[[], Container[str]],
+    bounds: Bounds,
+) -> Iterator[Drop]:
+    """What goes so that `over` bytes are freed: of all jobs' attempts those that ended first. A merge of the jobs, whose logs
+    are looked at when their turn comes."""
+    queue = [(entry.oldest, job) for job, entry in entries.items() if entry.oldest < math.inf]
+    heapq.heapify(queue)
+    held: dict[str, list[AttemptLog]] = {}
+    behind: dict[str, Age] = {}
+    while over > 0 and queue:
+        _, job = heapq.heappop(queue)
+        until = queue[0][0] if queue else math.inf
+        logs = held.pop(job, None) or _removable(logs_of(job), running(), bounds, behind.get(job))
+        while logs and over > 0 and logs[-1].age[0] <= until:
+            log = logs.pop()
+            behind[job] = log.age
+            drop = _drop_first(log, over)
+            over -= drop.bytes
+            yield drop
+        if logs:
+            heapq.heappush(queue, (logs[-1].age[0], job))
+            if len(logs) + sum(map(len, held.values())) > MOST_HELD:
+                held.clear()
+            held[job] = logs
 
 
-def _drop(log: AttemptLog, count: int, why: str) -> Drop:
-    pieces = log.segments()[:count]
-    return Drop(log, tuple(piece.start for piece in pieces), sum(piece.size for piece in pieces), why)
+def _removable(
+    logs: Iterable[AttemptLog], running: Container[str], bounds: Bounds, behind: Age | None
+) -> list[AttemptLog]:
+    """The last one is to go first. As `care_for` leaves them: that may not be done yet."""
+    found = [care_for(log, is_running=False, bounds=bounds).left for log in logs if log.attempt not in running]
+    found = [log for log in found if log.segments() and (behind is None or log.age > behind)]
+    return sorted(found, key=lambda log: log.age, reverse=True)
 
 
-def _packs(
-    left: Sequence[tuple[AttemptLog, tuple[Piece, ...]]], running: Collection[str], after: float | None, now: float
-) -> tuple[list[Pack], float | None]:
-    if after is None:
-        return [], None
-    packs, dues = [], []
-    for log, segments in left:
-        for piece in segments:
-            if piece.kind != LOG or piece.size < LEAST_PACKED:
-                continue
-            if piece is not segments[-1]:
-                packs.append(Pack(log, piece.start, piece.size))
-            elif log.attempt not in running:
-                if piece.mtime + after <= now:
-                    packs.append(Pack(log, piece.start, piece.size))
-                else:
-                    dues.append(piece.mtime + after)
-    return packs, min(dues, default=None)
+def _drop_first(log: AttemptLog, over: int) -> Drop:
+    segments = log.segments()
+    count = _count_to_drop(segments, over)
+    prompt = tuple(piece for piece in log.pieces if piece.kind == PROMPT) if count == len(segments) else ()
+    return Drop(log, (*segments[:count], *prompt), TOTAL_CAP)
+
+
+# ---- what is compressed ---------------------------------------------------------------------------------------------
+
+
+def packs_at(log: AttemptLog, is_running: bool, after: float | None) -> float | None:
+    """When the first of its segments is to be compressed; None: none of them. One that others follow at once."""
+    segments = log.segments()
+    times = [_packs_at(piece, piece is segments[-1], is_running, after) for piece in segments]
+    return min((at for at in times if at is not None), default=None)
+
+
+def packs(log: AttemptLog, is_running: bool, after: float | None, now: float) -> list[Pack]:
+    segments = log.segments()
+    times = [(piece, _packs_at(piece, piece is segments[-1], is_running, after)) for piece in segments]
+    return [Pack(log, piece.start, piece.size) for piece, at in times if at is not None and at <= now]
+
+
+def _packs_at(piece: Piece, is_last: bool, is_running: bool, after: float | None) -> float | None:
+    if after is None or piece.kind != LOG or piece.size < LEAST_PACKED:
+        return None
+    if not is_last:
+        return 0.0
+    return None if is_running else piece.mtime + after

@@ -88,6 +88,8 @@ def _report(attempt: Attempt, verdict: str, code: str, message: str, hint: str, 
 def _keep(book: Book, job: Job, sheet: Sheet, attempt: Attempt, report: Finished, now: float) -> None:
     kept: dict[str, Any] = dict(report)
     attempt.facts.update({key: kept[key] for key in _KEPT})
+    if "log_bytes" in kept:
+        attempt.facts["log_bytes"] = kept["log_bytes"]
     book.end(attempt)
     _add_up(job, sheet, report)
     if report["verdict"] not in ("interrupted", "cancelled"):

@@ -2,51 +2,118 @@
 
 Every step leaves a log that can be read: what takes the place of a segment is whole, and on disk, before the segment goes,
 and within one log the oldest goes first. So a crash between two steps leaves a file too many, never one too few, and `scan`
-finds it. Called in one thread, by `keeper`; nothing here decides.
+finds it. Removes nothing whose name is not one that Mozart gives. Called in one thread, by `keeper`; nothing here decides.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import orjson
 
-from ipc.segments import GONE, LOG, PACKED, parse_name, path_of
+from ipc import marks
+from ipc.segments import GONE, LOG, PACKED, Name, parse_name, path_of
 from mozartd.coordinator.packed import blocks, pack
 from mozartd.coordinator.reading import look
 from mozartd.coordinator.retention import CRASH, TEMPORARY, AttemptLog, Piece
 
+_BESIDE = re.compile(r"([0-9]{1,18})\.([0-9]{1,18})(\.prompt|\.log\.spool)")
+#: What a job's name ends with, whatever is made of the job.
+_NUMBER = re.compile(r"-([0-9]{1,9})(?:\.|$)")
+#: Files whose names are held at once: a job may have a million.
+PART_FILES = 20_000
 
-def scan(logs: str) -> list[AttemptLog]:
-    """Every attempt's log, as it is now."""
-    return [log for entry in _directories(logs) for log in _scan_job(entry)]
 
-
-def _directories(logs: str) -> Iterator[os.DirEntry[str]]:
+def jobs(logs: str) -> list[str]:
+    """Whose logs are there, by the names of their directories."""
     with suppress(FileNotFoundError), os.scandir(logs) as entries:
-        yield from (entry for entry in entries if entry.is_dir(follow_symlinks=False))
+        return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    return []
 
 
-def _scan_job(directory: os.DirEntry[str]) -> Iterator[AttemptLog]:
+def highest_number(logs: str) -> int:
+    """Of all the jobs that have left something there."""
+    with suppress(OSError), os.scandir(logs) as entries:
+        return max((int(found[1]) for entry in entries if (found := _NUMBER.search(entry.name))), default=0)
+    return 0
+
+
+def scan(logs: str, job: str) -> Iterator[AttemptLog]:
+    """A job's logs as they are now, in parts where there are many. What is no part of a log is not among them."""
+    # A job may be forgotten while it is looked at; and what a link leads to is not ours.
+    with suppress(FileNotFoundError, NotADirectoryError), _opened(logs, job) as directory:
+        with os.scandir(directory) as entries:
+            parts = sum(1 for _ in entries) // PART_FILES + 1
+        for part in range(parts):
+            yield from _scan_part(directory, job, part, parts)
+
+
+def _scan_part(directory: int, job: str, part: int, parts: int) -> Iterator[AttemptLog]:
     pieces: dict[tuple[int, int], list[Piece]] = defaultdict(list)
-    # A job may be forgotten while it is looked at.
-    with suppress(FileNotFoundError), os.scandir(directory.path) as entries:
+    with os.scandir(directory) as entries:
         for entry in entries:
-            name = parse_name(entry.name.removesuffix(TEMPORARY))
-            if name is None:
+            name = _parse(entry.name)
+            if name is None or (name.sheet + name.k) % parts != part:
                 continue
-            kind = name.kind if not entry.name.endswith(TEMPORARY) else TEMPORARY
             with suppress(FileNotFoundError):
                 found = entry.stat(follow_symlinks=False)
                 if stat.S_ISREG(found.st_mode):
-                    pieces[name.sheet, name.k].append(Piece(name.start, kind, found.st_size, found.st_mtime))
+                    pieces[name.sheet, name.k].append(Piece(name.start, name.kind, found.st_size, found.st_mtime))
     for (sheet, k), found_pieces in pieces.items():
-        yield AttemptLog(directory.name, sheet, k, tuple(sorted(found_pieces)))
+        yield AttemptLog(job, sheet, k, tuple(sorted(found_pieces)))
+
+
+def _parse(name: str) -> Name | None:
+    """Of a file that Mozart made beside or for a log."""
+    if beside := _BESIDE.fullmatch(name):
+        return Name(int(beside[1]), int(beside[2]), 0, beside[3])
+    found = parse_name(name.removesuffix(TEMPORARY))
+    return found._replace(kind=TEMPORARY) if found and name.endswith(TEMPORARY) else found
+
+
+def remove(logs: str, job: str, stopped: Callable[[], bool]) -> None:
+    """All that Mozart made for a job; the directory too, unless somebody else has put something there."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        with _opened(logs, job) as directory:
+            with os.scandir(directory) as entries:
+                for entry in entries:
+                    if stopped():
+                        return
+                    if _parse(entry.name) and not entry.is_dir(follow_symlinks=False):
+                        os.unlink(entry.name, dir_fd=directory)
+            left = os.listdir(directory)
+            if left not in ([], [marks.LOGS]):
+                return
+            if left:
+                os.unlink(marks.LOGS, dir_fd=directory)
+        os.rmdir(os.path.join(logs, job))
+
+
+def is_marked(logs: str, job: str) -> bool:
+    """Whether that directory is ours for certain, whoever knows of the job."""
+    with _opened(os.path.dirname(logs), os.path.basename(logs)) as parent:
+        return marks.read_mark(job, marks.LOGS, parent) is not None
+
+
+def adopt(logs: str, job: str) -> None:
+    """Mark the directory of a job that is known: an earlier version made it, and set no marks."""
+    with suppress(OSError), _opened(logs, job) as directory:
+        marks.put_mark(directory, job, marks.LOGS, job)
+
+
+@contextmanager
+def _opened(parent: str, name: str) -> Iterator[int]:
+    fd = os.open(os.path.join(parent, name), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def compress(log: str, start: int, rest: Callable[[float], bool]) -> bool:
@@ -97,7 +164,7 @@ def drop(log: str, starts: tuple[int, ...], why: str) -> None:
     link = look(log, starts[-1])
     if link is None:
         return
-    if not link.why:
+    if (not link.why or link.is_lost) and link.end > 0:
         leave_word(log, 0, link.end, why)
     for start in starts:
         for kind in (LOG, PACKED, GONE) if start else (LOG, PACKED):
@@ -124,7 +191,7 @@ def mend(log: str, segment: int, start: int, end: int) -> None:
 
 
 def tidy(log: str, piece: Piece) -> None:
-    """Remove what a crash left between two steps."""
+    """Remove what a crash left between two steps, or what belongs to a log that is gone."""
     with suppress(FileNotFoundError):
         if piece.kind == TEMPORARY:
             for kind in (PACKED, GONE):

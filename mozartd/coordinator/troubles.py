@@ -1,4 +1,5 @@
-"""What is wrong although the daemon goes on: a disk that takes nothing, a machine without processes or descriptors.
+"""What is wrong although the daemon goes on: a disk that takes nothing, a machine without processes or descriptors, a database
+or logs that somebody has damaged.
 
 Each trouble has a source, which begins and ends it; one whose end nobody would tell ends by itself some time after it was last
 seen. Shown by `daemon.status` and a metric, and handed to the supervisor for systemd. Decides nothing.
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from ipc.errors import MozartError
 from ipc.messages import Finished
 
 #: Seconds after which a trouble that was not seen again is believed to be over.
@@ -56,12 +58,23 @@ class Troubles:
         else:
             self.set(source, "")
 
+    def damaged_row(self, database: str, error: ValueError) -> MozartError:
+        """A row of the database is not what was written. Who asked for it is told the same."""
+        found = damage(database, error)
+        self.set("database", found.message)
+        return found
+
     def learn(self, report: Finished) -> None:
         """From how an attempt ended: whether workers can start and store anything."""
         if is_machines_fault(report):
             self.see("attempts", report["message"])
         elif report["verdict"] not in ("cancelled", "interrupted"):
             self.set("attempts", "")
+
+
+def damage(database: str, error: ValueError) -> MozartError:
+    message = f"cannot use the database {database}: a row of it is damaged: {error}"
+    return MozartError("E401", message, "restore it from a backup, or move it away to begin anew")
 
 
 def is_machines_fault(report: Finished) -> bool:

@@ -12,10 +12,11 @@ import contextlib
 import itertools
 import os
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import aiosqlite
@@ -26,6 +27,13 @@ from mozartd.store.statements import load_migrations, load_statements
 #: A write that cannot be: the disk, a constraint; a number of more than 64 bits, text that is not Unicode.
 WriteError = (sqlite3.Error, OverflowError, UnicodeEncodeError)
 
+#: Of SQLite's `auto_vacuum`: pages that are free are given back when they are asked for. And how many of them at a time.
+INCREMENTAL, PAGES_AT_ONCE = 2, 500
+
+#: What SQLite says of a file whose bytes are not what was written.
+DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+T = TypeVar("T")
 Row = Mapping[str, Any]
 #: (statement name, row): what one write is made of.
 Write = tuple[str, Row]
@@ -48,6 +56,8 @@ class Store:
         self._statements = load_statements()
         self._queue: list[_Batch] = []
         self._writer: asyncio.Task[None] | None = None
+        self.on_damage: Callable[[str], None] = lambda sentence: None
+        """A part of the file cannot be read: told each time."""
 
     def __repr__(self) -> str:
         return f"<Store {len(self._queue)} batches queued>"
@@ -149,8 +159,16 @@ class Store:
 
     async def read(self, statement: str, **values: Any) -> list[Row]:
         """The rows of a named statement. Sees every write that is done."""
-        rows = await self._database.execute_fetchall(self._statements[statement], values)
-        return [dict(row) for row in rows]
+        (rows,) = await self.snapshot((statement, values))
+        return rows
+
+    async def values(self, statement: str, **values: Any) -> set[Any]:
+        """What a statement with one column gives: many, and made aside."""
+
+        def read() -> set[Any]:
+            return {value for (value,) in self._database._conn.execute(self._statements[statement], values)}
+
+        return await self._visit(read)
 
     async def snapshot(self, *reads: tuple[str, Mapping[str, Any]]) -> list[list[Row]]:
         """The rows of several statements as of one moment: no write comes between them."""
@@ -160,7 +178,48 @@ class Store:
             execute = self._database._conn.execute
             return [[dict(row) for row in execute(self._statements[name], values)] for name, values in reads]
 
-        return await self._database._execute(read)  # type: ignore[no-any-return, no-untyped-call]
+        return await self._visit(read)
+
+    async def shrink(self, free_pages: int) -> None:
+        """Give back to the disk what is free in the file, some of it at a time, when it is more than so many pages. Raises
+        MozartError."""
+        while await self._visit(partial(self._shrink, free_pages)):
+            pass
+
+    def _shrink(self, free_pages: int) -> bool:
+        """Whether there is more to do."""
+        database = self._database._conn
+        ((mode,),) = database.execute("PRAGMA auto_vacuum")
+        ((free,),) = database.execute("PRAGMA freelist_count")
+        if free <= free_pages:
+            return False
+        if mode != INCREMENTAL:
+            # Of an earlier version. Once, and only when somebody asks for all that is free: nobody else is served meanwhile.
+            if free_pages == 0:
+                database.execute(f"PRAGMA auto_vacuum = {INCREMENTAL}")
+                database.execute("VACUUM")
+                database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            return False
+        database.execute(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})").fetchall()
+        ((left,),) = database.execute("PRAGMA freelist_count")
+        if left <= free_pages or left >= free:
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            return False
+        return True
+
+    async def _visit(self, call: Callable[[], T]) -> T:
+        """Have it done where everything is done, one after the other. Raises MozartError E401 or E402 when the file cannot be
+        read."""
+        try:
+            found: T = await self._database._execute(call)  # type: ignore[no-untyped-call]
+        except sqlite3.DatabaseError as error:
+            kind = _kind(_code(error))
+            if kind in DAMAGED:
+                self.on_damage(_unusable(self._path, error).message)
+            elif kind not in _HINTS:
+                raise  # A statement of ours is wrong.
+            raise _unusable(self._path, error) from None
+        return found
 
     async def read_one(self, statement: str, **values: Any) -> Row | None:
         rows = await self.read(statement, **values)
@@ -224,6 +283,8 @@ def _kind(code: int) -> int:
 
 
 _PRAGMAS = (
+    # Only a file without tables takes it.
+    f"auto_vacuum = {INCREMENTAL}",
     "journal_mode = WAL",
     "synchronous = FULL",
     "foreign_keys = ON",
@@ -243,8 +304,33 @@ async def _migrate(database: aiosqlite.Connection, path: str) -> None:
         row = await cursor.fetchone()
     version = row[0] if row else 0
     _refuse_newer(path, version)
-    for number, script in enumerate(load_migrations()[version:], start=version + 1):
+    missing = load_migrations()[version:]
+    if version and missing:
+        await database._execute(lambda: _back_up(database._conn, path, version))  # type: ignore[no-untyped-call]
+    for number, script in enumerate(missing, start=version + 1):
         await database.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
+
+
+def backup_of(path: str, version: int) -> str:
+    """Where the database is kept as the last Mozart that knows this version left it."""
+    return f"{path}.version-{version}"
+
+
+def _back_up(database: sqlite3.Connection, path: str, version: int) -> None:
+    """Whole and on disk before anything is changed: an older Mozart cannot read what comes out of it."""
+    target = backup_of(path, version)
+    unfinished = f"{target}.tmp"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(unfinished)
+    os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    with contextlib.closing(sqlite3.connect(unfinished)) as copy:
+        database.backup(copy)
+    fd = os.open(unfinished, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    os.replace(unfinished, target)
 
 
 def check_version(path: str) -> None:
@@ -264,4 +350,9 @@ def _refuse_newer(path: str, version: int) -> None:
     known = len(load_migrations())
     if version > known:
         message = f"cannot use the database {path}: it has version {version}, this Mozart knows {known}"
-        raise MozartError("E404", message, "install the newer Mozart again")
+        hint = "install the newer Mozart again"
+        kept = [backup_of(path, number) for number in range(known, 0, -1) if os.path.exists(backup_of(path, number))]
+        if kept:
+            restore = f"rm -f {path}-wal {path}-shm && cp {kept[0]} {path}"
+            hint += f", or go back to what was kept before the upgrade: {restore}"
+        raise MozartError("E404", message, hint)

@@ -15,7 +15,7 @@ SHORT = {"SECONDS": 0.5, "SETTLE": 0.1}
 
 
 def measure() -> list[Row]:
-    with running(workers=2) as daemon:
+    with running(workers=2, sample=False) as daemon:
         time.sleep(SETTLE)
         pids = processes_of(daemon.home)
         begin, before = time.monotonic(), {pid: usage(pid) for pid in pids}

@@ -7,7 +7,7 @@ from tests.process.daemon import processes_of
 
 
 def measure() -> list[Row]:
-    with running(workers=2) as daemon:
+    with running(workers=2, sample=False) as daemon:
         total = sum(map(pss, processes_of(daemon.home)))
     return [at_most("memory of an idle daemon, PSS", total / MB, "MB", 90)]
 

@@ -18,7 +18,7 @@ from ipc.score.schema import Score
 from mozartd.coordinator.requests.submit import make_job, rows_of
 from mozartd.coordinator.throttle import Throttle
 from mozartd.store.store import Store
-from tests.bench import MB, Row, at_most
+from tests.bench import MB, Row, at_most, sampled, take_samples
 from tests.bench.memory import pss
 from tests.bench.status_process import run
 from tests.process.daemon import Daemon, wait_until
@@ -30,7 +30,7 @@ SHORT = {"JOBS": 100, "ROUNDS": 1}
 
 def measure() -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="mzb", ignore_cleanup_errors=True) as directory:
-        daemon = Daemon(Path(directory))
+        daemon = sampled(Daemon(Path(directory)))
         (Path(directory) / "state").mkdir(mode=0o700)
         asyncio.run(fill(str(Path(directory) / "state" / "mozart.db")))
         try:
@@ -41,6 +41,7 @@ def measure() -> list[Row]:
         finally:
             try:
                 daemon.stop()
+                take_samples(daemon)
             finally:
                 daemon.remove()
     bare = f"python3 -I -c pass: {took['bare']:.0f} ms"

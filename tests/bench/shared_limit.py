@@ -12,7 +12,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-from tests.bench import Row
+from tests.bench import Row, sampled, take_samples
 from tests.fakes.limited_api import LimitedApi, call
 from tests.process.daemon import Daemon, wait_until
 
@@ -50,7 +50,7 @@ def judge(api: LimitedApi) -> tuple[float, float]:
 
 def coordinated() -> tuple[LimitedApi, int]:
     with tempfile.TemporaryDirectory(prefix="mzb", ignore_cleanup_errors=True) as directory:
-        daemon = Daemon(Path(directory), {"max_concurrent_sheets": 64, "worker_slots": 32})
+        daemon = sampled(Daemon(Path(directory), {"max_concurrent_sheets": 64, "worker_slots": 32}))
         try:
             daemon.start()
             with LimitedApi(CALLS, SECONDS, TOOK) as api:
@@ -60,6 +60,7 @@ def coordinated() -> tuple[LimitedApi, int]:
         finally:
             try:
                 daemon.stop()
+                take_samples(daemon)
             finally:
                 daemon.remove()
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from ipc import marks
 from ipc.errors import MozartError
 from ipc.score.schema import Score
 from mozartd.coordinator.archive import archive_workspace
@@ -22,7 +22,7 @@ def workspace(tmp_path: Path) -> Path:
 
 
 def archive(workspace: Path, now: float = 0.0, **life: Any) -> None:
-    archive_workspace(make_score(workspace, **life), now)
+    archive_workspace(make_score(workspace, **life), "song-1", "me", now)
 
 
 def make_score(workspace: Path, **life: Any) -> Score:
@@ -36,7 +36,9 @@ def make_score(workspace: Path, **life: Any) -> Score:
 
 
 def tree(directory: Path) -> set[str]:
-    return {str(path.relative_to(directory)) for path in directory.rglob("*") if not path.is_dir()}
+    return {str(path.relative_to(directory)) for path in directory.rglob("*") if not path.is_dir()} - {
+        str(path.relative_to(directory)) for path in directory.rglob(marks.ARCHIVE)
+    }
 
 
 def test_what_earlier_jobs_left_moves_but_for_what_is_preserved(workspace: Path) -> None:
@@ -61,8 +63,7 @@ def test_only_archives_of_our_own_are_removed(workspace: Path) -> None:
     (workspace / "archive" / "iteration-7" / "notes").touch()
     for n in range(1, 4):
         (workspace / "one.txt").touch()
-        archive(workspace, max_archives=1)
-        os.utime(workspace / "archive" / str(n), (n, n))
+        archive(workspace, float(n), max_archives=1)
     assert tree(workspace) == {"archive/iteration-7/notes", "archive/3/one.txt"}
 
 

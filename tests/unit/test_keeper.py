@@ -39,7 +39,9 @@ def test_a_look_that_fails_is_taken_again(tmp_path: Path) -> None:
         keeper.log.addHandler(told)
         # It asks what runs after each look.
         keeping = keeper.Keeper(
-            Paths("", "", str(logs), "", ""), Bounds(1 << 30, 1 << 30, None), lambda: looked.set() or ()
+            Paths("", "", str(logs), "", ""),
+            Bounds(1 << 30, 1 << 30, None),
+            lambda: loop.call_soon_threadsafe(looked.set) and (),
         )
         keeping.due()
         await told.event.wait()
@@ -50,6 +52,8 @@ def test_a_look_that_fails_is_taken_again(tmp_path: Path) -> None:
         assert not looked.is_set()
         loop.ahead = keeper.RETRY_LOOK
         await looked.wait()
+        # That was asked in the middle of it.
+        await keeping.count(["job-1"], lambda *found: None)
         assert keeping.bytes == 5
         keeping.close()
 

@@ -131,21 +131,25 @@ def test_of_a_very_long_line_the_beginning_is_given(size: int) -> None:
 # ---- the file -------------------------------------------------------------------------------------------------------
 
 
-def test_a_log_is_private_appends_and_knows_its_size(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "log"
+def test_a_log_is_private_and_nobody_elses(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "1.1.log"
+    log = Log(str(path))
     for expected in (b"one\n", b"one\none\n"):
-        log = Log(str(path))
         assert log.append([b"o", memoryview(b"ne\n")])
         assert log.size == len(expected)
         asyncio.run(log.sync())
-        log.close()
         assert path.read_bytes() == expected
+    log.close()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    with pytest.raises(FileExistsError):
+        Log(str(path))
 
 
-def test_a_full_disk_is_kept_as_the_error() -> None:
-    log = Log("/dev/full")
+def test_a_full_disk_is_kept_as_the_error(tmp_path: Path) -> None:
+    log = Log(str(tmp_path / "1.1.log"))
+    with open("/dev/full", "wb") as full:
+        os.dup2(full.fileno(), log._fd)
     assert not log.append([b"record\n"])
     assert log.error is not None
     assert log.error.strerror == os.strerror(28)

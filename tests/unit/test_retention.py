@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
+from math import inf
+from typing import NamedTuple
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,19 +16,47 @@ from mozartd.coordinator.retention import (
     LEAST_PACKED,
     TEMPORARY,
     TOTAL_CAP,
+    Action,
     AttemptLog,
     Bounds,
     Drop,
+    Entry,
     Mend,
     Pack,
     Piece,
-    Plan,
     Tidy,
-    plan,
+    care_for,
+    oldest_first,
+    packs,
+    packs_at,
 )
 
 NOW, K = 1000.0, 1024
 ROOMY = Bounds(10**9, 10**9, 60.0)
+
+
+class Plan(NamedTuple):
+    actions: tuple[Action, ...]
+    due_at: float | None
+
+
+def plan(logs: list[AttemptLog], running: Collection[str], bounds: Bounds, now: float) -> Plan:
+    """What a round does, each job of one attempt."""
+    cares = {one.attempt: care_for(one, one.attempt in running, bounds) for one in logs}
+    left = {name: care.left for name, care in cares.items()}
+    entries = {
+        name: Entry(one.bytes, inf if name in running or not one.segments() else one.age[0], None)
+        for name, one in left.items()
+    }
+    over = sum(one.bytes for one in left.values()) - bounds.total_bytes
+    drops = list(oldest_first(entries, over, lambda name: [left[name]], lambda: running, bounds))
+    for drop in drops:
+        left[drop.log.attempt] = left[drop.log.attempt].without(*drop.pieces)
+    actions = [action for care in cares.values() for action in care.actions]
+    packed = [each for name, one in left.items() for each in packs(one, name in running, bounds.pack_after, now)]
+    done = carry_out(list(left.values()), Plan(tuple(packed), None))
+    dues = [packs_at(one, one.attempt in running, bounds.pack_after) for one in done]
+    return Plan((*actions, *drops, *packed), min((at for at in dues if at is not None), default=None))
 
 
 def log(sheet: int, *sizes: int, mtime: float = 0.0, kind: str = LOG) -> AttemptLog:
@@ -35,7 +66,11 @@ def log(sheet: int, *sizes: int, mtime: float = 0.0, kind: str = LOG) -> Attempt
 
 
 def drops(found: Plan) -> dict[int, tuple[int, str]]:
-    return {one.log.sheet: (len(one.starts), one.why) for one in found.actions if isinstance(one, Drop)}
+    told: dict[int, tuple[int, str]] = {}
+    for one in found.actions:
+        if isinstance(one, Drop):
+            told[one.log.sheet] = told.get(one.log.sheet, (0, ""))[0] + len(one.starts), one.why
+    return told
 
 
 def carry_out(logs: list[AttemptLog], found: Plan) -> list[AttemptLog]:

@@ -250,7 +250,7 @@ def test_a_hole_that_a_crash_made_is_mended_and_said(directory: Path) -> None:
     log = lay_out(directory, [([first], False), ([record(b"b")], False)])
     os.truncate(log, len(record(b"a")) * 50 + 7)
     at = len(record(b"a")) * 50
-    (found,) = [one for one in shelf.scan(str(directory.parent)) if one.job == directory.name]
+    (found,) = shelf.scan(str(directory.parent), directory.name)
     assert [piece.start for piece in found.pieces] == [0, len(first)]
     shelf.mend(log, 0, at + 7, len(first))
     data, gone = read_from(log, 0)

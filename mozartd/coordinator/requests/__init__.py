@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+from orjson import JSONDecodeError
+
 from ipc.line import KEYED
 from mozartd.coordinator.clients import Handler, Session
 from mozartd.coordinator.params import InvalidParamsError, Params
@@ -70,9 +72,17 @@ _HANDLERS: dict[str, _Handle] = {
 def bind(parts: Parts) -> dict[str, Handler]:
     """The handlers of one coordinator, by method."""
     return {
-        method: partial(_once, parts, handle) if method in KEYED else partial(handle, parts)
+        method: partial(_answer, parts, partial(_once, parts, handle) if method in KEYED else partial(handle, parts))
         for method, handle in _HANDLERS.items()
     }
+
+
+async def _answer(parts: Parts, handle: Handler, session: Session, params: Params) -> Any:
+    """The answer, or what is wrong with the rows that it is made of."""
+    try:
+        return await handle(session, params)
+    except JSONDecodeError as error:
+        raise parts.troubles.damaged_row(parts.setup.paths.database, error) from None
 
 
 async def _once(parts: Parts, handle: _Handle, session: Session, params: Params) -> Any:

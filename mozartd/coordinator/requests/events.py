@@ -19,6 +19,7 @@ from mozartd.coordinator.journal import Event
 from mozartd.coordinator.model import Job
 from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
+from mozartd.store.store import Row
 
 #: Events read from the store at a time.
 PAGE = 500
@@ -87,11 +88,19 @@ class _Reader:
             rows = await self._parts.store.read("events_since", since=self._since, limit=PAGE)
         else:
             rows = await self._parts.store.read("job_events_since", job=self._job.id, since=self._since, limit=PAGE)
-        events = [Event(**{**row, "data": orjson.loads(row["data"])}) for row in rows]
+        events = [self._event(row) for row in rows]
         if not events and self._parts.journal.recent:
             # Nothing older: go on with what is in memory.
             self._since = max(self._since, self._parts.journal.recent[0].id - 1)
         return events
+
+    def _event(self, row: Row) -> Event:
+        try:
+            return Event(**{**row, "data": orjson.loads(row["data"])})
+        except orjson.JSONDecodeError as error:
+            # What it said is lost; those behind it are not.
+            found = self._parts.troubles.damaged_row(self._parts.setup.paths.database, error)
+            return Event(**{**row, "data": {"damaged": found.message}})
 
     def _notify(self, method: str, params: dict[str, Any]) -> None:
         self._connection.send(

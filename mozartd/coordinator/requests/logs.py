@@ -106,7 +106,9 @@ async def _open_logs(parts: Parts, follower: Follower, begins: _Begins) -> None:
             path = parts.setup.paths.attempt_log(job.id, n, k)
             offset = await begins.of(path, n, k)
             section = sections(n, k)
-            follower.add(Cursor(n, k, path, section["type"], section.get("profile"), offset, row["state"] == "ended"))
+            cursor = Cursor(n, k, path, section["type"], section.get("profile"), offset, row["state"] == "ended")
+            cursor.written = row["written"]
+            follower.add(cursor)
     _close_ended(parts, follower)
 
 

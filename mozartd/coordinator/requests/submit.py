@@ -53,9 +53,6 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     if parts.turn.draining:
         raise MozartError("draining", f"cannot take {path}: the daemon is about to stop", "submit it again in a moment")
     score = await in_thread(check, document, path)
-    if fresh:
-        _refuse_if_in_use(parts, path, str(score.workspace))
-        await in_thread(archive_workspace, score, time.time())
     job = await in_thread(make_job, score, path, time.time(), start_sheet)
     job.not_before, job.group = at or 0.0, group or job.group
     if after:
@@ -63,6 +60,10 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     # Numbered here, on the loop: two submissions never share a number.
     parts.book.last_seq += 1
     job.seq, job.id = parts.book.last_seq, f"{job.id}-{parts.book.last_seq}"
+    if fresh:
+        # When nothing can refuse the job any more: what is moved away for nobody is missed.
+        _refuse_if_in_use(parts, path, str(score.workspace))
+        await in_thread(archive_workspace, score, job.id, parts.identity, time.time())
     answer = {"job": job.id}
     kept = parts.once.rows(params.key, answer)
     rows = partial(rows_of, job, score, source, environment, kept)

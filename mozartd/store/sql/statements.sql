@@ -157,8 +157,11 @@ SELECT * FROM attempts WHERE seq = :seq AND n > :after AND n <= :upto ORDER BY n
 
 -- name: attempts_in_order
 -- A job's attempts in the order they were started, without their reports. `ran` is a list as JSON: on which backend, and
--- which of its sheet's choices that was.
-SELECT n, k, state, assigned_at, json_extract(facts, '$.backend', '$.choice') AS ran FROM attempts WHERE seq = :seq
+-- which of its sheet's choices that was. `written`: where its log ended; of an earlier version's it is only known that it
+-- printed something.
+SELECT n, k, state, assigned_at, json_extract(facts, '$.backend', '$.choice') AS ran,
+    COALESCE(json_extract(facts, '$.log_bytes'), json_extract(facts, '$.bytes') > 0) AS written
+FROM attempts WHERE seq = :seq
 ORDER BY assigned_at, n, k;
 
 -- name: last_attempts
@@ -178,11 +181,41 @@ SELECT * FROM events WHERE id > :since ORDER BY id LIMIT :limit;
 SELECT * FROM events WHERE job = :job AND id > :since ORDER BY id LIMIT :limit;
 
 -- name: prunable_jobs
--- Ended jobs beyond the newest :keep, or ended before :before.
+-- Some ended jobs beyond the newest :keep, or ended before :before.
 SELECT seq, id FROM jobs WHERE state IN ('completed', 'failed', 'cancelled')
-    AND (ended_at < :before OR seq NOT IN (
-        SELECT seq FROM jobs WHERE state IN ('completed', 'failed', 'cancelled') ORDER BY seq DESC LIMIT :keep))
-LIMIT :most;
+    AND (ended_at < :before OR seq < (
+        SELECT seq FROM jobs WHERE state IN ('completed', 'failed', 'cancelled') ORDER BY seq DESC LIMIT 1 OFFSET :keep - 1))
+ORDER BY seq LIMIT :most;
+
+-- name: prunable_ids
+-- All of them.
+SELECT id FROM jobs WHERE state IN ('completed', 'failed', 'cancelled')
+    AND (ended_at < :before OR seq < (
+        SELECT seq FROM jobs WHERE state IN ('completed', 'failed', 'cancelled') ORDER BY seq DESC LIMIT 1 OFFSET :keep - 1));
+
+-- name: old_events
+-- The oldest event of no job, when it is older than :before or there are :keep newer ones.
+SELECT id FROM (SELECT id, at FROM events WHERE job IS NULL ORDER BY id LIMIT 1)
+WHERE at < :before OR id <= COALESCE((SELECT id FROM events WHERE job IS NULL ORDER BY id DESC LIMIT 1 OFFSET :keep), 0);
+
+-- name: drop_old_events
+-- Some of those.
+DELETE FROM events WHERE id IN (SELECT id FROM events WHERE job IS NULL ORDER BY id LIMIT :most)
+    AND (at < :before OR id <= COALESCE((SELECT id FROM events WHERE job IS NULL ORDER BY id DESC LIMIT 1 OFFSET :keep), 0));
+
+-- name: drop_old_holds
+-- What was learned of scopes that nobody has used for long.
+DELETE FROM holds WHERE since < :before AND until < :before;
+
+-- name: drop_old_spending
+-- What scopes used on days that no budget asks for.
+DELETE FROM spending WHERE day < :day;
+
+-- name: archive_places
+-- Where `--fresh` of some jobs may have made archives.
+SELECT seq, workspace, CASE WHEN json_extract(score, '$.workspace_lifecycle.archive_on_fresh')
+    THEN json_extract(score, '$.workspace_lifecycle.archive_dir') END AS archive_dir
+FROM scores JOIN jobs USING (seq) WHERE seq > :after ORDER BY seq LIMIT :limit;
 
 -- name: job_ids
 -- Every job's id.
