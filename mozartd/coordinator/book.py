@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ipc.errors import LIMIT_CODES
@@ -22,6 +22,8 @@ from mozartd.coordinator.journal import Journal
 from mozartd.coordinator.model import Attempt, Job, Sheet
 from mozartd.store.store import Write
 
+#: Why a running attempt is to be stopped, the stronger later.
+WISHES = ("", "pause", "retry", "cancel")
 _OPEN = (SheetState.PENDING, SheetState.RUNNING, SheetState.WAITING, SheetState.AWAITING)
 
 
@@ -56,7 +58,7 @@ class Book:
         self._note_choices(job)
         self.begun += job.state is JobState.RUNNING
         self.board.touch(job)
-        for sheet in job.sheets.values():
+        for sheet in job.sheets.values() if job.counts[SheetState.WAITING.value] else ():
             if sheet.state is SheetState.WAITING and sheet.until is not None:
                 heapq.heappush(self._waiting, (sheet.until, job.id, sheet.n))
 
@@ -87,9 +89,19 @@ class Book:
         if job.is_settled:
             self._settled[job.id] = job
 
+    def explain(self, job: Job, reason: str, now: float) -> None:
+        """Its state stays, why it is so is more than before."""
+        job.reason = reason
+        self.touch(job)
+        self.journal.append(now, f"job.{job.state}", job.id, reason=reason)
+
     def end_if_over(self, job: Job, now: float) -> None:
         """Give the job its end when no sheet of it can do anything more."""
-        if job.state in JOB_ENDED or job.count(*_OPEN):
+        if job.state in JOB_ENDED or job.running or job.is_busy:
+            return
+        if job.wanted:
+            self.close(job, job.sheets.values(), now)
+        if job.count(*_OPEN):
             return
         if job.wanted == "cancel":
             self.change_job(job, "cancel", now, "cancelled")
@@ -99,6 +111,16 @@ class Book:
             self.change_job(job, "cancel", now, _why_cancelled(job))
         else:
             self.change_job(job, "complete", now)
+
+    def close(self, job: Job, sheets: Iterable[Sheet], now: float) -> None:
+        """Of a job that is to end nothing waits for a start."""
+        if not job.count(SheetState.PENDING, SheetState.WAITING, SheetState.AWAITING):
+            return
+        for sheet in sheets:
+            if job.wanted != "cancel":
+                self.block(job, sheet, now, "not started: another sheet failed and fail_fast is on")
+            elif sheet.state in (SheetState.PENDING, SheetState.WAITING, SheetState.AWAITING):
+                self.cancel_sheet(job, sheet, now, "cancelled")
 
     def queue(self) -> list[Job]:
         """The jobs that have not begun, in the order in which they would."""
@@ -128,6 +150,8 @@ class Book:
             self._dirty_sheets.pop((job.id, n), None)
         job.take(sheets)
         self._note_choices(job)
+        for sheet in [sheet for sheet in sheets if sheet.state is SheetState.CANCELLED]:
+            self._block_behind(job, sheet, now)
         for sheet in sheets:
             self._dirty_sheets[job.id, sheet.n] = (job.seq, sheet)
         self.touch(job)
@@ -207,7 +231,7 @@ class Book:
     def fail_sheet(self, job: Job, sheet: Sheet, now: float, reason: str, **data: Any) -> None:
         """For good: what depends on it, directly or not, is blocked; with fail_fast nothing else starts either."""
         self.change_sheet(job, sheet, "fail", now, reason, **data)
-        for dependent in _downstream(job, sheet.n):
+        for dependent in downstream(job, sheet.n):
             self.block(job, dependent, now, f"sheet {sheet.n} failed")
         if job.policy.fail_fast:
             job.wanted = job.wanted or "fail"
@@ -219,12 +243,17 @@ class Book:
         """What depends on it can never start: it is blocked."""
         self.change_sheet(job, sheet, "cancel", now, reason)
         if job.wanted != "cancel":
-            for dependent in _downstream(job, sheet.n):
-                self.block(job, dependent, now, f"sheet {sheet.n} was cancelled")
+            self._block_behind(job, sheet, now)
+
+    def _block_behind(self, job: Job, cancelled: Sheet, now: float) -> None:
+        for dependent in downstream(job, cancelled.n):
+            self.block(job, dependent, now, f"sheet {cancelled.n} was cancelled")
 
     def stop(self, job: Job, sheet: Sheet, wish: str) -> None:
         """`cancel` its running attempt, or `pause` it to run again later. Written down, because its worker may be gone
-        before it has answered."""
+        before it has answered. A weaker wish does not replace a stronger one."""
+        if WISHES.index(wish) < WISHES.index(sheet.history.stopping):
+            return
         sheet.history.stopping = wish
         self._dirty_sheets[job.id, sheet.n] = (job.seq, sheet)
 
@@ -312,6 +341,10 @@ class Book:
         self._dirty_jobs, self._dirty_sheets, self._attempt_writes = {}, {}, []
         return writes
 
+    def is_dirty(self, job: Job) -> bool:
+        """Something about it was changed since the last `take_changes`."""
+        return job.id in self._dirty_jobs
+
     def take_settled(self) -> list[Job]:
         """Ended and paused jobs of which something was written since the last call. Called after a commit."""
         written = [job for job in self._settled.values() if job.id not in self._dirty_jobs]
@@ -332,7 +365,7 @@ def _shared(job: Job, attempt: Attempt) -> list[str]:
     return [*keys, f"group:{job.group}"] if job.group else keys
 
 
-def _downstream(job: Job, n: int) -> Iterator[Sheet]:
+def downstream(job: Job, n: int) -> Iterator[Sheet]:
     """All that depends on sheet n, directly or not, each once. Iterative: chains of 10,000 sheets are fine."""
     seen, stack = {n}, [n]
     while stack:

@@ -15,6 +15,7 @@ from ipc.states import Job as JobState
 from mozartd.coordinator.clients import Session
 from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
+from mozartd.coordinator.wishes import refuse_if_ending
 
 
 async def handle(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
@@ -25,6 +26,7 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
         raise MozartError(
             "job_ended", f"cannot pause {job.id}: it is {job.state} already", f"mozart retry {job.id} runs it again"
         )
+    refuse_if_ending(job, "pause")
     now = time.time()
     parts.journal.append(now, "asked.pause", job.id, by=session.who, now=at_once)
     if job.state is not JobState.PAUSED:
