@@ -26,3 +26,4 @@ OptionalJob = Annotated[str | None, Argument(_JOB, metavar="[JOB]", complete=com
 JobArguments = Annotated[list[str], Argument(_JOB, metavar="JOB...", complete=complete_job)]
 Json = Annotated[bool, Option("--json", help="Print JSON for scripts.")]
 Sheets = Annotated[list[int] | None, Option("--sheet", metavar="N", min=1, help="This sheet only; may be repeated.")]
+Yes = Annotated[bool, Option("--yes", "-y", help="Do it without asking.")]

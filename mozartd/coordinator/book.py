@@ -41,6 +41,8 @@ class Book:
         """Jobs whose sheets have fallbacks, by id."""
         self.begun = 0
         """Jobs in state running."""
+        self.counts: Counter[str] = Counter()
+        """Sheets of all these jobs by state."""
         self._waiting: list[tuple[float, str, int]] = []
         self._dirty_jobs: dict[str, Job] = {}
         self._dirty_sheets: dict[tuple[str, int], tuple[int, Sheet]] = {}
@@ -55,6 +57,7 @@ class Book:
     def add(self, job: Job) -> None:
         """Take a job whose rows are on disk."""
         self.jobs[job.id] = job
+        self.counts.update(job.counts)
         self._note_choices(job)
         self.begun += job.state is JobState.RUNNING
         self.board.touch(job)
@@ -148,7 +151,9 @@ class Book:
         for n in job.sheets:
             # Of a sheet that is no more nothing is to be written.
             self._dirty_sheets.pop((job.id, n), None)
+        self.counts.subtract(job.counts)
         job.take(sheets)
+        self.counts.update(job.counts)
         self._note_choices(job)
         for sheet in [sheet for sheet in sheets if sheet.state is SheetState.CANCELLED]:
             self._block_behind(job, sheet, now)
@@ -189,8 +194,9 @@ class Book:
     ) -> None:
         before, after = sheet.state, next_sheet_state(sheet.state, event)
         sheet.state, sheet.reason, sheet.until = after, reason, until
-        job.counts[before.value] -= 1
-        job.counts[after.value] += 1
+        for counts in (job.counts, self.counts):
+            counts[before.value] -= 1
+            counts[after.value] += 1
         self._leave(job, sheet, before)
         self._enter(job, sheet, after)
         job.mark_trouble(sheet)
@@ -355,8 +361,9 @@ class Book:
 
     def forget(self, job: Job) -> None:
         """From now on the store alone holds it."""
-        if job.state in JOB_ENDED:
-            self.jobs.pop(job.id, None)
+        if job.state in JOB_ENDED and job.id in self.jobs:
+            del self.jobs[job.id]
+            self.counts.subtract(job.counts)
             self.choosing.pop(job.id, None)
 
 

@@ -300,7 +300,7 @@ class Attempt:
     """Whose limits it shares. Its sheet may get another one while it runs, by a new score."""
     ordinal: int = 0
     """Of its call on the scope's throttle. Derived."""
-    is_sent: bool = False
+    is_sent: bool = field(default=False, compare=False)
     """Its worker has its assignment, or had it from an earlier coordinator. Derived."""
     size: int = 0
     """Bytes in its log, as the worker last said. Derived."""

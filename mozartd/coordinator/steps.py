@@ -6,16 +6,20 @@ its rows keeps the loop for long. What fits into one step is one transaction wit
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TypeVar
 
+from ipc.threads import in_thread
 from mozartd.coordinator.turn import Turn
 
 T = TypeVar("T")
 
 #: Seconds of a step.
 STEP = 0.0006
+#: Rows that take no longer.
+FEW = 30
 
 
 async def in_steps(turn: Turn, work: Iterable[T]) -> list[T]:
@@ -28,3 +32,18 @@ async def in_steps(turn: Turn, work: Iterable[T]) -> list[T]:
             await turn.shown()
             until = time.perf_counter() + STEP
     return done
+
+
+async def yielding(work: Iterable[T]) -> AsyncIterator[T]:
+    """The same for who only looks."""
+    until = time.perf_counter() + STEP
+    for one in work:
+        yield one
+        if time.perf_counter() > until:
+            await asyncio.sleep(0)
+            until = time.perf_counter() + STEP
+
+
+async def apart(rows: int, call: Callable[[], T]) -> T:
+    """What `call` makes of so many rows: in a thread when they are many. Few are there also where no thread can be had."""
+    return await in_thread(call) if rows > FEW else call()

@@ -151,14 +151,15 @@ async def test_who_is_back_before_his_answer_is_on_disk_waits_for_it(store: Stor
     await store.write([("put_answer", {"key": "of yesterday", "at": 0.0, "answer": "{}"})])
     book.change_job(job, "pause", 1.0, "by hand")
     done: list[str] = []
+    begun = asyncio.Event()
 
     async def handle() -> Answer:
         done.append("once")
+        begun.set()
         return await once.commit("key", {"job": job.id})
 
     asking = asyncio.create_task(once.ask("key", handle))
-    while not done:
-        await asyncio.sleep(0)
+    await begun.wait()
     asking.cancel()
     assert await once.ask("key", handle) == {"job": job.id}
     assert done == ["once"]

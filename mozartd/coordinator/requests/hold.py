@@ -14,13 +14,14 @@ from ipc.errors import MozartError
 from mozartd.coordinator.clients import Session
 from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
-from mozartd.coordinator.requests.limits import answer_of, plain
+from mozartd.coordinator.requests.limits import answer_of, count_waiting, plain
 
 
 async def handle(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
     typed, seconds = params.text("scope"), params.seconds("seconds")
     reason = params.text_or("reason", "held by hand")
     params.finish()
+    waiting = await count_waiting(parts.book)
     now = time.time()
     until = math.inf if seconds is None else now + seconds
     scope = plain(typed)
@@ -30,4 +31,4 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
         )
     parts.journal.append(now, "asked.hold", by=session.who, scope=scope, seconds=seconds, reason=reason)
     parts.limits.hold_by_hand(scope, until, reason, now)
-    return await parts.once.commit(params.key, answer_of(parts, [parts.limits.of(scope)]))
+    return await parts.once.commit(params.key, answer_of([parts.limits.of(scope)], waiting))
