@@ -1,7 +1,7 @@
 """Long work of a request, in steps between which others have the loop.
 
-A step takes about a millisecond, and what it changed is on disk before the next one: so neither the work nor the making of
-its rows keeps the loop for long. What fits into one step is one transaction with its answer.
+A step takes less than a millisecond, and with it go the rows of what it changed: so neither the work nor the next commit keeps
+the loop for long. What fits into one step is one transaction with its answer.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TypeVar
 
+from ipc.states import SHEET_ENDED
 from ipc.threads import in_thread
+from mozartd.coordinator.model import Job, Sheet
 from mozartd.coordinator.turn import Turn
 
 T = TypeVar("T")
@@ -29,7 +31,7 @@ async def in_steps(turn: Turn, work: Iterable[T]) -> list[T]:
     for one in work:
         done.append(one)
         if time.perf_counter() > until:
-            await turn.shown()
+            await turn.collect()
             until = time.perf_counter() + STEP
     return done
 
@@ -47,3 +49,8 @@ async def yielding(work: Iterable[T]) -> AsyncIterator[T]:
 async def apart(rows: int, call: Callable[[], T]) -> T:
     """What `call` makes of so many rows: in a thread when they are many. Few are there also where no thread can be had."""
     return await in_thread(call) if rows > FEW else call()
+
+
+async def open_sheets(job: Job) -> list[Sheet]:
+    """Those that have not ended."""
+    return [sheet async for sheet in yielding([*job.sheets.values()]) if sheet.state not in SHEET_ENDED]

@@ -12,10 +12,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 
 from ipc.errors import MozartError
 from mozartd.coordinator import fallback, schedule
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two tries to write when the disk does not take it.
 RETRY_WRITE = 1.0
+#: Rows that may wait for the commit under way before who makes more of them has to.
+MANY_WRITES = 1000
 #: What a change is that the disk does not take.
 IN_MEMORY = "it is only in memory, and lost if the daemon ends now"
 
@@ -59,12 +62,14 @@ class _Commit:
     effects: list[Callable[[], None]] = field(default_factory=list)
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
 
-    def rows(self) -> list[Write]:
-        """Job rows before what refers to them, and events last."""
-        rows = [*self.writes]
+    def __iter__(self) -> Iterator[Write]:
+        """Job rows before what refers to them, and events last. Made where they are written: thousands of events cost the
+        loop nothing."""
+        yield from self.writes
         for offer in self.offers:
-            rows += offer.writes
-        return rows + [("put_event", event.row()) for event in (*self.events, *self.offered)]
+            yield from offer.writes
+        for event in chain(self.events, self.offered):
+            yield "put_event", event.row()
 
 
 class Turn:
@@ -151,6 +156,16 @@ class Turn:
         """Rows that are not the book's, in one transaction with all changes made so far."""
         self._writes += writes
         self.due()
+
+    async def collect(self) -> None:
+        """Make the rows of what was changed so far: whoever changes much does so bit by bit, and waits when many are not on
+        disk yet. Thousands of them at once would cost the loop something even when they are thrown away."""
+        self._writes += self._book.take_changes()
+        self.due()
+        if len(self._writes) > MANY_WRITES:
+            await self.shown()
+        else:
+            await asyncio.sleep(0)
 
     def offer(self, writes: list[Write], tell: Callable[[], None], enter: Callable[[], None]) -> asyncio.Future[None]:
         """Done when these rows are on disk; fails with MozartError E403, and then none of them is or will be."""
@@ -268,7 +283,7 @@ class Turn:
         self._committing = True
         self._writes_known = bool(commit.writes or commit.events)
         self.changed_at = time.monotonic()
-        self._store.write(commit.rows()).add_done_callback(partial(self._written, commit))
+        self._store.write(commit).add_done_callback(partial(self._written, commit))
 
     def _let_look(self) -> None:
         """Who waits for changes of what there is does not wait for offers: they are nothing yet."""

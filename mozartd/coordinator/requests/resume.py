@@ -12,7 +12,6 @@ import time
 from typing import Any
 
 from ipc.errors import MozartError
-from ipc.states import SHEET_ENDED
 from ipc.states import Job as JobState
 from mozartd.coordinator.clients import Session
 from mozartd.coordinator.model import Job
@@ -20,6 +19,7 @@ from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
 from mozartd.coordinator.recovery import predecessor
 from mozartd.coordinator.settle import fate, pause
+from mozartd.coordinator.steps import open_sheets, yielding
 from mozartd.coordinator.wishes import refuse_if_ending
 
 
@@ -27,6 +27,10 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     typed = params.text("job")
     params.finish()
     job = await parts.registry.find(typed)
+    open_ones = await open_sheets(job)
+    interrupted = [sheet async for sheet in yielding(open_ones) if sheet.history.interruptions]
+    numbers = [sheet.n async for sheet in yielding(open_ones)]
+    scopes = {sheet.scope async for sheet in yielding(open_ones)}
     ended = await predecessor(parts.store, parts.book, job)
     refuse_if_ending(job, "resume")
     if job.state is not JobState.PAUSED:
@@ -38,18 +42,15 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     parts.book.resume(job, now, "resumed by hand", parts.turn.caps(now).of_jobs() != 0)
     if waits:
         pause(parts.book, job, now, waits)
-    open_ones = [sheet for sheet in job.sheets.values() if sheet.state not in SHEET_ENDED]
-    for scope in {sheet.scope for sheet in open_ones}:
+    for scope in scopes:
         throttle = parts.limits.of(scope)
         # What a person holds by hand waits for `limits.clear`: other jobs, too, were meant.
         if throttle.until == math.inf and throttle.kind != "hand":
             parts.limits.clear(scope, now)
-    for sheet in open_ones:
+    for sheet in interrupted:
         sheet.history.interruptions = 0
     parts.book.end_if_over(job, now)
-    return await parts.once.commit(
-        params.key, {"job": job.id, "sheets": [sheet.n for sheet in open_ones], "waits": waits}
-    )
+    return await parts.once.commit(params.key, {"job": job.id, "sheets": numbers, "waits": waits})
 
 
 def _still_waits(job: Job, ended: Job | None) -> str:
