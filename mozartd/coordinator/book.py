@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from ipc.errors import LIMIT_CODES
@@ -277,17 +277,21 @@ class Book:
             if job and sheet and sheet.state is SheetState.WAITING and sheet.until == until:
                 self.change_sheet(job, sheet, "ready", now)
 
-    def move_waits(self, seconds: float, now: float) -> None:
+    def move_waits(self, seconds: float, now: float, measured: Callable[[str], bool]) -> None:
         """The clock was set by so much: what waits for a while goes on waiting for as long; what waits for a limit to end,
-        or for a time that a person gave, waits for that time."""
+        or for a time that a person gave, waits for that time. `measured(scope)`: its limit is over after a while, too."""
+        for attempt in self.running.values():
+            attempt.assigned_at += seconds
         for job in self.jobs.values():
-            if job.state is JobState.RUNNING and job.not_before > now - seconds:
+            # Of a job that has not begun it is the time that a person gave.
+            if job.started_at is not None and job.not_before > now - seconds:
                 job.not_before += seconds
                 self.touch(job)
             if not job.counts[SheetState.WAITING.value]:
                 continue
             for sheet in job.sheets.values():
                 met = sheet.last is not None and sheet.last["code"] in LIMIT_CODES
+                met = met and not measured(sheet.scope)
                 if sheet.state is SheetState.WAITING and sheet.until is not None and not met:
                     sheet.until += seconds
                     heapq.heappush(self._waiting, (sheet.until, job.id, sheet.n))

@@ -25,7 +25,7 @@ from ipc.states import Job as JobState
 from mozartd.coordinator.book import Book
 from mozartd.coordinator.limits import Limits
 from mozartd.coordinator.model import Attempt, Job, Sheet
-from mozartd.coordinator.retry import hold_until
+from mozartd.coordinator.retry import hold_until, is_measured
 from mozartd.coordinator.settle import interrupt, refuse, settle, take_back
 from mozartd.processes import read_process
 
@@ -354,5 +354,6 @@ class Crew:
             now = time.time()
             limit: Limit = {"until": event["until"], "retry_after": event["retry_after"], "kind": event["limit_kind"]}
             until = hold_until(limit, sheet.history.waits, job.policy, now)
-            self._limits.hold(attempt.scope, until, f"{attempt.id} hit a limit", event["evidence"], now)
+            why, measured = f"{attempt.id} hit a limit", is_measured(limit)
+            self._limits.hold(attempt.scope, until, why, event["evidence"], now, measured)
         self.due()

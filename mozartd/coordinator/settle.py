@@ -166,7 +166,7 @@ def _carry_out(
         case retry.Hold(until, reason):
             history.waits += 1
             history.mode = mode_after(history.mode, history)
-            limits.hold(attempt.scope, until, reason, report["evidence"], now)
+            limits.hold(attempt.scope, until, reason, report["evidence"], now, retry.is_measured(report["limit"]))
             if _can_go_elsewhere(limits, job, sheet, attempt, now):
                 book.change_sheet(job, sheet, "interrupt", now, reason)
             else:

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import product
 from pathlib import Path
@@ -18,11 +19,13 @@ import pytest
 import pytest_asyncio
 
 from ipc.errors import MozartError
+from mozartd.coordinator.limits import Limits
 from mozartd.store.store import Store
 from tests.faults.desk import Desk, submission
 from tests.process.conftest import check_end
-from tests.process.daemon import Daemon, is_alive, wait_until
+from tests.process.daemon import Daemon, is_alive, wait_until, write_score
 from tests.torture.faults import AFTER, BEFORE, Faults
+from tests.unit.scenes import make_book, make_job
 
 Score = Callable[..., Path]
 FREE = {"dependencies": {}}
@@ -445,11 +448,207 @@ def test_E09_an_agent_gets_the_score_that_was_committed_with_its_start(
     faulty: tuple[Daemon, Faults], score: Score
 ) -> None:
     daemon, faults = faulty
-    old, new = score("say old"), submission(score("say new", name="new"))
+    old, new = submission(score("say old\nsleep 1")), submission(score("say new", name="new"))
     faults.slow_syncs(0.3)
-    job = daemon.run(old)
+    job = daemon.request("submit", **old)["job"]
     answer = daemon.request("modify", job=job, yes=True, **new)
     faults.end()
     assert daemon.wait(job)["state"] == "completed"
     printed = daemon.mozart("logs", job).stdout
     assert ("new" in printed) == (answer["sheets"] == [1])
+
+
+# ---- B6, B7: what would be lost is said first ------------------------------------------------------------------------
+
+#: 1 ← 2 ← 3 ← 5, 2 ← 6; 4 alone.
+GRAPH = {"dependencies": {2: [1], 3: [2], 5: [3], 6: [2]}}
+
+
+async def test_B06_what_depends_on_a_sheet_runs_again_with_it(desk: Desk, score: Score) -> None:
+    path = score(*[f"say {n}" for n in range(1, 7)], sheet=GRAPH)
+    job = await desk.submit(path)
+    await desk.settle()
+    while desk.book.running:
+        attempt = next(iter(desk.book.running))
+        desk.crew.price = lambda job, report: 1.25
+        await desk.end(attempt)
+    assert await desk.states(job) == "completed" + " completed" * 6
+    with pytest.raises(MozartError, match=r"without a yes: sheets 3, 5, 6 run again \(last time \$3.75\)") as caught:
+        await desk.ask("retry", job=job, sheets=[2])
+    assert caught.value.hint == "add --yes, or --only to leave them as they are"
+    for asked, runs in (
+        ({"sheets": [2], "yes": True}, [2, 3, 5, 6]),
+        ({"sheets": [2], "only": True}, [2]),
+        ({"sheets": [5]}, [5]),
+        ({"from": 3}, [3, 5]),
+    ):
+        before = {n: sheet["k"] for n, sheet in (await rows_of(desk)).items()}
+        assert (await desk.ask("retry", job=job, **asked))["sheets"] == runs
+        await desk.settle()
+        await desk.end_all()
+        after = {n: sheet["k"] for n, sheet in (await rows_of(desk)).items()}
+        assert [n for n in before if after[n] > before[n]] == runs, asked
+        assert await desk.states(job) == "completed" + " completed" * 6
+
+
+async def rows_of(desk: Desk) -> dict[int, Any]:
+    return {row["n"]: row for row in await desk.store.read("sheets_of", seq=1, after=0, limit=-1)}
+
+
+async def test_B06_a_dependent_that_runs_is_interrupted_first(desk: Desk, score: Score) -> None:
+    """Also when it completes before it hears of that: what it made is of the old input."""
+    path = score("say 1", "say 2", sheet={"dependencies": {2: [1]}})
+    for ending in ("cancelled", "ok"):
+        job = await desk.submit(path)
+        await desk.settle()
+        await desk.end(f"{job}:1:1")
+        assert list(desk.book.running) == [f"{job}:2:1"]
+        with pytest.raises(MozartError, match="without a yes: sheet 2 runs again"):
+            await desk.ask("retry", job=job, sheets=[1])
+        await desk.ask("retry", job=job, sheets=[1], yes=True)
+        await desk.settle()
+        assert f"{job}:2:1" in desk.wire.told("cancel")
+        await desk.end(f"{job}:2:1", ending)
+        assert list(desk.book.running) == [f"{job}:1:2"], "it waits for the new input"
+        await desk.end(f"{job}:1:2")
+        assert list(desk.book.running) == [f"{job}:2:2"]
+        assert desk.book.running[f"{job}:2:2"].mode == "normal"
+        await desk.end(f"{job}:2:2")
+        assert await desk.states(job) == "completed completed completed"
+
+
+def test_B06_a_terminal_is_asked(shared_daemon: Daemon, score: Score) -> None:
+    job = shared_daemon.run(score("say 1", "say 2", sheet={"dependencies": {2: [1]}}))
+    shared_daemon.wait(job)
+    done = shared_daemon.mozart("retry", job, "--sheet", "1")
+    assert (done.returncode, shared_daemon.job(job)["job"]["state"]) == (2, "completed")
+    assert "sheet 2 runs again" in done.stderr
+    assert "--yes" in done.stderr
+    assert "sheet 2 runs again" in at_a_terminal(shared_daemon, b"n\n", "retry", job, "--sheet", "1")
+    assert shared_daemon.job(job)["job"]["state"] == "completed"
+    assert "retrying" in at_a_terminal(shared_daemon, b"y\n", "retry", job, "--sheet", "1")
+    shared_daemon.wait(job)
+    assert [len(sheet["attempts"]) for sheet in shared_daemon.job(job)["sheets"]] == [2, 2]
+    done = shared_daemon.mozart("retry", job, "--sheet", "1", "--only")
+    assert "sheet 1" in done.stdout
+    shared_daemon.wait(job)
+
+
+def at_a_terminal(daemon: Daemon, typed: bytes, *args: str) -> str:
+    """What a command prints there, and is answered when it asks."""
+    ours, theirs = os.openpty()
+    process = daemon.popen(*args, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    printed = b""
+    with contextlib.suppress(OSError):
+        while data := os.read(ours, 65536):
+            printed += data
+            if b"[y/N]" in data:
+                os.write(ours, typed)
+    os.close(ours)
+    process.wait()
+    return printed.decode()
+
+
+async def test_B07_a_new_score_that_may_be_a_mistake_is_said_first(desk: Desk, score: Score, tmp_path: Path) -> None:
+    path = score(*[f"say {n}" for n in range(1, 7)], sheet=FREE)
+    job = await desk.submit(path)
+    await desk.settle()
+    await desk.end(f"{job}:1:1")
+    other = tmp_path / "other"
+
+    def another(count: int, **fields: Any) -> Path:
+        """Of the same name and workspace, if not said otherwise."""
+        directory = tmp_path / str(len(list(tmp_path.iterdir())))
+        directory.mkdir()
+        kept: dict[str, Any] = {"workspace": str(tmp_path / "workspace"), "sheet": FREE, **fields}
+        return write_score(directory, *["say"] * count, **kept)
+
+    fewer = another(3)
+    notes = {
+        "sheets 4-6 are dropped": fewer,
+        "the score is called 'chant', and the job stays 'song'": another(6, name="chant"),
+        f"its workspace becomes {other}, and what it made stays in": another(6, workspace=str(other)),
+    }
+    before = await desk.states(job)
+    for note, path in notes.items():
+        with pytest.raises(MozartError) as caught:
+            await desk.ask("modify", job=job, **submission(path))
+        assert (caught.value.code, caught.value.hint) == ("needs_yes", "add --yes")
+        assert note in caught.value.message
+        assert await desk.states(job) == before, "nothing was done"
+    await desk.ask("modify", job=job, yes=True, **submission(fewer))
+    await desk.settle()
+    await desk.end_all()
+    assert await desk.states(job) == "completed completed completed completed"
+
+
+# ---- C15 -------------------------------------------------------------------------------------------------------------
+
+
+async def test_C15_a_big_job_costs_the_loop_little_at_a_time(desk: Desk, score: Score) -> None:
+    """Its own processor time between two waits; the bound has room for a slow machine."""
+    job = await desk.submit(score("say", sheet={"size": 1, "total_items": 5000, **FREE}))
+    loop = asyncio.get_running_loop()
+    worst, last, going = 0.0, time.thread_time(), True
+
+    def look() -> None:
+        nonlocal worst, last
+        now = time.thread_time()
+        worst, last = max(worst, now - last), now
+        if going:
+            loop.call_soon(look)
+
+    for method, params in {
+        "list": {},
+        "limits": {},
+        "pause": {"job": job},
+        "resume": {"job": job},
+        "cancel": {"job": job},
+    }.items():
+        await desk.settle()
+        worst, last = 0.0, time.thread_time()
+        loop.call_soon(look)
+        await desk.ask(method, **params)
+        going = False
+        await asyncio.sleep(0)
+        going = True
+        assert worst < 0.01, f"{method}: {1000 * worst:.1f} ms"
+    await desk.end_all()
+    assert (await desk.states(job)).split() == ["cancelled"] * 5001
+
+
+# ---- C27 -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("jumps", [(3600,), (-3600,), (86400,), (-86400,), (86400, -86400), (-3600, 7200)])
+def test_C27_times_of_day_move_with_the_clock_and_waits_do_not(jumps: tuple[int, ...]) -> None:
+    now = 1_000_000.0
+    retried, limited, asked_to_wait, later, between = (make_job(1, n) for n in range(1, 6))
+    book = make_book(retried, limited, asked_to_wait, later, between)
+    limits = Limits(book.journal)
+    for job, scope in ((limited, "a/b/reset"), (asked_to_wait, "a/b/after")):
+        job.sheets[1].scope = scope
+        job.sheets[1].last = {"verdict": "rate_limited", "code": "E101", "message": "", "validations": []}
+    limits.hold("a/b/reset", now + 600, "E101 resets at 3pm", "", now)
+    limits.hold("a/b/after", now + 600, "E101 retry after 600", "", now, measured=True)
+    limits.hold_by_hand("by/hand/x", now + 600, "by hand", now)
+    for job in (retried, limited, asked_to_wait):
+        sheet = job.sheets[1]
+        job.take([sheet])
+        book.change_job(job, "start", now)
+        book.change_sheet(job, sheet, "start", now)
+        book.change_sheet(job, sheet, "wait", now, "", now + 600)
+    later.not_before = now + 600
+    book.change_job(between, "start", now)
+    between.not_before = now + 600
+    book.change_job(between, "pause", now)
+    for nth, jump in enumerate(jumps, 1):
+        book.move_waits(jump, now + sum(jumps[:nth]), limits.is_measured)
+        limits.move(jump)
+    same, moved = now + 600, now + 600 + sum(jumps)
+    assert [job.sheets[1].until for job in (retried, limited, asked_to_wait)] == [moved, same, moved]
+    assert [limits.of(scope).until for scope in ("a/b/reset", "a/b/after", "by/hand/x")] == [same, moved, same]
+    assert (later.not_before, between.not_before) == (same, moved)
+    again = Limits(book.journal, [dict(row) for name, row in limits.take_changes() if name == "put_hold"])
+    assert again.is_measured("a/b/after"), "also after a restart"
