@@ -72,8 +72,13 @@ def _row(job: dict[str, Any], now: float) -> list[str]:
         text.age(job["submitted_at"], now),
         text.elapsed(job["started_at"], job["ended_at"], now),
         text.money(job["cost_usd"]),
-        text.first_line(job["reason"] or "", 60),
+        "; ".join(filter(None, [text.first_line(job["reason"] or "", 60), unsaved(job)])),
     ]
+
+
+def unsaved(job: dict[str, Any]) -> str:
+    """Of a daemon that cannot write: what it shows is what is on disk."""
+    return "a change is not saved" if job.get("unsaved") else ""
 
 
 def progress(sheets: dict[str, int]) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Annotated, Any
 
 from cli import completions, output
 from cli.arguments import Argument, Option
 from cli.commands.cancel import describe_sheets
 from cli.commands.run import load, pairs, submission
+from cli.confirm import with_yes
 from cli.daemon import connect
-from cli.options import JobArgument, Json
+from cli.options import JobArgument, Json, Yes
 
 EXAMPLE = "mozart modify hello-12 examples/hello.yaml"
 
@@ -21,17 +23,19 @@ def command(
     workspace: Annotated[str | None, Option("--workspace", metavar="P", help="Instead of the score's.")] = None,
     var: Annotated[list[str] | None, Option("--var", metavar="K=V", help="A template variable; repeat.")] = None,
     sets: Annotated[list[str] | None, Option("--set", metavar="F=V", help="A field of the score; repeat.")] = None,
+    yes: Yes = False,
     json: Json = False,
 ) -> int:
-    """Plan what has not run again, by another score.
+    """Replace the plan for sheets that have not run yet.
 
-    Sheets that are complete or running stay as they are. The job gets the priority and the group of the new score where
+    Sheets that are complete, cancelled or running stay as they are. Fewer sheets, another name or another workspace need a
+    yes. The job gets the priority and the group of the new score where
     those are others than the old score's.
     """
     loaded = load(score, pairs("--var", var), pairs("--set", sets), workspace)
     with connect() as line:
         submitted = submission(loaded, os.environ, line.client.daemon["submit_env"])
-        answer = line.request("modify", {"job": job, **submitted})
+        answer = with_yes(partial(line.request, "modify"), {"job": job, **submitted}, yes, json)
     if json:
         output.document(answer)
     else:

@@ -17,6 +17,9 @@ def command(job: JobArgument, json: Json = False) -> int:
     answer = ask("resume", {"job": job})
     if json:
         output.document(answer)
+    elif answer.get("waits"):
+        output.say(f"{answer['job']} stays paused: {answer['waits']}")
+        output.tell(f"`mozart resume {answer['job']}` once more runs it anyway")
     else:
         output.say(f"resumed {answer['job']}")
         output.tell(f"follow it with `mozart logs -f {answer['job']}`")

@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 from cli import output
 from cli.arguments import Option
 from cli.commands.cancel import describe_sheets
+from cli.confirm import with_yes
 from cli.daemon import ask
-from cli.options import JobArgument, Json, Sheets
+from cli.options import JobArgument, Json, Sheets, Yes
 from ipc.errors import EXIT_USAGE, MozartError
 
-EXAMPLE = "mozart retry hello-12\nmozart retry hello-12 --from 3"
+EXAMPLE = "mozart retry hello-12\nmozart retry hello-12 --sheet 3 --yes"
 
 
 def command(
     job: JobArgument,
     sheet: Sheets = None,
-    start: Annotated[int | None, Option("--from", metavar="N", min=1, help="This sheet and every later one.")] = None,
+    start: Annotated[
+        int | None, Option("--from", metavar="N", min=1, help="This sheet and all that depends on it.")
+    ] = None,
     failed: Annotated[
         bool, Option("--failed", help="What failed, was blocked or cancelled: as without a choice.")
     ] = False,
+    only: Annotated[bool, Option("--only", help="With --sheet: leave those that depend on it as they are.")] = False,
+    yes: Yes = False,
     json: Json = False,
 ) -> int:
     """Run what failed again.
 
-    A job's failed, blocked and cancelled sheets, or those named. Earlier attempts keep their logs.
+    A job's failed, blocked and cancelled sheets, or those named and all that depends on them. Earlier attempts keep their logs.
     """
     if bool(sheet) + (start is not None) + failed > 1:
         raise MozartError("usage", "cannot use --sheet, --from and --failed together", "use one of them", EXIT_USAGE)
+    if only and not sheet:
+        raise MozartError("usage", "cannot use --only without --sheet", "name a sheet, or leave --only out", EXIT_USAGE)
     which: dict[str, Any] = {"sheets": sheet} if sheet else {"from": start} if start is not None else {}
-    answer = ask("retry", {"job": job, **which})
+    if only:
+        which["only"] = True
+    answer = with_yes(partial(ask, "retry"), {"job": job, **which}, yes, json)
     if json:
         output.document(answer)
     else:

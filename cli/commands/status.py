@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from cli import output, text
 from cli.arguments import Option
-from cli.commands.list import SCREENFUL, jobs_table
+from cli.commands.list import SCREENFUL, jobs_table, unsaved
 from cli.daemon import connect
 from cli.feed import Feed
 from cli.options import Json, OptionalJob
@@ -111,6 +111,8 @@ def _job_lines(job: dict[str, Any], sheets: list[dict[str, Any]], now: float) ->
     lines = [f"{output.paint(job['id'], output.BOLD)} {text.state(job['state'])}: {', '.join(filter(None, facts))}"]
     if job["reason"]:
         lines.append(f"reason: {shown.cell(job['reason'])}")
+    if unsaved(job):
+        lines.append(f"{unsaved(job)}: it is lost if the daemon ends now")
     lines += [f"score: {shown.cell(job['score'])}", f"workspace: {shown.cell(job['workspace'])}", ""]
     return [*lines, output.table(HEADER, list(rows(sheets, now)))] if sheets else lines[:-1]
 

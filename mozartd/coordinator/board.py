@@ -90,7 +90,13 @@ class Board:
         self._stamp += 1
         job.stamp = self._stamp
         was_waiting, job.is_waiting = job.is_waiting, False
-        if job.wanted or job.after or job.state not in (JobState.QUEUED, JobState.RUNNING) or not job.has_room():
+        if (
+            job.wanted
+            or job.after
+            or job.is_busy
+            or job.state not in (JobState.QUEUED, JobState.RUNNING)
+            or not job.has_room()
+        ):
             return
         if job.not_before > now:
             heapq.heappush(self._timed, (job.not_before, self._stamp, job))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from ipc.errors import LIMIT_CODES
@@ -22,6 +22,8 @@ from mozartd.coordinator.journal import Journal
 from mozartd.coordinator.model import Attempt, Job, Sheet
 from mozartd.store.store import Write
 
+#: Why a running attempt is to be stopped, the stronger later.
+WISHES = ("", "pause", "retry", "cancel")
 _OPEN = (SheetState.PENDING, SheetState.RUNNING, SheetState.WAITING, SheetState.AWAITING)
 
 
@@ -39,6 +41,8 @@ class Book:
         """Jobs whose sheets have fallbacks, by id."""
         self.begun = 0
         """Jobs in state running."""
+        self.counts: Counter[str] = Counter()
+        """Sheets of all these jobs by state."""
         self._waiting: list[tuple[float, str, int]] = []
         self._dirty_jobs: dict[str, Job] = {}
         self._dirty_sheets: dict[tuple[str, int], tuple[int, Sheet]] = {}
@@ -53,10 +57,11 @@ class Book:
     def add(self, job: Job) -> None:
         """Take a job whose rows are on disk."""
         self.jobs[job.id] = job
+        self.counts.update(job.counts)
         self._note_choices(job)
         self.begun += job.state is JobState.RUNNING
         self.board.touch(job)
-        for sheet in job.sheets.values():
+        for sheet in job.sheets.values() if job.counts[SheetState.WAITING.value] else ():
             if sheet.state is SheetState.WAITING and sheet.until is not None:
                 heapq.heappush(self._waiting, (sheet.until, job.id, sheet.n))
 
@@ -87,9 +92,19 @@ class Book:
         if job.is_settled:
             self._settled[job.id] = job
 
+    def explain(self, job: Job, reason: str, now: float) -> None:
+        """Its state stays, why it is so is more than before."""
+        job.reason = reason
+        self.touch(job)
+        self.journal.append(now, f"job.{job.state}", job.id, reason=reason)
+
     def end_if_over(self, job: Job, now: float) -> None:
         """Give the job its end when no sheet of it can do anything more."""
-        if job.state in JOB_ENDED or job.count(*_OPEN):
+        if job.state in JOB_ENDED or job.running or job.is_busy:
+            return
+        if job.wanted:
+            self.close(job, job.sheets.values(), now)
+        if job.count(*_OPEN):
             return
         if job.wanted == "cancel":
             self.change_job(job, "cancel", now, "cancelled")
@@ -99,6 +114,16 @@ class Book:
             self.change_job(job, "cancel", now, _why_cancelled(job))
         else:
             self.change_job(job, "complete", now)
+
+    def close(self, job: Job, sheets: Iterable[Sheet], now: float) -> None:
+        """Of a job that is to end nothing waits for a start."""
+        if not job.count(SheetState.PENDING, SheetState.WAITING, SheetState.AWAITING):
+            return
+        for sheet in sheets:
+            if job.wanted != "cancel":
+                self.block(job, sheet, now, "not started: another sheet failed and fail_fast is on")
+            elif sheet.state in (SheetState.PENDING, SheetState.WAITING, SheetState.AWAITING):
+                self.cancel_sheet(job, sheet, now, "cancelled")
 
     def queue(self) -> list[Job]:
         """The jobs that have not begun, in the order in which they would."""
@@ -126,8 +151,12 @@ class Book:
         for n in job.sheets:
             # Of a sheet that is no more nothing is to be written.
             self._dirty_sheets.pop((job.id, n), None)
+        self.counts.subtract(job.counts)
         job.take(sheets)
+        self.counts.update(job.counts)
         self._note_choices(job)
+        for sheet in [sheet for sheet in sheets if sheet.state is SheetState.CANCELLED]:
+            self._block_behind(job, sheet, now)
         for sheet in sheets:
             self._dirty_sheets[job.id, sheet.n] = (job.seq, sheet)
         self.touch(job)
@@ -165,8 +194,9 @@ class Book:
     ) -> None:
         before, after = sheet.state, next_sheet_state(sheet.state, event)
         sheet.state, sheet.reason, sheet.until = after, reason, until
-        job.counts[before.value] -= 1
-        job.counts[after.value] += 1
+        for counts in (job.counts, self.counts):
+            counts[before.value] -= 1
+            counts[after.value] += 1
         self._leave(job, sheet, before)
         self._enter(job, sheet, after)
         job.mark_trouble(sheet)
@@ -207,7 +237,7 @@ class Book:
     def fail_sheet(self, job: Job, sheet: Sheet, now: float, reason: str, **data: Any) -> None:
         """For good: what depends on it, directly or not, is blocked; with fail_fast nothing else starts either."""
         self.change_sheet(job, sheet, "fail", now, reason, **data)
-        for dependent in _downstream(job, sheet.n):
+        for dependent in downstream(job, sheet.n):
             self.block(job, dependent, now, f"sheet {sheet.n} failed")
         if job.policy.fail_fast:
             job.wanted = job.wanted or "fail"
@@ -219,12 +249,17 @@ class Book:
         """What depends on it can never start: it is blocked."""
         self.change_sheet(job, sheet, "cancel", now, reason)
         if job.wanted != "cancel":
-            for dependent in _downstream(job, sheet.n):
-                self.block(job, dependent, now, f"sheet {sheet.n} was cancelled")
+            self._block_behind(job, sheet, now)
+
+    def _block_behind(self, job: Job, cancelled: Sheet, now: float) -> None:
+        for dependent in downstream(job, cancelled.n):
+            self.block(job, dependent, now, f"sheet {cancelled.n} was cancelled")
 
     def stop(self, job: Job, sheet: Sheet, wish: str) -> None:
         """`cancel` its running attempt, or `pause` it to run again later. Written down, because its worker may be gone
-        before it has answered."""
+        before it has answered. A weaker wish does not replace a stronger one."""
+        if WISHES.index(wish) < WISHES.index(sheet.history.stopping):
+            return
         sheet.history.stopping = wish
         self._dirty_sheets[job.id, sheet.n] = (job.seq, sheet)
 
@@ -242,17 +277,21 @@ class Book:
             if job and sheet and sheet.state is SheetState.WAITING and sheet.until == until:
                 self.change_sheet(job, sheet, "ready", now)
 
-    def move_waits(self, seconds: float, now: float) -> None:
+    def move_waits(self, seconds: float, now: float, measured: Callable[[str], bool]) -> None:
         """The clock was set by so much: what waits for a while goes on waiting for as long; what waits for a limit to end,
-        or for a time that a person gave, waits for that time."""
+        or for a time that a person gave, waits for that time. `measured(scope)`: its limit is over after a while, too."""
+        for attempt in self.running.values():
+            attempt.assigned_at += seconds
         for job in self.jobs.values():
-            if job.state is JobState.RUNNING and job.not_before > now - seconds:
+            # Of a job that has not begun it is the time that a person gave.
+            if job.started_at is not None and job.not_before > now - seconds:
                 job.not_before += seconds
                 self.touch(job)
             if not job.counts[SheetState.WAITING.value]:
                 continue
             for sheet in job.sheets.values():
                 met = sheet.last is not None and sheet.last["code"] in LIMIT_CODES
+                met = met and not measured(sheet.scope)
                 if sheet.state is SheetState.WAITING and sheet.until is not None and not met:
                     sheet.until += seconds
                     heapq.heappush(self._waiting, (sheet.until, job.id, sheet.n))
@@ -312,6 +351,10 @@ class Book:
         self._dirty_jobs, self._dirty_sheets, self._attempt_writes = {}, {}, []
         return writes
 
+    def is_dirty(self, job: Job) -> bool:
+        """Something about it was changed since the last `take_changes`."""
+        return job.id in self._dirty_jobs
+
     def take_settled(self) -> list[Job]:
         """Ended and paused jobs of which something was written since the last call. Called after a commit."""
         written = [job for job in self._settled.values() if job.id not in self._dirty_jobs]
@@ -322,8 +365,9 @@ class Book:
 
     def forget(self, job: Job) -> None:
         """From now on the store alone holds it."""
-        if job.state in JOB_ENDED:
-            self.jobs.pop(job.id, None)
+        if job.state in JOB_ENDED and job.id in self.jobs:
+            del self.jobs[job.id]
+            self.counts.subtract(job.counts)
             self.choosing.pop(job.id, None)
 
 
@@ -332,7 +376,7 @@ def _shared(job: Job, attempt: Attempt) -> list[str]:
     return [*keys, f"group:{job.group}"] if job.group else keys
 
 
-def _downstream(job: Job, n: int) -> Iterator[Sheet]:
+def downstream(job: Job, n: int) -> Iterator[Sheet]:
     """All that depends on sheet n, directly or not, each once. Iterative: chains of 10,000 sheets are fine."""
     seen, stack = {n}, [n]
     while stack:

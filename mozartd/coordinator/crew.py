@@ -14,23 +14,25 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from ipc.bounds import PeerBounds
 from ipc.connection import Connection, Peer, hello, hello_problem
 from ipc.frames import Frame, FrameError
 from ipc.messages import Finished, Limit, attempt_id
+from ipc.states import Job as JobState
 from mozartd.coordinator.book import Book
 from mozartd.coordinator.limits import Limits
 from mozartd.coordinator.model import Attempt, Job, Sheet
-from mozartd.coordinator.retry import hold_until
-from mozartd.coordinator.settle import interrupt, refuse, settle
+from mozartd.coordinator.retry import hold_until, is_measured
+from mozartd.coordinator.settle import interrupt, refuse, settle, take_back
 from mozartd.processes import read_process
 
 log = logging.getLogger(__name__)
 
 #: What an attempt that was stopped says of itself, by what its sheet's history calls it.
-STOPPED = {"cancel": "it was cancelled", "pause": "its job was paused"}
+STOPPED = {"cancel": "it was cancelled", "retry": "it is to run again", "pause": "its job was paused"}
 
 
 @dataclass(slots=True)
@@ -90,14 +92,28 @@ class Crew:
         self.workers[name] = Worker(name, pid)
         self._watch_death(self.workers[name])
 
-    def stop(self, job: Job, sheet: Sheet, reason: str) -> None:
-        """Stop the running attempt of a sheet: `cancel` it, or `pause` it to run again later."""
-        self._book.stop(job, sheet, reason)
+    def stop(self, job: Job, sheet: Sheet, wish: str) -> None:
+        """Stop the running attempt of a sheet: `cancel` it, or `pause` it to run again later. Its worker is told when that is
+        on disk."""
+        self._book.stop(job, sheet, wish)
         attempt = self._book.running.get(attempt_id(job.id, sheet.n, sheet.k))
-        worker = self.workers.get(attempt.worker) if attempt else None
-        # Without a worker to tell, the attempt is about to be given back, and then cancelled.
-        if attempt and worker:
-            worker.send({"type": "cancel", "attempt": attempt.id, "reason": STOPPED[reason]})
+        # Without one, it is about to be given back, and then does as is wished.
+        if attempt:
+            self.after_commit(partial(self._tell, attempt, wish))
+
+    def _tell(self, attempt: Attempt, wish: str) -> None:
+        """What is not with its worker yet will not go there (`assign`)."""
+        worker = self.workers.get(attempt.worker)
+        if worker and attempt.is_sent and attempt.id in self._book.running:
+            worker.send({"type": "cancel", "attempt": attempt.id, "reason": STOPPED[wish]})
+
+    def recall(self, job: Job) -> None:
+        """What of it is not with its worker yet is not started."""
+        for n in sorted(job.running):
+            attempt = self._book.running.get(attempt_id(job.id, n, job.sheets[n].k))
+            worker = self.workers.get(attempt.worker) if attempt else None
+            if attempt and worker and not attempt.is_sent:
+                self._take_back(worker, attempt)
 
     def watch(self, attempt: str, on: bool) -> None:
         """Ask for `grew` frames, or not any more."""
@@ -111,14 +127,27 @@ class Crew:
         worker = self.workers.get(attempt.worker)
         if worker is None:
             return
+        if self._is_unwanted(attempt):
+            self._take_back(worker, attempt)
+            return
         try:
             worker.send(assignment)
+            attempt.is_sent = True
         except FrameError as error:
             hint = "see cross_sheet.max_output_chars and lookback_sheets"
             self.refuse(attempt, "E602", f"cannot assign it: {error}", hint)
             return
-        # Stopped between its start and now: its worker did not know of it then.
-        self._stop_if_wanted(worker, attempt)
+
+    def _is_unwanted(self, attempt: Attempt) -> bool:
+        """Between its start and now somebody said that it is not to run, or its job that nothing is to."""
+        job, sheet = self._book.find(attempt)
+        return bool(job.wanted or sheet.history.stopping) or job.state is JobState.PAUSED
+
+    def _take_back(self, worker: Worker, attempt: Attempt) -> None:
+        worker.running.discard(attempt.id)
+        take_back(self._book, self._limits, attempt, time.time())
+        self.on_over(attempt)
+        self.due()
 
     def refuse(self, attempt: Attempt, code: str, reason: str, hint: str) -> None:
         """It cannot be handed to its worker."""
@@ -192,13 +221,13 @@ class Crew:
         """Say again what may have been lost with the last coordinator."""
         if self.is_watched(attempt):
             worker.send({"type": "watch", "attempt": attempt.id})
-        self._stop_if_wanted(worker, attempt)
+        self._stop_if_wanted(attempt)
 
-    def _stop_if_wanted(self, worker: Worker, attempt: Attempt) -> None:
+    def _stop_if_wanted(self, attempt: Attempt) -> None:
         job, sheet = self._book.find(attempt)
         wish = "cancel" if job.wanted == "cancel" else sheet.history.stopping
         if wish:
-            worker.send({"type": "cancel", "attempt": attempt.id, "reason": STOPPED[wish]})
+            self.after_commit(partial(self._tell, attempt, wish))
 
     def _lost(self, connection: Connection) -> None:
         worker = self._by_connection.pop(connection, None)
@@ -325,5 +354,6 @@ class Crew:
             now = time.time()
             limit: Limit = {"until": event["until"], "retry_after": event["retry_after"], "kind": event["limit_kind"]}
             until = hold_until(limit, sheet.history.waits, job.policy, now)
-            self._limits.hold(attempt.scope, until, f"{attempt.id} hit a limit", event["evidence"], now)
+            why, measured = f"{attempt.id} hit a limit", is_measured(limit)
+            self._limits.hold(attempt.scope, until, why, event["evidence"], now, measured)
         self.due()

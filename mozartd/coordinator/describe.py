@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -31,12 +31,18 @@ _UNKNOWN_TOKENS = dict.fromkeys(Tokens.__annotations__)
 
 
 def job_json(job: Job) -> dict[str, Any]:
+    return row_json(job.row())
+
+
+def row_json(row: Mapping[str, Any], unsaved: bool = False) -> dict[str, Any]:
+    """A job as its row has it. `unsaved`: something about it is only in memory, because the disk does not take it."""
+    counts, tokens = orjson.loads(row["counts"]), orjson.loads(row["tokens"])
     return {
-        "id": job.id, "name": job.name, "state": job.state.value, "reason": job.reason, "score": job.score_path,
-        "workspace": job.workspace, "submitted_at": rfc3339(job.submitted_at), "started_at": rfc3339(job.started_at),
-        "ended_at": rfc3339(job.ended_at), "priority": job.priority, "group": job.group,
-        "sheets": {state: count for state, count in job.counts.items() if count}, "cost_usd": job.cost_usd,
-        "tokens": {**_UNKNOWN_TOKENS, **job.tokens},
+        "id": row["id"], "name": row["name"], "state": row["state"], "reason": row["reason"], "score": row["score_path"],
+        "workspace": row["workspace"], "submitted_at": rfc3339(row["submitted_at"]), "started_at": rfc3339(row["started_at"]),
+        "ended_at": rfc3339(row["ended_at"]), "priority": row["priority"], "group": row["group_name"],
+        "sheets": {state: count for state, count in counts.items() if count}, "cost_usd": row["cost_usd"],
+        "tokens": {**_UNKNOWN_TOKENS, **tokens}, "unsaved": unsaved,
     }  # fmt: skip
 
 
@@ -87,16 +93,6 @@ def workers_json(crew: Crew) -> list[dict[str, Any]]:
         {"pid": worker.pid, "credit": worker.credit, "running": len(worker.running), "restarts": worker.restarts}
         for worker in workers
     ]
-
-
-def sheet_counts(jobs: Iterable[Job]) -> dict[str, int]:
-    """Sheets of unfinished jobs by state."""
-    total: dict[str, int] = {}
-    for job in jobs:
-        for state, count in job.counts.items():
-            if count:
-                total[state] = total.get(state, 0) + count
-    return total
 
 
 def running_progress(rows: list[dict[str, Any]], job: Job, live: Mapping[str, Any]) -> None:

@@ -32,14 +32,11 @@ class Event(NamedTuple):
 class Journal:
     def __init__(self, last_id: int) -> None:
         self._last_id = last_id
+        self.last_published = last_id
         self._unwritten: list[Event] = []
         self.recent: deque[Event] = deque(maxlen=RECENT)
         self.listeners: set[Callable[[], None]] = set()
         """Called after each publish, with nothing: they look at what they have not seen."""
-
-    @property
-    def last_published(self) -> int:
-        return self._last_id - len(self._unwritten)
 
     def append(
         self,
@@ -53,14 +50,24 @@ class Journal:
         self._last_id += 1
         self._unwritten.append(Event(self._last_id, at, type, job, sheet, attempt, data))
 
+    @property
+    def has_unwritten(self) -> bool:
+        return bool(self._unwritten)
+
     def take_unwritten(self) -> list[Event]:
         events, self._unwritten = self._unwritten, []
         return events
+
+    def take_back(self, events: list[Event]) -> None:
+        """They were the last ones that were taken, and will not be written: nobody has seen their numbers, nor any behind."""
+        self._last_id -= len(events)
+        self._unwritten = [event._replace(id=event.id - len(events)) for event in self._unwritten]
 
     def publish(self, events: list[Event]) -> None:
         """They are on disk: show them. In parts that memory holds, so that who looks each time misses nothing."""
         for first in range(0, len(events), RECENT):
             self.recent.extend(events[first : first + RECENT])
+            self.last_published = self.recent[-1].id
             for listener in tuple(self.listeners):
                 listener()
 

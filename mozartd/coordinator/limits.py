@@ -108,14 +108,20 @@ class Limits:
             self._dirty.add(scope)
             self._journal.append(now, "breaker.closed", scope=scope, reason="its probe was served")
 
-    def hold(self, scope: str, until: float, reason: str, evidence: str, now: float) -> None:
-        """A limit, or (without an end) what a person must mend. The newest evidence is the best known."""
+    def hold(self, scope: str, until: float, reason: str, evidence: str, now: float, measured: bool = False) -> None:
+        """A limit, or (without an end) what a person must mend. The newest evidence is the best known. `measured`: until so
+        long from now, whatever the clock says then."""
         throttle = self.of(scope)
         if until == math.inf:
             self._hold(throttle, until, reason, evidence, now, "person")
             return
         kept, why = self._kept_on(until, now)
-        self._hold(throttle, kept, reason + why, evidence, now, "limit", due=until)
+        if self._hold(throttle, kept, reason + why, evidence, now, "limit", due=until):
+            throttle.measured = measured and kept == until and throttle.due == until
+
+    def is_measured(self, scope: str) -> bool:
+        """It is held for a while, not until a time of day."""
+        return scope in self._scopes and self._scopes[scope].measured
 
     def _kept_on(self, due: float, now: float) -> tuple[float, str]:
         """Until when a limit holds that is over at `due`, and the words about it when that is later."""

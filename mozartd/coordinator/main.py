@@ -287,7 +287,7 @@ async def _serve_metrics(parts: Parts, address: str) -> asyncio.Server:
 def _clock_was_set(parts: Parts, seconds: float) -> None:
     """What was to happen at a time of day does; what was to happen after a while still does."""
     if seconds:
-        parts.book.move_waits(seconds, time.time())
+        parts.book.move_waits(seconds, time.time(), parts.limits.is_measured)
         parts.limits.move(seconds)
     parts.turn.due()
 

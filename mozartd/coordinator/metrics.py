@@ -14,7 +14,6 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from ipc import VERSION
-from mozartd.coordinator.describe import sheet_counts
 from mozartd.coordinator.journal import Event
 from mozartd.coordinator.parts import Parts
 
@@ -63,7 +62,7 @@ class _States:
         parts = self._parts
         yield _gauge("mozart_build_info", "Version of the daemon.", ["version"], [((VERSION,), 1)])
         yield _gauge("mozart_sheets", "Sheets of unfinished jobs, by state.", ["state"],
-                     [((state,), count) for state, count in sheet_counts(parts.book.jobs.values()).items()])  # fmt: skip
+                     [((state,), count) for state, count in (+parts.book.counts).items()])  # fmt: skip
         yield _gauge("mozart_unfinished_jobs", "Jobs that have not ended.", [], [((), len(parts.book.jobs))])
         yield _gauge("mozart_running_attempts", "Attempts that run now.", [], [((), len(parts.book.running))])
         yield _gauge("mozart_credit", "Attempts that workers would take now.", [], [((), parts.crew.credit)])

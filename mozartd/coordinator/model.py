@@ -102,7 +102,8 @@ class History:
     """What was found out about that."""
 
     stopping: str = ""
-    """`cancel` or `pause`: its running attempt is to be stopped. Told again when its worker says hello."""
+    """`cancel`, `retry` (run again from the beginning) or `pause`: its running attempt is to be stopped. Told again when its
+    worker says hello."""
 
     def anew(self) -> History:
         """Of the same sheet, when nothing has been spent."""
@@ -189,6 +190,8 @@ class Job:
     """It could start something, when it was last placed on the board. Derived."""
     stamp: int = 0
     """Of its newest entries on the board. Derived."""
+    is_busy: int = field(default=0, compare=False)
+    """Requests that change its sheets one after the other: nothing starts and it does not end meanwhile. Derived."""
     is_saved: bool = field(default=False, compare=False)
     """Its end or pause, and all that led to it, is on disk. Derived."""
 
@@ -297,6 +300,8 @@ class Attempt:
     """Whose limits it shares. Its sheet may get another one while it runs, by a new score."""
     ordinal: int = 0
     """Of its call on the scope's throttle. Derived."""
+    is_sent: bool = field(default=False, compare=False)
+    """Its worker has its assignment, or had it from an earlier coordinator. Derived."""
     size: int = 0
     """Bytes in its log, as the worker last said. Derived."""
 
@@ -313,8 +318,9 @@ class Attempt:
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Attempt:
         facts = orjson.loads(row["facts"])
+        # Whether its worker has it is for the worker to say.
         return cls(row["seq"], row["job"], row["n"], row["k"], row["mode"], row["worker"], row["assigned_at"], facts,
-                   facts.pop("scope", ""))  # fmt: skip
+                   facts.pop("scope", ""), is_sent=True)  # fmt: skip
 
 
 def _json(value: Any) -> str:

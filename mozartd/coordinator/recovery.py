@@ -64,14 +64,19 @@ async def load(store: Store, settings: Settings, logs: str) -> tuple[Book, Limit
 
 async def release_if_over(store: Store, book: Book, job: Job) -> None:
     """The job that this one was to wait for may have ended while nobody here knew of the two."""
+    ended = await predecessor(store, book, job)
+    if ended and ended.id not in book.jobs:  # It was retried meanwhile.
+        release_successors(book, ended, time.time())
+
+
+async def predecessor(store: Store, book: Book, job: Job) -> Job | None:
+    """The job that this one waits for, if that has ended."""
     if not job.after or job.after in book.jobs:
-        return
-    other = await store.read_one("job_by_id", job=job.after)
-    if job.after in book.jobs:
-        return  # It was retried meanwhile.
+        return None
+    row = await store.read_one("job_by_id", job=job.after)
     # A job that was pruned had ended, and nobody knows how: a person decides.
     gone = Job(0, job.after, "", "", "", 0, "", 0.0, job.policy, state=JobState.CANCELLED)
-    release_successors(book, Job.of(other) if other else gone, time.time())
+    return Job.of(row) if row else gone
 
 
 async def _recall_outputs(store: Store, job: Job) -> None:
@@ -96,15 +101,6 @@ def repair(book: Book, limits: Limits, workers: Collection[str], now: float) -> 
         for n in [n for n in job.running if (job.id, n) not in running]:
             log.error("sheet %d of %s runs although no attempt does: it is ready again", n, job.id)
             book.change_sheet(job, job.sheets[n], "interrupt", now, "repaired: no attempt was running")
-        _stop_what_is_left(book, job, now)
+        if job.wanted:
+            book.close(job, job.sheets.values(), now)
         book.end_if_over(job, now)
-
-
-def _stop_what_is_left(book: Book, job: Job, now: float) -> None:
-    """Of a job that is to end nothing waits for a start."""
-    for sheet in job.sheets.values() if job.wanted else ():
-        if sheet.state in (SheetState.PENDING, SheetState.WAITING, SheetState.AWAITING):
-            if job.wanted == "cancel":
-                book.cancel_sheet(job, sheet, now, "cancelled")
-            else:
-                book.block(job, sheet, now, "not started: another sheet failed and fail_fast is on")

@@ -149,6 +149,11 @@ def hold_until(limit: Limit | None, waits: int, policy: Policy, now: float) -> f
     return now + min(max(wait, MIN_WAIT), MAX_WAIT)
 
 
+def is_measured(limit: Limit | None) -> bool:
+    """The wait is a length of time: no time of day was told."""
+    return not limit or limit["until"] is None
+
+
 def _is_nearly_done(report: Finished, mode: str, history: History, policy: Policy) -> bool:
     share = 100.0 * sum(rule["passed"] for rule in report["validations"]) / report["applicable"]
     spent = history.completions + (mode == "completion")

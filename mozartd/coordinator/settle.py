@@ -34,13 +34,16 @@ _TOLD = ("verdict", "code", "message", "hint", "evidence", "exit_code", "signal"
 def settle(book: Book, limits: Limits, attempt: Attempt, report: Finished, now: float, random: float) -> None:
     """The attempt has ended so; do what follows."""
     job, sheet = book.find(attempt)
+    report = _as_recorded(report, job, sheet.history.stopping)
     decision = retry.decide(report, attempt.mode, sheet.history, job.policy, now, random)
     before = job.cost_usd
     _account(limits, job, attempt, report, now)
     _note_session(job, sheet, attempt, report)
     _keep(book, job, sheet, attempt, report, now)
-    decision = _as_wished(decision, job, sheet.history.stopping)
-    sheet.history.stopping = ""
+    wish, sheet.history.stopping = sheet.history.stopping, ""
+    decision = _as_wished(decision, job, wish)
+    if wish == "retry":
+        sheet.history = sheet.history.anew()
     _carry_out(book, limits, job, sheet, attempt, report, decision, now)
     if job.wanted == "fail":
         book.block(job, sheet, now, f"not started again: {_FAIL_FAST}")
@@ -50,13 +53,23 @@ def settle(book: Book, limits: Limits, attempt: Attempt, report: Finished, now: 
     book.end_if_over(job, now)
 
 
+def _as_recorded(report: Finished, job: Job, stopping: str) -> Finished:
+    """A worker that was told to stop it, by a word that nobody finds written down, has interrupted it: the one who told it
+    died with that word."""
+    if report["verdict"] != "cancelled" or stopping or job.wanted == "cancel":
+        return report
+    return {**report, "verdict": "interrupted", "message": "it was stopped, and nothing says why"}
+
+
 def _as_wished(decision: retry.Decision, job: Job, stopping: str) -> retry.Decision:
-    """The decision, when the job or this sheet is to be stopped. What is done is done."""
+    """The decision, when the job or this sheet is to be stopped. What is done is done, unless it is to be done again."""
+    if stopping == "retry" and job.wanted != "cancel":
+        return retry.Interrupted(counts=False)
     if isinstance(decision, retry.Done):
         return decision
     if "cancel" in (job.wanted, stopping):
         return retry.Cancelled()
-    if stopping == "pause" and isinstance(decision, retry.Cancelled):
+    if stopping == "pause" and isinstance(decision, retry.Cancelled | retry.Interrupted):
         return retry.Interrupted(counts=False)
     if job.wanted == "fail" and isinstance(decision, retry.Again):
         return retry.GiveUp(f"{decision.reason}; not tried again: {_FAIL_FAST}")
@@ -67,6 +80,13 @@ def interrupt(book: Book, limits: Limits, attempt: Attempt, reason: str, now: fl
     """Its worker is gone and cannot report: its log stays, its budget is untouched, it runs again."""
     report = _report(attempt, "interrupted", "E004", reason, "it runs again by itself", now)
     settle(book, limits, attempt, report, now, 0.0)
+
+
+def take_back(book: Book, limits: Limits, attempt: Attempt, now: float) -> None:
+    """It was never handed to its worker, and is not to be any more: nothing is spent."""
+    _, sheet = book.find(attempt)
+    sheet.history.stopping = sheet.history.stopping or "pause"
+    settle(book, limits, attempt, _report(attempt, "cancelled", "E004", "it had not begun", "", now), now, 0.0)
 
 
 def refuse(book: Book, limits: Limits, attempt: Attempt, code: str, reason: str, hint: str, now: float) -> None:
@@ -148,7 +168,7 @@ def _carry_out(
         case retry.Hold(until, reason):
             history.waits += 1
             history.mode = mode_after(history.mode, history)
-            limits.hold(attempt.scope, until, reason, report["evidence"], now)
+            limits.hold(attempt.scope, until, reason, report["evidence"], now, retry.is_measured(report["limit"]))
             if _can_go_elsewhere(limits, job, sheet, attempt, now):
                 book.change_sheet(job, sheet, "interrupt", now, reason)
             else:
@@ -207,14 +227,27 @@ def _goes_elsewhere(job: Job, sheet: Sheet, attempt: Attempt, report: Finished) 
 
 
 def release_successors(book: Book, ended: Job, now: float) -> None:
-    """Jobs that were to begin after this one may, when it completed; else they wait for a person."""
+    """Jobs that were to begin after this one may, when it completed; else they wait for a person, who is told why."""
     for job in [job for job in book.jobs.values() if job.after == ended.id]:
         if ended.state is JobState.COMPLETED:
             job.after = ""
             book.touch(job)
         elif ended.state in (JobState.FAILED, JobState.CANCELLED):
-            job.after = ""
-            pause(book, job, now, f"{ended.id}, after which it was to run, is {ended.state}")
+            _keep_waiting(book, job, fate(ended), now)
+
+
+def _keep_waiting(book: Book, job: Job, why: str, now: float) -> None:
+    """It still waits for the other one, which may be retried."""
+    if job.state is JobState.PAUSED:
+        if not job.reason.endswith(why):
+            book.explain(job, f"{job.reason}; {why}", now)
+    elif job.state is not JobState.RUNNING:
+        pause(book, job, now, why)
+
+
+def fate(ended: Job) -> str:
+    """Why a job that was to run after this one does not. Whoever resumes a job that is paused for nothing else knows."""
+    return f"{ended.id}, after which it was to run, is {ended.state}"
 
 
 def pause(book: Book, job: Job, now: float, reason: str) -> None:

@@ -35,6 +35,8 @@ class Throttle:
     """What the hold is: `limit`, `breaker`, `budget`, `person` (one must act) or `hand` (one has spoken)."""
     due: float = 0.0
     """When the limit itself is over: before `until` where quiet hours or a veto keep it on."""
+    measured: bool = False
+    """`until` is so long after the limit was hit: nobody told a time of day."""
     under: list[Any] | None = None
     """(until, reason, kind) of what a longer limit lies over, and no limit shortens."""
     breaker: str = ""
@@ -148,7 +150,7 @@ class Throttle:
             self.since, self.under = now, None
             self.threshold = max(1.0, self.running / 2)
         self.until, self.reason, self.evidence, self.kind, self.due = until, reason, evidence, kind, until
-        self.limited = kind == "limit"
+        self.limited, self.measured = kind == "limit", False
         return True
 
     def fail(self, threshold: int, recovery: float, now: float) -> bool:
@@ -172,7 +174,7 @@ class Throttle:
 
     def _forget_hold(self) -> None:
         self.until, self.reason, self.evidence, self.kind, self.due = 0.0, "", "", "", 0.0
-        self.under = None
+        self.under, self.measured = None, False
 
     def _learn(self, now: float) -> None:
         """So long after the last reset comes the next. Windows in which the limit was not hit may lie between the two: the
@@ -212,14 +214,16 @@ class Throttle:
         self._open(self.opened_at + passed * self.period)
 
     def move(self, seconds: float) -> bool:
-        """The clock was set by so much. Windows last as long as before, and so does the rest that a breaker gives; a hold
-        ends at the time that the service, or a person, gave. False when nothing changed."""
+        """The clock was set by so much. Windows last as long as before, and so does the rest that a breaker gives, and a
+        wait for so long as a service asked for; another hold ends at the time that the service, or a person, gave. False
+        when nothing changed."""
         if self.opened_at is not None:
             self.opened_at += seconds
         if self.reset_at is not None:
             self.reset_at += seconds
-        if self.until and self.kind == "breaker":
+        if self.until and (self.kind == "breaker" or self.measured):
             self.until += seconds
+            self.due += seconds
         return bool(seconds) and (self.opened_at or self.reset_at or self.until or 0.0) != 0.0
 
     def next_time(self, now: float) -> float | None:
@@ -265,7 +269,7 @@ class Throttle:
 WIDE_OPEN_ROOM = 1_000_000
 _KEPT = (
     "kind", "due", "under", "breaker", "failures", "window", "threshold", "opened_at", "reset_at", "served", "used", "limited",
-    "allowance", "tokens", "period", "took", "succeeded",
+    "allowance", "tokens", "period", "took", "succeeded", "measured",
 )  # fmt: skip
 
 

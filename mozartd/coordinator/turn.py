@@ -3,7 +3,8 @@
 Whoever changed something calls `due`; once per loop iteration `run` ripens what waits, plans, starts, and commits all changes
 in one transaction. Frames and answers that depend on a change go out after its commit (`after_commit`, `committed`). One
 commit at a time: what changes meanwhile shares the next, and a row never overtakes an older version of itself. When the disk
-does not take the rows, they are kept and tried again; nothing is announced before it is true.
+does not take the rows, they stay in memory and are tried again; nothing is announced, and nobody is told to do anything,
+before it is true. An `Offer` is what may also be refused: it is on disk with its event, or nowhere.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 
 from ipc.errors import MozartError
 from mozartd.coordinator import fallback, schedule
@@ -30,6 +33,43 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two tries to write when the disk does not take it.
 RETRY_WRITE = 1.0
+#: Rows that may wait for the commit under way before who makes more of them has to.
+MANY_WRITES = 1000
+#: What a change is that the disk does not take.
+IN_MEMORY = "it is only in memory, and lost if the daemon ends now"
+
+
+@dataclass(slots=True)
+class Offer:
+    """Rows that are one fact with one event: `tell` appends that, `enter` is called when both are on disk, before the event is
+    shown. What the disk does not take is dropped."""
+
+    writes: list[Write]
+    tell: Callable[[], None]
+    enter: Callable[[], None]
+    done: asyncio.Future[None]
+
+
+@dataclass(slots=True)
+class _Commit:
+    """What one transaction writes, and what follows from it."""
+
+    writes: list[Write] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    offers: list[Offer] = field(default_factory=list)
+    offered: list[Event] = field(default_factory=list)
+    """Of the offers, behind all others: the last ones that are numbered, so that they can be taken back."""
+    effects: list[Callable[[], None]] = field(default_factory=list)
+    waiting: list[asyncio.Future[None]] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[Write]:
+        """Job rows before what refers to them, and events last. Made where they are written: thousands of events cost the
+        loop nothing."""
+        yield from self.writes
+        for offer in self.offers:
+            yield from offer.writes
+        for event in chain(self.events, self.offered):
+            yield "put_event", event.row()
 
 
 class Turn:
@@ -70,10 +110,19 @@ class Turn:
         """What a person can do about that."""
         self._scheduled = False
         self._committing = False
+        self._writes_known = False
+        """The commit under way writes more than offers."""
         self._changed_meanwhile = False
         """A turn ran while a commit was under way: what it changed waits for the next one."""
         self._writes: list[Write] = []
         self._events: list[Event] = []
+        self._offers: list[Offer] = []
+        self._is_wary = False
+        """A commit with several offers failed: one at a time, until it is known whether they are why."""
+        self._suspect: tuple[Offer, MozartError] | None = None
+        """The one with which a commit failed, and how: it is why, when the rest can be written without it."""
+        self._unsaved: set[int] = set()
+        """Numbers of jobs with a row that the disk did not take."""
         self._effects: list[Callable[[], None]] = []
         self._waiting: list[asyncio.Future[None]] = []
         """Of `committed`: those who have not asked for anything that a commit under way writes."""
@@ -108,6 +157,27 @@ class Turn:
         self._writes += writes
         self.due()
 
+    async def collect(self) -> None:
+        """Make the rows of what was changed so far: whoever changes much does so bit by bit, and waits when many are not on
+        disk yet. Thousands of them at once would cost the loop something even when they are thrown away."""
+        self._writes += self._book.take_changes()
+        self.due()
+        if len(self._writes) > MANY_WRITES:
+            await self.shown()
+        else:
+            await asyncio.sleep(0)
+
+    def offer(self, writes: list[Write], tell: Callable[[], None], enter: Callable[[], None]) -> asyncio.Future[None]:
+        """Done when these rows are on disk; fails with MozartError E403, and then none of them is or will be."""
+        done = self._loop.create_future()
+        self._offers.append(Offer(writes, tell, enter, done))
+        self.due()
+        return done
+
+    def is_unsaved(self, job: Job) -> bool:
+        """Something about it is only in memory, because the disk does not take it."""
+        return bool(self.degraded) and (job.seq in self._unsaved or self._book.is_dirty(job))
+
     def after_commit(self, effect: Callable[[], None]) -> None:
         """Call `effect` when all changes made so far are on disk."""
         self._effects.append(effect)
@@ -115,7 +185,7 @@ class Turn:
 
     def committed(self) -> asyncio.Future[None]:
         """Done when all changes made so far are on disk. Fails with MozartError E403 when the disk does not take them now:
-        they are kept, and written when it does."""
+        they stay in memory, and are written when it does."""
         done = self._loop.create_future()
         self._waiting.append(done)
         self.due()
@@ -204,55 +274,92 @@ class Turn:
     def _commit(self) -> None:
         if self._committing:
             self._changed_meanwhile = True
+            self._let_look()
             return
-        # Order: job rows before what refers to them, and events last.
-        self._writes += self._book.take_changes() + self._limits.take_changes()
-        events = self._book.journal.take_unwritten()
-        self._writes += [("put_event", event.row()) for event in events]
-        self._events += events
-        waiting, self._waiting = self._waiting, []
-        if not self._writes:
-            self._succeed([], self._take_effects())
-            _resolve(waiting)
+        commit = self._gather()
+        if not (commit.writes or commit.events or commit.offers):
+            self._succeed(commit)
             return
         self._committing = True
+        self._writes_known = bool(commit.writes or commit.events)
         self.changed_at = time.monotonic()
-        writes, self._writes = self._writes, []
-        events, self._events = self._events, []
-        effects = self._take_effects()
-        self._store.write(writes).add_done_callback(lambda done: self._written(done, writes, events, effects, waiting))
+        self._store.write(commit).add_done_callback(partial(self._written, commit))
 
-    def _take_effects(self) -> list[Callable[[], None]]:
-        effects, self._effects = self._effects, []
-        return effects
+    def _let_look(self) -> None:
+        """Who waits for changes of what there is does not wait for offers: they are nothing yet."""
+        self._writes += self._book.take_changes() + self._limits.take_changes()
+        if not (self._writes_known or self._writes or self._events or self._book.journal.has_unwritten):
+            waiting, self._waiting = self._waiting, []
+            _resolve(waiting)
 
-    def _written(
-        self,
-        done: asyncio.Future[None],
-        writes: list[Write],
-        events: list[Event],
-        effects: list[Callable[[], None]],
-        waiting: list[asyncio.Future[None]],
-    ) -> None:
+    def _gather(self) -> _Commit:
+        """What the next transaction writes: all that changed, and what is offered."""
+        self._writes += self._book.take_changes() + self._limits.take_changes()
+        self._events += self._book.journal.take_unwritten()
+        commit = _Commit(self._writes, self._events, effects=self._effects, waiting=self._waiting)
+        self._writes, self._events, self._effects, self._waiting = [], [], [], []
+        if self._suspect is None:
+            most = 1 if self._is_wary else len(self._offers)
+            commit.offers, self._offers = self._offers[:most], self._offers[most:]
+        for offer in commit.offers:
+            offer.tell()
+        commit.offered = self._book.journal.take_unwritten()
+        return commit
+
+    def _written(self, commit: _Commit, done: asyncio.Future[None]) -> None:
         self._committing = False
         error = done.exception()
         if error is None:
             self._degrade("", "")
-            self._succeed(events, effects)
-            _resolve(waiting)
-            if self._changed_meanwhile:
+            self._unsaved.clear()
+            self._succeed(commit)
+            self._refuse_suspect()
+            self._is_wary = self._is_wary and bool(self._offers)
+            if self._changed_meanwhile or self._offers:
                 self._changed_meanwhile = False
                 self.due()
             return
-        self._writes[:0], self._events[:0], self._effects[:0] = writes, events, effects
-        reason, remedy = (error.message, error.hint) if isinstance(error, MozartError) else (str(error), "")
+        self._take_back(commit)
+        saying = error if isinstance(error, MozartError) else MozartError("E403", str(error))
+        if commit.offers:
+            self._doubt(commit, saying)
+        else:
+            self._refuse_all(commit, saying)
+
+    def _doubt(self, commit: _Commit, error: MozartError) -> None:
+        """An offer may be why: rows that cannot be are nobody else's trouble."""
+        if len(commit.offers) > 1:
+            self._is_wary, self._offers[:0] = True, commit.offers
+        else:
+            self._suspect = commit.offers[0], error
+            if not (commit.writes or commit.events):
+                self._refuse_suspect()
+        self.due()
+
+    def _refuse_suspect(self) -> None:
+        if self._suspect is not None:
+            offer, error = self._suspect
+            self._suspect = None
+            _resolve([offer.done], error)
+
+    def _take_back(self, commit: _Commit) -> None:
+        """Nothing of it is on disk: the next one writes it. Offers are told anew."""
+        self._book.journal.take_back(commit.offered)
+        self._writes[:0], self._events[:0], self._effects[:0] = commit.writes, commit.events, commit.effects
+        if commit.offers:
+            self._waiting[:0] = commit.waiting
+
+    def _refuse_all(self, commit: _Commit, error: MozartError) -> None:
+        """The disk takes nothing: whoever waits is told, and it is tried again in a while."""
+        self._unsaved.update(row["seq"] for _, row in commit.writes if "seq" in row)
         if not self.degraded:
-            log.error("%s; trying again every %g s", reason, RETRY_WRITE)
-        self._degrade(reason, remedy)
-        _resolve(
-            [*waiting, *self._looking],
-            MozartError("E403", f"{self.degraded}; it is kept, and saved when that is possible", self.remedy),
-        )
+            log.error("%s; trying again every %g s", error.message, RETRY_WRITE)
+        self._degrade(error.message, error.hint)
+        told = MozartError("E403", f"{self.degraded}; {IN_MEMORY}", self.remedy)
+        _resolve([*commit.waiting, *self._looking], told)
+        self._refuse_suspect()
+        _resolve([offer.done for offer in self._offers], error)
+        self._offers, self._is_wary = [], False
         self._loop.call_later(RETRY_WRITE, self.due)
 
     def _degrade(self, reason: str, remedy: str) -> None:
@@ -261,13 +368,16 @@ class Turn:
             self.degraded = reason
             self.on_degraded(reason)
 
-    def _succeed(self, events: list[Event], effects: list[Callable[[], None]]) -> None:
-        _do(lambda: self._book.journal.publish(events))
-        for effect in effects:
+    def _succeed(self, commit: _Commit) -> None:
+        for offer in commit.offers:
+            _do(offer.enter)
+        _do(lambda: self._book.journal.publish([*commit.events, *commit.offered]))
+        for effect in commit.effects:
             _do(effect)
         for job in self._book.take_settled():
             self._book.forget(job)
             _do(partial(self.on_settled, job))
+        _resolve([*commit.waiting, *(offer.done for offer in commit.offers)])
         if self.draining and not self._book.running:
             self.on_idle()
 

@@ -12,7 +12,7 @@ import contextlib
 import itertools
 import os
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
@@ -41,7 +41,7 @@ Write = tuple[str, Row]
 
 @dataclass(slots=True)
 class _Batch:
-    writes: Sequence[Write]
+    writes: Iterable[Write]
     done: asyncio.Future[None]
 
 
@@ -93,8 +93,9 @@ class Store:
 
     # -- writing
 
-    def write(self, writes: Sequence[Write]) -> asyncio.Future[None]:
-        """Done when all of `writes` are on disk, in their order; fails with MozartError E403, and then none of them is."""
+    def write(self, writes: Iterable[Write]) -> asyncio.Future[None]:
+        """Done when all of `writes` are on disk, in their order; fails with MozartError E403, and then none of them is. They
+        are gone through on another thread, perhaps twice."""
         done = asyncio.get_running_loop().create_future()
         self._queue.append(_Batch(writes, done))
         if self._writer is None or self._writer.done():

@@ -24,7 +24,7 @@ from mozartd.coordinator.followers import Followers
 from mozartd.coordinator.journal import Journal
 from mozartd.coordinator.limits import Limits
 from mozartd.coordinator.model import Attempt, Choice, Job
-from mozartd.coordinator.once import Once
+from mozartd.coordinator.once import Answer, Once
 from mozartd.coordinator.recovery import release_if_over
 from mozartd.coordinator.turn import Turn
 from mozartd.store.store import Store
@@ -125,7 +125,7 @@ async def test_a_job_whose_predecessor_ended_while_it_was_saved_is_let_go(
         await turn.committed()
         assert first.id not in book.jobs
     await release_if_over(store, book, second)
-    assert (second.state, second.after) == (state, "" if event else first.id)
+    assert (second.state, second.after) == (state, "" if event == "complete" else first.id)
 
 
 async def test_an_attempt_whose_score_cannot_be_read_is_told_so_and_does_not_run_for_ever(
@@ -150,11 +150,22 @@ async def test_who_is_back_before_his_answer_is_on_disk_waits_for_it(store: Stor
     once, job = Once(store, turn), await submit(store, book, make_job(1))
     await store.write([("put_answer", {"key": "of yesterday", "at": 0.0, "answer": "{}"})])
     book.change_job(job, "pause", 1.0, "by hand")
-    asking = asyncio.create_task(once.commit("key", {"job": job.id}))
-    await asyncio.sleep(0)
+    done: list[str] = []
+    begun = asyncio.Event()
+
+    async def handle() -> Answer:
+        done.append("once")
+        begun.set()
+        return await once.commit("key", {"job": job.id})
+
+    asking = asyncio.create_task(once.ask("key", handle))
+    await begun.wait()
     asking.cancel()
-    assert await once.answer("key") == {"job": job.id}
+    assert await once.ask("key", handle) == {"job": job.id}
+    assert done == ["once"]
     row = await store.read_one("job_by_id", job=job.id)
     assert row
     assert row["state"] == "paused"
-    assert [await once.answer(key) for key in ("another", "", "of yesterday")] == [None, None, None]
+    for key in ("another", "", "", "of yesterday"):
+        await once.ask(key, handle)
+    assert done == ["once"] * 5

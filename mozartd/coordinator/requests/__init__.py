@@ -90,5 +90,4 @@ async def _once(parts: Parts, handle: _Handle, session: Session, params: Params)
     params.key = params.text_or("key", "")
     if len(params.key) > LONGEST_KEY:
         raise InvalidParamsError(f"cannot use a key of {len(params.key)} characters: {LONGEST_KEY} are enough")
-    answer = await parts.once.answer(params.key)
-    return await handle(parts, session, params) if answer is None else answer
+    return await parts.once.ask(params.key, partial(handle, parts, session, params))

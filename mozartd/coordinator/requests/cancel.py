@@ -7,6 +7,7 @@ runs is stopped by its worker and cancelled when it has ended. Cancelling what h
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ipc.errors import MozartError
@@ -17,6 +18,11 @@ from mozartd.coordinator.clients import Session
 from mozartd.coordinator.model import Job, Sheet
 from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
+from mozartd.coordinator.steps import in_steps
+
+#: Sheets that the event names, at most.
+TOLD = 100
+Stop = Callable[[Job, Sheet, str], None]
 
 
 async def handle(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
@@ -29,13 +35,19 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
         )
     for n in numbers:
         _check(job, n)
-    now = time.time()
-    parts.journal.append(now, "asked.cancel", job.id, by=session.who, sheets=numbers)
-    stopped = cancel(parts.book, job, numbers, now)
-    for sheet in stopped:
-        if sheet.state is SheetState.RUNNING:
-            parts.crew.stop(job, sheet, "cancel")
-    return await parts.once.commit(params.key, {"job": job.id, "sheets": [sheet.n for sheet in stopped]})
+    parts.journal.append(time.time(), "asked.cancel", job.id, by=session.who, sheets=numbers[:TOLD])
+    return await parts.once.enter(params.key, _cancel(parts, job, numbers, params.key))
+
+
+async def _cancel(parts: Parts, job: Job, numbers: list[int], key: str) -> dict[str, Any]:
+    job.is_busy += 1
+    try:
+        stopped = await in_steps(parts.turn, cancelling(parts.book, job, numbers, time.time(), parts.crew.stop))
+    finally:
+        job.is_busy -= 1
+    parts.book.touch(job)
+    parts.book.end_if_over(job, time.time())
+    return await parts.once.commit(key, {"job": job.id, "sheets": stopped[::-1]})
 
 
 def _check(job: Job, n: int) -> None:
@@ -55,19 +67,24 @@ def _check(job: Job, n: int) -> None:
 
 def cancel(book: Book, job: Job, numbers: list[int], now: float) -> list[Sheet]:
     """Cancel these sheets, or the job; gives those it concerned. The running ones are still to be stopped."""
+    stopped = [*cancelling(book, job, numbers, now, book.stop)]
+    book.end_if_over(job, now)
+    return [job.sheets[n] for n in reversed(stopped)]
+
+
+def cancelling(book: Book, job: Job, numbers: list[int], now: float, stop: Stop) -> Iterator[int]:
+    """One sheet after the other, those that it concerns. From the first on nothing of a cancelled job starts, also when the
+    rest is left to the next coordinator."""
     if not numbers:
         job.wanted = "cancel"
         book.touch(job)
-    stopped = []
     # Last first: the ready list is sorted, and shortening a long one at its end costs nothing.
-    for n in sorted(set(numbers or job.sheets), reverse=True):
+    for n in sorted(set(numbers), reverse=True) if numbers else reversed(job.sheets):
         sheet = job.sheets[n]
         if sheet.state in SHEET_ENDED:
             continue
         if sheet.state is SheetState.RUNNING:
-            book.stop(job, sheet, "cancel")
+            stop(job, sheet, "cancel")
         else:
             book.cancel_sheet(job, sheet, now, "cancelled")
-        stopped.append(sheet)
-    book.end_if_over(job, now)
-    return stopped[::-1]
+        yield n

@@ -11,7 +11,7 @@ from typing import Any
 
 from ipc import VERSION
 from mozartd.coordinator.clients import Session
-from mozartd.coordinator.describe import sheet_counts, workers_json
+from mozartd.coordinator.describe import workers_json
 from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
 
@@ -37,7 +37,7 @@ async def daemon_json(parts: Parts) -> dict[str, Any]:
         "uptime_seconds": round(time.time() - setup.started_at, 3), "socket": setup.paths.client_socket,
         "metrics_url": parts.metrics_url, "coordinator": {"pid": os.getpid(), "restarts": setup.restarts},
         "workers": workers_json(parts.crew), "jobs": {row["state"]: row["count"] for row in counts},
-        "sheets": sheet_counts(parts.book.jobs.values()), "holds": len(parts.limits.held(time.time())),
+        "sheets": dict(+parts.book.counts), "holds": len(parts.limits.held(time.time())),
         "followers": len(parts.followers),
     }  # fmt: skip
 

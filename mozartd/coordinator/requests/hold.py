@@ -14,7 +14,7 @@ from ipc.errors import MozartError
 from mozartd.coordinator.clients import Session
 from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
-from mozartd.coordinator.requests.limits import answer_of, plain
+from mozartd.coordinator.requests.limits import answer_of, count_waiting, plain
 from mozartd.settings import doubt_of_backend
 
 
@@ -22,6 +22,7 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     typed, seconds = params.text("scope"), params.seconds("seconds")
     reason = params.text_or("reason", "held by hand")
     params.finish()
+    waiting = await count_waiting(parts.book)
     now = time.time()
     until = math.inf if seconds is None else now + seconds
     scope = plain(typed)
@@ -32,5 +33,5 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     parts.journal.append(now, "asked.hold", by=session.who, scope=scope, seconds=seconds, reason=reason)
     parts.limits.hold_by_hand(scope, until, reason, now)
     doubt = doubt_of_backend(scope.partition("/")[0])
-    answer = {**answer_of(parts, [parts.limits.of(scope)]), "warnings": [doubt] if doubt else []}
+    answer = {**answer_of([parts.limits.of(scope)], waiting), "warnings": [doubt] if doubt else []}
     return await parts.once.commit(params.key, answer)

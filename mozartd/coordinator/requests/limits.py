@@ -19,23 +19,26 @@ from mozartd.coordinator.describe import rfc3339
 from mozartd.coordinator.limits import forecast
 from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
+from mozartd.coordinator.steps import yielding
 from mozartd.coordinator.throttle import Throttle
 
 
 async def handle(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
     params.finish()
     await parts.turn.shown()
-    return answer_of(parts, parts.limits.held(time.time()))
+    waiting = await count_waiting(parts.book)
+    return answer_of(parts.limits.held(time.time()), waiting)
 
 
 async def handle_clear(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
     typed = plain(params.text("scope"))
     params.finish()
+    waiting = await count_waiting(parts.book)
     now = time.time()
     chosen = [throttle for throttle in parts.limits.held(now) if matches(throttle.scope, typed)]
     if not chosen:
         raise MozartError("no_hold", f"cannot clear {typed!r}: nothing holds it", "`mozart limits` shows the holds")
-    answer = answer_of(parts, chosen)
+    answer = answer_of(chosen, waiting)
     parts.journal.append(now, "asked.clear", by=session.who, scope=typed)
     for throttle in chosen:
         parts.limits.clear(throttle.scope, now)
@@ -63,11 +66,18 @@ def matches(scope: str, typed: str) -> bool:
     return scope == typed or scope.startswith(f"{typed}/")
 
 
-def answer_of(parts: Parts, throttles: list[Throttle]) -> dict[str, Any]:
+async def count_waiting(book: Book) -> Counter[str]:
+    """Sheets that wait, by scope."""
     waiting: Counter[str] = Counter()
-    for job in parts.book.jobs.values():
+    async for job in yielding([*book.jobs.values()]):
         waiting.update({scope: len(numbers) for scope, numbers in job.ready.items()})
-        waiting.update(sheet.scope for sheet in job.sheets.values() if sheet.state is SheetState.WAITING)
+        if job.counts[SheetState.WAITING.value]:
+            async for sheet in yielding([*job.sheets.values()]):
+                waiting[sheet.scope] += sheet.state is SheetState.WAITING
+    return waiting
+
+
+def answer_of(throttles: list[Throttle], waiting: Counter[str]) -> dict[str, Any]:
     return {
         "holds": [
             _hold_json(throttle, sum(count for scope, count in waiting.items() if matches(scope, throttle.scope)))

@@ -1,11 +1,12 @@
 """`list`: jobs, newest first.
 
 {states, all, limit, before?} → {jobs, total, next}. Without states or all: the unfinished ones. `total` is how many there are
-in all; `next` is the `before` of the next page, or null.
+in all; `next` is the `before` of the next page, or null. All of it is the disk's: `unsaved` tells that a job's changes are not.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -14,10 +15,11 @@ from ipc.errors import EXIT_USAGE, MozartError
 from ipc.states import JOB_ENDED
 from ipc.states import Job as JobState
 from mozartd.coordinator.clients import Session
-from mozartd.coordinator.describe import job_json
-from mozartd.coordinator.model import Job
+from mozartd.coordinator.describe import row_json
 from mozartd.coordinator.params import LARGEST, Params
 from mozartd.coordinator.parts import Parts
+from mozartd.coordinator.steps import apart
+from mozartd.store.store import Row
 
 #: Jobs in one answer, at most: a frame has a cap.
 PAGE = 2000
@@ -39,5 +41,15 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     wanted = {"states": orjson.dumps(states).decode(), "before": before, "limit": min(limit, PAGE)}
     rows, counts = await parts.store.snapshot(("jobs_in_states", wanted), ("count_jobs", {}))
     total = sum(row["count"] for row in counts if row["state"] in states)
-    jobs = [job_json(parts.book.jobs.get(row["id"]) or Job.of(row)) for row in rows]
-    return {"jobs": jobs, "total": total, "next": rows[-1]["seq"] if len(rows) == PAGE else None}
+    return {
+        "jobs": await describe_rows(parts, rows),
+        "total": total,
+        "next": rows[-1]["seq"] if len(rows) == PAGE else None,
+    }
+
+
+async def describe_rows(parts: Parts, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Jobs as the disk has them, and whether memory says more than that."""
+    known = ((row["id"], parts.book.jobs.get(row["id"])) for row in rows if parts.turn.degraded)
+    unsaved = {id for id, job in known if job and parts.turn.is_unsaved(job)}
+    return await apart(len(rows), lambda: [row_json(row, row["id"] in unsaved) for row in rows])

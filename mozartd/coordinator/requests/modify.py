@@ -1,9 +1,10 @@
 """`modify`: give a job another score; what has not run is planned again.
 
-{job, score, path, source, environment} → {job, sheets, changed}: the sheets that will run. Sheets that are complete, skipped or
-running keep their number, state and history; every other one is the new score's. Budgets of what runs again are granted anew.
-`changed` has the job's new `priority` and `group` ('': none), each where the new score says another than the old one said: what
-a person gave the job by hand stays otherwise.
+{job, score, path, source, environment, yes} → {job, sheets, changed}: the sheets that will run. Sheets that are complete,
+skipped, cancelled or running keep their number, state and history; every other one is the new score's. Budgets of what runs
+again are granted anew. `changed` has the job's new `priority` and `group` ('': none), each where the new score says another
+than the old one said: what a person gave the job by hand stays otherwise. What may be a mistake needs `yes` (`needs_yes`):
+fewer sheets, another name, another workspace.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
 from mozartd.coordinator.requests import submit
 from mozartd.coordinator.scopes import private_scopes
+from mozartd.coordinator.wishes import needs_yes, numbers, refuse_if_ending
 
 
 async def handle(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
     typed, document, path = params.text("job"), params.mapping("score"), params.text("path")
-    source = params.text_or("source", "")
+    source, yes = params.text_or("source", ""), params.flag("yes")
     environment = submit.chosen_environment(params.mapping("environment"), parts.settings.submit_env)
     params.finish()
     score = await in_thread(submit.check, document, path)
@@ -37,14 +39,18 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     # What runs goes on with its session, and what was learned of the service is still true.
     suffix = next((scope[scope.index("#") :] for scope in private), "")
     planned = await in_thread(submit.make_job, score, path, time.time(), None, suffix)
-    _check(job, planned)
     before = (await parts.scores.load(job.seq)).score
     # It has gone on while its score was read.
+    refuse_if_ending(job, "modify")
     _check(job, planned)
+    if not yes and (notes := _notes(job, planned, score.name)):
+        raise needs_yes(f"modify {job.id}", notes)
+    # What its worker does not have yet is not by the old score.
+    parts.crew.recall(job)
     changed = _changed(job, before, score)
-    now = time.time()
     sheets = [kept(job, sheet) or sheet for sheet in planned.sheets.values()]
     dropped = [n for n in job.sheets if n not in planned.sheets]
+    now = time.time()
     parts.journal.append(now, "asked.modify", job.id, by=session.who, score=path)
     parts.book.replan(job, sheets, planned, now, changed)
     for scope in private - private_scopes(job):
@@ -56,6 +62,20 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     parts.book.end_if_over(job, now)
     open_ones = [n for n, sheet in job.sheets.items() if sheet.state is SheetState.PENDING]
     return await parts.once.commit(params.key, {"job": job.id, "sheets": open_ones, "changed": changed})
+
+
+def _notes(job: Job, planned: Job, name: str) -> list[str]:
+    """What nobody may overlook: said before it is done."""
+    notes = []
+    if dropped := [n for n in job.sheets if n not in planned.sheets]:
+        done = sum(job.sheets[n].state in SHEET_SATISFIED for n in dropped)
+        are = "is dropped" if len(dropped) == 1 else "are dropped"
+        notes.append(f"{numbers(dropped)} {are}{f', {done} of them complete' if done else ''}")
+    if name != job.name:
+        notes.append(f"the score is called {name!r}, and the job stays {job.name!r}")
+    if planned.workspace != job.workspace:
+        notes.append(f"its workspace becomes {planned.workspace}, and what it made stays in {job.workspace}")
+    return notes
 
 
 def _check(job: Job, planned: Job) -> None:
@@ -87,7 +107,7 @@ def kept(job: Job, sheet: Sheet) -> Sheet | None:
     old = job.sheets.get(sheet.n)
     if old is None:
         return None
-    if old.state in SHEET_SATISFIED or old.state is SheetState.RUNNING:
+    if old.state in SHEET_SATISFIED or old.state in (SheetState.RUNNING, SheetState.CANCELLED):
         old.dependencies = sheet.dependencies
         # Should it run again, then by the new score; an attempt that runs now keeps the scope that it has.
         old.scope, planned = sheet.scope, sheet.history

@@ -10,26 +10,29 @@ import time
 from typing import Any
 
 from ipc.errors import MozartError
-from ipc.states import JOB_ENDED, SHEET_ENDED
+from ipc.states import JOB_ENDED
 from ipc.states import Job as JobState
 from mozartd.coordinator.clients import Session
 from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
+from mozartd.coordinator.steps import open_sheets, yielding
+from mozartd.coordinator.wishes import refuse_if_ending
 
 
 async def handle(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
     typed, at_once = params.text("job"), params.flag("now")
     params.finish()
     job = await parts.registry.find(typed)
+    kept = [sheet.n async for sheet in yielding(await open_sheets(job))]
     if job.state in JOB_ENDED:
         raise MozartError(
             "job_ended", f"cannot pause {job.id}: it is {job.state} already", f"mozart retry {job.id} runs it again"
         )
+    refuse_if_ending(job, "pause")
     now = time.time()
     parts.journal.append(now, "asked.pause", job.id, by=session.who, now=at_once)
     if job.state is not JobState.PAUSED:
         parts.book.change_job(job, "pause", now, "paused by hand")
     for n in sorted(job.running) if at_once else ():
         parts.crew.stop(job, job.sheets[n], "pause")
-    kept = [sheet.n for sheet in job.sheets.values() if sheet.state not in SHEET_ENDED]
     return await parts.once.commit(params.key, {"job": job.id, "sheets": kept})

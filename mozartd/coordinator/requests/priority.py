@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import time
+from itertools import chain
 from typing import Any
 
 from ipc.errors import EXIT_USAGE, MozartError
@@ -28,5 +29,5 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     job.priority = priority
     parts.book.touch(job)
     parts.journal.append(time.time(), "asked.priority", job.id, by=session.who, priority=priority)
-    ready = [n for numbers in job.ready.values() for n in numbers]
+    ready = list(chain.from_iterable(job.ready.values()))
     return await parts.once.commit(params.key, {"job": job.id, "sheets": ready})

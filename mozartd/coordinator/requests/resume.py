@@ -1,7 +1,8 @@
 """`resume`: go on with a paused job.
 
-{job} → {job, sheets}: the sheets that may run again, when `max_concurrent_jobs` allows. Holds that waited for a person (a
-login, a key) are over for its scopes: somebody has acted.
+{job} → {job, sheets, waits}: the sheets that may run again, when `max_concurrent_jobs` allows. Holds that waited for a person
+(a login, a key) are over for its scopes: somebody has acted. A job that was to begin after another, which did not complete,
+stays paused: `waits` says why. Who resumes a job that is paused for that alone has it run.
 """
 
 from __future__ import annotations
@@ -11,30 +12,51 @@ import time
 from typing import Any
 
 from ipc.errors import MozartError
-from ipc.states import SHEET_ENDED
 from ipc.states import Job as JobState
 from mozartd.coordinator.clients import Session
+from mozartd.coordinator.model import Job
 from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
+from mozartd.coordinator.recovery import predecessor
+from mozartd.coordinator.settle import fate, pause
+from mozartd.coordinator.steps import open_sheets, yielding
+from mozartd.coordinator.wishes import refuse_if_ending
 
 
 async def handle(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
     typed = params.text("job")
     params.finish()
     job = await parts.registry.find(typed)
+    open_ones = await open_sheets(job)
+    interrupted = [sheet async for sheet in yielding(open_ones) if sheet.history.interruptions]
+    numbers = [sheet.n async for sheet in yielding(open_ones)]
+    scopes = {sheet.scope async for sheet in yielding(open_ones)}
+    ended = await predecessor(parts.store, parts.book, job)
+    refuse_if_ending(job, "resume")
     if job.state is not JobState.PAUSED:
         hint = f"mozart retry {job.id} runs what failed again" if job.is_settled else f"see mozart status {job.id}"
         raise MozartError("not_paused", f"cannot resume {job.id}: it is {job.state}, not paused", hint)
     now = time.time()
     parts.journal.append(now, "asked.resume", job.id, by=session.who)
+    waits = _still_waits(job, ended if ended and ended.id not in parts.book.jobs else None)
     parts.book.resume(job, now, "resumed by hand", parts.turn.caps(now).of_jobs() != 0)
-    open_ones = [sheet for sheet in job.sheets.values() if sheet.state not in SHEET_ENDED]
-    for scope in {sheet.scope for sheet in open_ones}:
+    if waits:
+        pause(parts.book, job, now, waits)
+    for scope in scopes:
         throttle = parts.limits.of(scope)
         # What a person holds by hand waits for `limits.clear`: other jobs, too, were meant.
         if throttle.until == math.inf and throttle.kind != "hand":
             parts.limits.clear(scope, now)
-    for sheet in open_ones:
+    for sheet in interrupted:
         sheet.history.interruptions = 0
     parts.book.end_if_over(job, now)
-    return await parts.once.commit(params.key, {"job": job.id, "sheets": [sheet.n for sheet in open_ones]})
+    return await parts.once.commit(params.key, {"job": job.id, "sheets": numbers, "waits": waits})
+
+
+def _still_waits(job: Job, ended: Job | None) -> str:
+    """Why it is not to run yet although somebody resumes it: he may not know what became of the job before it."""
+    if ended is None or ended.id != job.after:
+        return ""
+    why = "" if ended.state is JobState.COMPLETED or job.reason == fate(ended) else fate(ended)
+    job.after = job.after if why else ""
+    return why

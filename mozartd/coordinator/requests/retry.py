@@ -1,7 +1,9 @@
-"""`retry`: run sheets of an ended job again.
+"""`retry`: run sheets again.
 
-{job, sheets?, from?} → {job, sheets}. Without a choice: what failed, was blocked or cancelled. `sheets`: those; `from`: those
-from there on; and what was blocked behind them. Attempts keep their numbers and logs; budgets are granted anew.
+{job, sheets?, from?, only, yes} → {job, sheets}. Without a choice: what failed, was blocked or cancelled, of an ended job.
+`sheets`: those that have ended, also while others run, and all that depends on them, because its input changes; what of that
+was complete or runs is said first and needs `yes` (`needs_yes`), what runs is interrupted. `only`: without those. `from`: that
+one and all that depends on it. And what was blocked. Attempts keep their numbers and logs; budgets are granted anew.
 """
 
 from __future__ import annotations
@@ -10,14 +12,16 @@ import time
 from typing import Any
 
 from ipc.errors import MozartError
-from ipc.states import JOB_ENDED
+from ipc.states import JOB_ENDED, SHEET_ENDED, SHEET_SATISFIED
 from ipc.states import Sheet as SheetState
-from mozartd.coordinator.book import Book
+from mozartd.coordinator.book import Book, downstream
 from mozartd.coordinator.clients import Session
 from mozartd.coordinator.model import Job, Sheet
 from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
-from mozartd.coordinator.recovery import release_if_over
+from mozartd.coordinator.recovery import predecessor
+from mozartd.coordinator.settle import release_successors
+from mozartd.coordinator.wishes import needs_yes, numbers, refuse_if_ending
 
 #: Sheets that the event names, at most.
 TOLD = 100
@@ -25,30 +29,65 @@ _UNDONE = (SheetState.FAILED, SheetState.BLOCKED, SheetState.CANCELLED)
 
 
 async def handle(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
-    typed, numbers, first = params.text("job"), params.wholes("sheets"), params.whole("from")
+    typed, named, first = params.text("job"), params.wholes("sheets"), params.whole("from")
+    only, yes = params.flag("only"), params.flag("yes")
     params.finish()
     job = await parts.registry.find_whole(typed)
-    if job.state not in JOB_ENDED:
-        hint = f"mozart cancel {job.id}, or wait until it has ended"
-        raise MozartError("job_running", f"cannot retry {job.id}: it is {job.state}", hint)
-    chosen = choose(job, numbers, first)
+    # The job that it was to wait for may have ended while this one had.
+    ended = await predecessor(parts.store, parts.book, job)
+    job = parts.book.jobs.get(job.id, job)
+    refuse_if_ending(job, "retry")
+    chosen, stopped = _choose(job, named, first, only, yes)
     if job.id not in parts.book.jobs:
         parts.book.add(job)
     now = time.time()
     parts.journal.append(now, "asked.retry", job.id, by=session.who, sheets=[sheet.n for sheet in chosen][:TOLD])
     revive(parts.book, job, chosen, now)
-    answer = {"job": job.id, "sheets": [sheet.n for sheet in chosen]}
-    parts.turn.write(parts.once.rows(params.key, answer))
-    # The job that it was to wait for may have ended while this one had.
-    await release_if_over(parts.store, parts.book, job)
-    await parts.once.saved(params.key, parts.turn.committed())
-    return answer
+    for sheet in stopped:
+        parts.crew.stop(job, sheet, "retry")
+    if ended and ended.id not in parts.book.jobs:
+        release_successors(parts.book, ended, now)
+    answer = {"job": job.id, "sheets": sorted(sheet.n for sheet in (*chosen, *stopped))}
+    return await parts.once.commit(params.key, answer)
+
+
+def _choose(job: Job, named: list[int], first: int | None, only: bool, yes: bool) -> tuple[list[Sheet], list[Sheet]]:
+    """What runs again, and what is interrupted for that."""
+    if job.state not in JOB_ENDED and not named and first is None:
+        hint = f"mozart cancel {job.id}, wait until it has ended, or choose with --sheet"
+        raise MozartError("job_running", f"cannot retry {job.id}: it is {job.state}", hint)
+    chosen = choose(job, named, first, only)
+    unfinished = [sheet.n for sheet in chosen if sheet.state not in SHEET_ENDED]
+    asked = {*named, *([first] if first is not None else [])}
+    if early := asked.intersection(unfinished):
+        n = min(early)
+        message = f"cannot retry sheet {n} of {job.id}: it is {job.sheets[n].state}"
+        raise MozartError("sheet_running", message, "only what has ended can run again")
+    if first is None and not only and not yes:
+        _ask_before_more(job, named, chosen)
+    running = [sheet for sheet in chosen if sheet.state is SheetState.RUNNING]
+    return [sheet for sheet in chosen if sheet.state in SHEET_ENDED], running
+
+
+def _ask_before_more(job: Job, named: list[int], chosen: list[Sheet]) -> None:
+    """Nobody named these, and what they have done is lost."""
+    lost = (*SHEET_SATISFIED, SheetState.RUNNING)
+    more = [sheet for sheet in chosen if named and sheet.n not in named and sheet.state in lost]
+    if more:
+        costs = [sheet.cost_usd for sheet in more if sheet.cost_usd is not None]
+        cost = f" (last time ${sum(costs):.2f})" if costs else ""
+        verb = "run" if len(more) > 1 else "runs"
+        note = f"{numbers([sheet.n for sheet in more])} {verb} again{cost}"
+        error = needs_yes(f"retry {numbers(named)} of {job.id}", [note])
+        error.hint = "add --yes, or --only to leave them as they are"
+        raise error
 
 
 def revive(book: Book, job: Job, chosen: list[Sheet], now: float) -> None:
-    """Make an ended job run these of its sheets."""
-    book.change_job(job, "retry", now, "retried")
-    job.not_before = 0.0
+    """Make these sheets, which have ended, run again, and their job with them."""
+    if job.state in JOB_ENDED:
+        book.change_job(job, "retry", now, "retried")
+    job.wanted, job.not_before = "", 0.0
     for sheet in chosen:
         sheet.history = sheet.history.anew()
         if choices := job.policy.choices_of(sheet.n):
@@ -56,27 +95,38 @@ def revive(book: Book, job: Job, chosen: list[Sheet], now: float) -> None:
         book.change_sheet(job, sheet, "retry", now, "retried")
 
 
-def choose(job: Job, numbers: list[int], first: int | None) -> list[Sheet]:
-    """What is named, and what was blocked behind it. Never a sheet that would wait for one that does not run."""
-    unknown = [n for n in [*numbers, *([first] if first is not None else [])] if n not in job.sheets]
+def choose(job: Job, named: list[int], first: int | None, only: bool = False) -> list[Sheet]:
+    """What is named, what depends on it, and what was blocked. Never a sheet that would wait for one that does not run."""
+    unknown = [n for n in [*named, *([first] if first is not None else [])] if n not in job.sheets]
     if unknown:
         raise MozartError(
             "unknown_sheet",
             f"cannot retry sheet {unknown[0]}: {job.id} has {job.total_sheets} sheets",
             f"see mozart status {job.id}",
         )
-    named = set(numbers)
+    asked = set(named)
     if first is not None:
-        named = {n for n in job.sheets if n >= first}
-    elif not numbers:
-        named = {n for n, sheet in job.sheets.items() if sheet.state in _UNDONE}
-    if not named:
+        asked = _from(job, first)
+    elif not named:
+        asked = {n for n, sheet in job.sheets.items() if sheet.state in _UNDONE}
+    if not asked:
         raise MozartError(
             "nothing_to_retry", f"cannot retry {job.id}: nothing in it failed", "choose with --sheet or --from"
         )
-    chosen = named | {n for n, sheet in job.sheets.items() if sheet.state is SheetState.BLOCKED}
-    _drop_hopeless(job, named, chosen)
+    chosen = asked | {n for n, sheet in job.sheets.items() if sheet.state is SheetState.BLOCKED}
+    if named and not only:
+        # What has not run, or waits to run again, gets the new results anyway.
+        more = {sheet.n for n in named for sheet in downstream(job, n)}
+        chosen |= {n for n in more if job.sheets[n].state in (*SHEET_ENDED, SheetState.RUNNING)}
+    _drop_hopeless(job, asked, chosen)
     return [sheet for n, sheet in job.sheets.items() if n in chosen]
+
+
+def _from(job: Job, first: int) -> set[int]:
+    """That one and all that depends on it; where nothing depends on anything, all that come behind it."""
+    if not job.dependents:
+        return {n for n in job.sheets if n >= first}
+    return {first, *(sheet.n for sheet in downstream(job, first))}
 
 
 def _drop_hopeless(job: Job, named: set[int], chosen: set[int]) -> None:

@@ -7,7 +7,6 @@ before it is in the book, so a submission that cannot be saved leaves nothing.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import time
@@ -65,27 +64,32 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
         _refuse_if_in_use(parts, path, str(score.workspace))
         await in_thread(archive_workspace, score, job.id, parts.identity, time.time())
     answer = {"job": job.id}
-    kept = parts.once.rows(params.key, answer)
-    rows = partial(rows_of, job, score, source, environment, kept)
-    entering = asyncio.create_task(_enter(parts, job, assign.Parts.of(score, environment), rows, session.who))
-    # A client that goes away meanwhile cancels its request, not the job that is on disk by then.
-    await parts.once.saved(params.key, entering)
-    return answer
+    rows = partial(rows_of, job, score, source, environment, parts.once.rows(params.key, answer))
+    return await parts.once.enter(
+        params.key, _enter(parts, job, assign.Parts.of(score, environment), rows, session.who)
+    )
 
 
-async def _enter(parts: Parts, job: Job, cut: assign.Parts, rows: Callable[[], list[Write]], who: str) -> None:
-    """When the job's rows are on disk, it is a job."""
+async def _enter(
+    parts: Parts, job: Job, cut: assign.Parts, rows: Callable[[], list[Write]], who: str
+) -> dict[str, Any]:
+    """When the job's rows and its first event are on disk, it is a job."""
+
+    def enter() -> None:
+        parts.scores.keep(job.seq, cut)
+        parts.book.add(job)
+        parts.book.end_if_over(job, time.time())
+        parts.turn.due()
+
+    def tell() -> None:
+        parts.journal.append(time.time(), "job.queued", job.id, name=job.name, sheets=job.total_sheets, by=who)
+
     # In a thread: 100,000 sheets take a second or two, and others are asking.
-    await parts.store.write(await in_thread(rows))
-    now = time.time()
-    parts.scores.keep(job.seq, cut)
-    parts.book.add(job)
-    parts.journal.append(now, "job.queued", job.id, name=job.name, sheets=job.total_sheets, by=who)
-    parts.book.end_if_over(job, now)
-    parts.turn.due()
+    await parts.turn.offer(await in_thread(rows), tell, enter)
     # The other one may have ended while ours was being written, and looked in the book for who waits for it.
     await release_if_over(parts.store, parts.book, job)
     parts.turn.due()
+    return {"job": job.id}
 
 
 def _refuse_if_in_use(parts: Parts, path: str, workspace: str) -> None:

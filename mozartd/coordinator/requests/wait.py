@@ -9,9 +9,11 @@ import asyncio
 from typing import Any
 
 from mozartd.coordinator.clients import Session
-from mozartd.coordinator.describe import job_json
+from mozartd.coordinator.model import Job
 from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
+from mozartd.coordinator.requests.list import describe_rows
+from mozartd.store.store import Row
 
 
 async def handle(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
@@ -23,4 +25,8 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
         when = asyncio.FIRST_COMPLETED if any_of else asyncio.ALL_COMPLETED
         await asyncio.wait(ends, timeout=timeout, return_when=when)
     await parts.turn.shown()
-    return {"jobs": [job_json(await parts.registry.find(job.id)) for job in jobs]}
+    return {"jobs": await describe_rows(parts, [await _row(parts, job) for job in jobs])}
+
+
+async def _row(parts: Parts, job: Job) -> Row:
+    return await parts.store.read_one("job_by_seq", seq=job.seq) or job.row()
