@@ -35,12 +35,12 @@ from backends.base import (
 )
 from ipc import segments
 from ipc.errors import MozartError
+from ipc.forkserver import Bounds, ForkServer, GivenUpError
 from ipc.messages import Assign, Finished, Noted, Running, Started
 from ipc.score.prompt import assemble
 from ipc.score.rules import applicable, fill
 from ipc.score.template import TemplateProblem, render
 from ipc.score.variables import merge
-from ipc.threads import in_thread
 from workers import validate, workspace
 from workers.agent import UNWRITABLE, Ran, Vigil, run_agent
 from workers.capture import Capture
@@ -59,6 +59,8 @@ log = logging.getLogger("mozart.worker")
 
 #: Characters of stdout and stderr that a backend may judge by.
 ENDING_TAIL = 16 * 1024
+#: What looking for `capture_files` may take.
+COLLECT = Bounds(seconds=20.0)
 
 Send = Callable[[Any], None]
 
@@ -68,6 +70,7 @@ class Surroundings:
     """What a worker lends to each of its attempts."""
 
     children: Children
+    works: ForkServer
     running: dict[str, Traces]
     """Attempt → its traces, of all that run in this worker."""
     send: Send
@@ -150,7 +153,7 @@ class Attempt:
             return
         rules = applicable(assignment["validations"], variables)
         self.facts.applicable = len(rules)
-        ground = Ground(assignment["workspace"], variables, shell)
+        ground = Ground(assignment["workspace"], variables, shell, self._around.works)
         validate.remember(rules, ground)
         run = self._describe(directory, environment, self._write_prompt())
         if self.halt.verdict or not await self._run_agent(run):
@@ -302,9 +305,14 @@ class Attempt:
         except TemplateProblem as problem:
             facts.note = f"cannot collect cross_sheet.capture_files: {problem.message}"
             return
-        # In a thread: nobody knows how many files there are.
         place, limit = self.assignment["workspace"], capture["max_output_chars"]
-        facts.captured = await in_thread(workspace.collect, patterns, place, limit)
+        try:
+            found = await self.halt.race(self._around.works.run(COLLECT, workspace.collect, patterns, place, limit))
+        except GivenUpError as error:
+            facts.note = f"cannot collect cross_sheet.capture_files: looking for them {error.in_words(COLLECT)}"
+            return
+        if found is not None:
+            facts.captured, facts.note = found[0], found[1] or facts.note
 
     def _on_start(self, ran: Ran) -> None:
         self.facts.agent_pid, self.facts.started_at = ran.pid, ran.started_at
