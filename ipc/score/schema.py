@@ -422,7 +422,10 @@ class Score(Section):
 
 def _faults_of(field: tuple[str | int, ...], text: str, known: set[str]) -> Iterator[Fault]:
     try:
-        names = compile_expression(text).names
+        expression = compile_expression(text)
+        names = expression.names
+        if not names:
+            expression.evaluate({})
     except ExpressionError as error:
         yield "V112", field, str(error), "write it as in `sheet_num >= 3 and stage == 2`"
         return

@@ -16,6 +16,7 @@ from contextlib import suppress
 from functools import partial
 
 from ipc.errors import MozartError
+from ipc.score.expressions import ExpressionTooLargeError
 from mozartd.coordinator import fallback, schedule
 from mozartd.coordinator.admission import Admission
 from mozartd.coordinator.book import Book
@@ -180,7 +181,12 @@ class Turn:
                     self._book.move(job, sheet, choice, now, reason)
 
     def _start_or_skip(self, job: Job, sheet: Sheet, now: float) -> None:
-        reason = self._skips(job, sheet)
+        try:
+            reason = self._skips(job, sheet)
+        except ExpressionTooLargeError as error:
+            self._book.fail_sheet(job, sheet, now, f"E604 cannot decide its skip_when: {error}")
+            self._book.end_if_over(job, now)
+            return
         if reason:
             self._book.change_sheet(job, sheet, "skip", now, reason)
             self._book.end_if_over(job, now)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.process.daemon import wait_until, works_of
+from tests.process.daemon import Daemon, wait_until, works_of
 from tests.process.worker import Peer
 
 #: On 60 underscores and another letter, `re` is busy for hours.
@@ -92,3 +93,38 @@ def test_D16_a_file_too_large_for_a_pattern_is_not_judged(peer: Peer) -> None:
     (found,) = report["validations"]
     assert (found["passed"], found["code"]) == (False, "E205")
     assert "cannot match a pattern in large: 200,000,000 bytes" in found["detail"]
+
+
+NESTED = "[[1]*99999]*99999 == [[1]*99999+[]]*99999"
+
+
+def test_C21_an_expression_is_bounded_in_what_it_looks_at_and_makes() -> None:
+    from ipc.score.expressions import ExpressionError, compile_expression
+
+    small = "[[[[[[[[[[1]*9]*9]*9]*9]*9]*9]*9]*9]*9]"
+    hostile = [
+        NESTED, " and ".join([NESTED] * 20), f"{small} == {small}", f"str({small}) == ''", f"1 in {small}",
+        f"max({small}, {small})", f"{small} < {small}", "+".join(["'a' * 99999"] * 40) + " == ''", "str([[0]*99999]*99999)",
+        "any([[0]*99999]*9) and all([0]*99999)", "big == big", "'x' in big", "float('1' * 99999) > len(str([big] * 99))",
+    ]  # fmt: skip
+    variables = {"big": [["x" * 1000] * 1000] * 50}
+    for text in hostile:
+        started = time.process_time()
+        with pytest.raises(ExpressionError):
+            compile_expression(text).evaluate(variables)
+        assert time.process_time() - started < 0.05, text
+    allowed = {"items": [str(n) for n in range(5000)], "text": "word " * 100_000}
+    assert compile_expression("'4999' in items and 'word' in text and len(items) > 3").evaluate(allowed) is True
+
+
+def test_C21_what_can_be_known_is_refused_and_the_rest_fails_its_sheet(
+    shared_daemon: Daemon, score: Callable[..., Path]
+) -> None:
+    known = score("say one", "say two", sheet={"skip_when": {2: NESTED}})
+    assert "too large" in shared_daemon.mozart("validate", known).stdout
+    hidden = score("say one", "say two", sheet={"skip_when": {2: f"sheets[1].status == 'x' or {NESTED}"}})
+    job = shared_daemon.run(hidden)
+    assert shared_daemon.wait(job)["state"] == "failed"
+    sheets = shared_daemon.job(job)["sheets"]
+    assert sheets[1]["state"] == "failed"
+    assert "too large to compute" in sheets[1]["reason"]
