@@ -10,7 +10,6 @@ whoever asked is gone. Who asks holds one end of a socket pair, and closing that
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ctypes
 import fcntl
@@ -23,12 +22,16 @@ import select
 import signal
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 from ipc.errors import MozartError
+
+if TYPE_CHECKING:
+    import asyncio
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -78,7 +81,8 @@ class ForkServer:
     def __init__(self) -> None:
         self._on_start: Callable[[int], None] | None = None
         self._control: socket.socket | None = None
-        self._room = asyncio.Semaphore(MOST)
+        self._room: asyncio.Semaphore | None = None
+        self._sending = threading.Lock()
         self.pid = 0
         self._fork()
 
@@ -102,6 +106,10 @@ class ForkServer:
 
     async def run(self, bounds: Bounds, function: Callable[..., T], *args: Any, descriptors: Sequence[int] = ()) -> T:
         """The same on a loop. Cancelled, it gives the work up. `descriptors` follow the other arguments."""
+        # Not at the top: the CLI starts sooner without.
+        import asyncio
+
+        self._room = self._room or asyncio.Semaphore(MOST)
         async with self._room:
             with self._begin(bounds, descriptors) as ours:
                 ours.setblocking(False)
@@ -128,13 +136,14 @@ class ForkServer:
         return ours
 
     def _send(self, order: bytes, descriptors: list[int]) -> None:
-        assert self._control is not None
-        try:
-            socket.send_fds(self._control, [order], descriptors)
-        except (BrokenPipeError, ConnectionResetError, ConnectionRefusedError):
-            # Somebody killed it, the kernel say, for want of memory.
-            self._fork()
-            socket.send_fds(self._control, [order], descriptors)
+        with self._sending:
+            assert self._control is not None
+            try:
+                socket.send_fds(self._control, [order], descriptors)
+            except (BrokenPipeError, ConnectionResetError, ConnectionRefusedError):
+                # Somebody killed it, the kernel say, for want of memory.
+                self._fork()
+                socket.send_fds(self._control, [order], descriptors)
 
     def _fork(self) -> None:
         if self._control is not None:

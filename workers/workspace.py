@@ -14,6 +14,7 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, NamedTuple
 
+from ipc import files
 from ipc.errors import MozartError
 
 #: Files up to this size are compared by content as well.
@@ -73,24 +74,19 @@ def confine(path: str, workspace: str, roots: Sequence[str] = ()) -> str:
 
 def open_file(path: str, workspace: str) -> IO[bytes] | None:
     """None: it is no regular file. Raises MozartError E601 when it is outside by now."""
-    with _hold(path, workspace) as handle:
-        return _open(handle) if stat.S_ISREG(os.fstat(handle).st_mode) else None
+    with _hold(path, workspace) as held:
+        try:
+            return open(files.reopen(held), "rb")
+        except files.NotRegularError:
+            return None
 
 
 @contextlib.contextmanager
 def _hold(path: str, workspace: str) -> Iterator[int]:
-    """What the path leads to at this moment, whatever became of it since it was confined; only held, not opened: no pipe
-    without a writer makes anybody wait."""
-    handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    try:
-        confine(os.readlink(f"/proc/self/fd/{handle}"), workspace)
-        yield handle
-    finally:
-        os.close(handle)
-
-
-def _open(handle: int) -> IO[bytes]:
-    return open(f"/proc/self/fd/{handle}", "rb")
+    """What the path leads to at this moment, whatever became of it since it was confined."""
+    with files.hold(path) as held:
+        confine(files.place_of(held), workspace)
+        yield held
 
 
 def remember(path: str, workspace: str) -> Remembered:
@@ -189,11 +185,14 @@ def _end_of(file: IO[bytes], limit: int) -> str:
         return file.read(4 * limit).decode("utf-8", "replace")[-limit:]
 
 
-def _digest(handle: int, found: os.stat_result) -> bytes:
+def _digest(held: int, found: os.stat_result) -> bytes:
     if not stat.S_ISREG(found.st_mode) or found.st_size >= HASHED_BYTES:
         return b""
     try:
-        with _open(handle) as file:
-            return hashlib.blake2b(file.read(HASHED_BYTES), digest_size=16).digest()
+        descriptor = files.reopen(held)
+        try:
+            return hashlib.blake2b(os.read(descriptor, HASHED_BYTES), digest_size=16).digest()
+        finally:
+            os.close(descriptor)
     except OSError:
         return b""

@@ -109,6 +109,8 @@ class _BackendFields(Section):
     model: Text = "claude-sonnet-4-20250514"
     allowed_tools: list[Text] | None = None
     system_prompt_file: Text | None = None
+    system_prompt_text: Text | None = None
+    """What that file said when the score was read: put here by `load`."""
     working_directory: Text | None = None
     timeout_seconds: Positive = 1800.0
     timeout_overrides: Annotated[dict[Int, Positive], BeforeValidator(int_keys)] = {}
@@ -213,6 +215,8 @@ class Sheet(Section):
 class Prompt(Section):
     template: Text | None = None
     template_file: Text | None = None
+    includes: dict[str, Text] = {}
+    """What the template includes by name: put here by `load`, or written in the score itself."""
     variables: Variables = {}
     stakes: Text | None = None
     thinking_method: Text | None = None

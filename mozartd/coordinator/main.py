@@ -18,6 +18,7 @@ from functools import partial
 import uvloop
 import yaml
 
+from ipc import forkserver
 from ipc.bounds import PeerBounds
 from ipc.connection import hello
 from ipc.errors import CODES, EXIT_FAILED, EXIT_USAGE, MozartError
@@ -72,6 +73,7 @@ KEEP_SECONDS = 60.0
 
 def run(setup: CoordinatorSetup) -> int:
     """Called by the supervisor in the forked child. Returns the exit code."""
+    forkserver.start()
     try:
         return uvloop.run(_run(setup))
     except MozartError as error:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -128,3 +131,134 @@ def test_C21_what_can_be_known_is_refused_and_the_rest_fails_its_sheet(
     sheets = shared_daemon.job(job)["sheets"]
     assert sheets[1]["state"] == "failed"
     assert "too large to compute" in sheets[1]["reason"]
+
+
+#: Templates that no bound on loops and texts stops.
+BOMBS = [
+    "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(40) }}",
+    "{% set x = 'a' * 1000000 %}{% set y = [x] * 7 %}{% for i in range(90000) %}{{ (y | join(x)) | length }}{% endfor %}",
+    "{% for i in range(900) %}{{ ('a' * 99999) | replace('a', 'b' * 9999) | length }}{% endfor %}",
+    "{% for i in range(90000) %}{{ range(90000) | sum }}{% endfor %}",
+    "{% set a = [1] %}" + "{% set a = [a, a] %}" * 50 + "{{ a }}",
+    "{{ '%s' | format('a' * 999999) | replace('a', 'a' * 9999) | replace('a', 'a' * 9999) }}",
+    "{% for i in range(99999) %}{{ 'a' ~ i }}{{ ('b' * 99999) | upper | length }}{% endfor %}",
+]
+
+
+def test_C05_templates_are_bounded_in_time_and_memory() -> None:
+    from ipc.forkserver import Bounds
+    from ipc.score.rendering import rendered
+    from ipc.score.template import TemplateProblem, render
+
+    for text in BOMBS:
+        started = time.monotonic()
+        with pytest.raises(TemplateProblem) as caught:
+            pytest.fail(f"{text}: {len(rendered(render, text, {}, bounds=Bounds(0.3, 256 << 20)))}")
+        assert time.monotonic() - started < 5, text
+        assert re.search(
+            r"takes more than|needs more than|longer than|grows beyond|too large|steps", caught.value.message
+        ), text
+
+
+def test_C05_simple_templates_are_rendered_on_the_spot() -> None:
+    from ipc.score.template import TooMuchError, render
+
+    variables = {"name": "x", "files": ["a", "b"], "n": 3, "previous_outputs": {1: "y" * 10_000}}
+    simple = [
+        "plain",
+        "do {{ name | upper }} in {{ n + 1 }}{% if n > 2 and name is defined %} soon{% elif x is defined %}{% endif %}",
+        "{% for file in files %}{{ loop.index }}. {{ file }}\n{% endfor %}{{ previous_outputs[1] }}"
+        "{% set a = name ~ n %}{{ a }}",
+    ]
+    for text in simple:
+        assert render(text, variables, at_once=True) == render(text, variables)
+    for text in [*BOMBS, "{{ name }}" * 1000, "{{ " + "name + " * 2000 + "name }}", "{% include 'x' %}"]:
+        with pytest.raises(TooMuchError):
+            render(text, variables, at_once=True)
+
+
+def test_C05_neither_worker_nor_client_stands_still(peer: Peer, tmp_path: Path) -> None:
+    prompt = {"template": BOMBS[0], "template_file": None, "variables": {}, "stakes": None, "thinking_method": None}
+    attempt = peer.assign("", prompt=prompt)
+    assert peer.play("say quick", sheet=2)["verdict"] == "ok"
+    peer.cancel(attempt)
+    assert peer.finish(attempt)["verdict"] == "cancelled"
+    wait_until(lambda: not works_of(peer.pid))
+
+
+def beside(tmp_path: Path, **prompt: object) -> Path:
+    path = tmp_path / "s.yaml"
+    fields = {"workspace": str(tmp_path / "w"), "sheet": {"size": 1, "total_items": 1}, "prompt": prompt}
+    backend = {"type": "claude_cli", "system_prompt_file": str(tmp_path / "system")} if "system" in prompt else {}
+    prompt.pop("system", None)
+    path.write_text(json.dumps({"name": "s", **fields, **({"backend": backend} if backend else {})}))
+    return path
+
+
+def test_C04_what_stands_beside_a_score_is_a_regular_file_of_bounded_size(tmp_path: Path) -> None:
+    from ipc.score.load import read_score
+
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "linked").symlink_to("pipe")
+    (tmp_path / "device").symlink_to("/dev/zero")
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "giant").touch()
+    os.truncate(tmp_path / "giant", 1 << 40)
+    for name in ("pipe", "linked", "device", "directory", "giant"):
+        for prompt in (
+            {"template": f"{{% include '{name}' %}}"},
+            {"template_file": name},
+            {"template": "x", "system": 1},
+        ):
+            (tmp_path / "system").unlink(missing_ok=True)
+            (tmp_path / "system").symlink_to(name)
+            found = read_score(str(beside(tmp_path, **prompt))).problems
+            words = "; ".join(problem.message for problem in found)
+            assert re.search(r"it is (a pipe|a device|a directory|larger than)|outside", words), (name, prompt, words)
+
+
+def test_C04_what_was_submitted_is_what_runs(tmp_path: Path) -> None:
+    from ipc.score.load import read_score
+    from ipc.score.prompt import assemble
+
+    (tmp_path / "one").write_text("one{% include 'two' %}")
+    (tmp_path / "two").write_text("two")
+    (tmp_path / "system").write_text("be kind")
+    path = beside(tmp_path, template="{% include 'one' %}{% include 'no' ignore missing %}", system=1)
+    score = read_score(str(path)).score
+    for name in ("one", "two", "system"):
+        (tmp_path / name).unlink()
+        os.mkfifo(tmp_path / name)
+    assert assemble(score.prompt, {}, [], directory=str(tmp_path)) == "onetwo\n"
+    assert score.backend.system_prompt_text == "be kind"
+
+
+def test_A17_a_file_that_is_swapped_while_it_is_opened_leaks_nothing(tmp_path: Path) -> None:
+    from ipc.score.template import TemplateProblem, render
+
+    score, outside = tmp_path / "score", tmp_path / "outside"
+    score.mkdir()
+    outside.mkdir()
+    (outside / "f").write_text("secret")
+    (score / "real").mkdir()
+    (score / "real" / "f").write_text("fine")
+    (score / "real" / "link").symlink_to("f")
+    swap = (
+        "import os, itertools\n"
+        f"os.chdir({str(score)!r})\n"
+        "for n in itertools.count():\n"
+        f"    os.symlink(('real', {str(outside)!r})[n % 2], 'new'); os.rename('new', 'd')\n"
+    )
+    assert render("{% include 'real/link' %}", {}, str(score)) == "fine"
+    with subprocess.Popen([sys.executable, "-c", swap]) as swapper:
+        wait_until((score / "d").exists)
+        seen = set()
+        until = time.monotonic() + 1.0
+        while time.monotonic() < until:
+            try:
+                seen.add(render("{% include 'd/f' %}", {}, str(score)))
+            except TemplateProblem as problem:
+                seen.add(problem.message.rpartition(" is ")[2].split()[0])
+        swapper.kill()
+    assert "secret" not in seen
+    assert "fine" in seen
