@@ -261,6 +261,7 @@ class Attempt:
                 tail_bytes=max(self._tail_bytes(), ENDING_TAIL),
                 segment_bytes=self.assignment.get("log_segment_bytes", segments.SEGMENT_BYTES),
                 on_segment=self._began_segment,
+                who=self.id,
             )
         except OSError as error:
             raise _unwritable("write the log", path, error) from None

@@ -17,7 +17,7 @@ from typing import cast
 
 import uvloop
 
-from ipc import forkserver
+from ipc import forkserver, mark
 from ipc.connection import hello
 from ipc.forkserver import ForkServer
 from ipc.frames import Frame
@@ -45,6 +45,7 @@ ACK_SECONDS = 3.0
 def run(setup: WorkerSetup) -> int:
     _adopt_orphans()
     works = forkserver.start()
+    mark.begin(setup.inherited.marks, mark.slot_of(setup.name))
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     worker = Worker(loop, setup, works)
@@ -150,7 +151,7 @@ class Worker:
         task.add_done_callback(self._tasks.discard)
 
     async def _work(self, attempt: Attempt) -> None:
-        report = await attempt.run()
+        report = await mark.steps_of(attempt.id, attempt.run())
         del self._attempts[attempt.id]
         self._link.report(report)
         if self._draining and not self._attempts:

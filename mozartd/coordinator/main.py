@@ -18,7 +18,7 @@ from functools import partial
 import uvloop
 import yaml
 
-from ipc import forkserver
+from ipc import forkserver, mark
 from ipc.bounds import PeerBounds
 from ipc.connection import hello
 from ipc.errors import CODES, EXIT_FAILED, EXIT_USAGE, MozartError
@@ -74,6 +74,7 @@ KEEP_SECONDS = 60.0
 def run(setup: CoordinatorSetup) -> int:
     """Called by the supervisor in the forked child. Returns the exit code."""
     forkserver.start()
+    mark.begin(setup.inherited.marks, mark.COORDINATOR)
     try:
         return uvloop.run(_run(setup))
     except MozartError as error:
@@ -128,8 +129,8 @@ def _once(stop: asyncio.Future[int]) -> Callable[[int], None]:
 
 
 async def _compose(setup: CoordinatorSetup, store: Store, stop: Callable[[int], None]) -> Parts:
-    book, limits, journal = await recovery.load(store, setup.settings)
-    crew = Crew(book, limits, setup.supervisor_pid)
+    book, limits, journal = await recovery.load(store, setup.settings, mark.read_blame(setup.blame))
+    crew = Crew(book, limits, setup.supervisor_pid, setup.inherited.marks)
     groups = {row["name"]: row["parallel"] for row in await store.read("all_groups")}
     settings = setup.settings
     caps = partial(Caps, book, limits, _backend_caps(settings.backends), groups, settings.max_concurrent_jobs)

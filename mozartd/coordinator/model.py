@@ -299,6 +299,8 @@ class Attempt:
     """Of its call on the scope's throttle. Derived."""
     size: int = 0
     """Bytes in its log, as the worker last said. Derived."""
+    innocent: bool = False
+    """Its worker died, of something else. Derived."""
 
     @property
     def id(self) -> str:

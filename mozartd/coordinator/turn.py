@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 
+from ipc import mark
 from ipc.errors import MozartError
 from ipc.score.expressions import ExpressionTooLargeError
 from mozartd.coordinator import fallback, schedule
@@ -156,7 +157,8 @@ class Turn:
             credit = self.credit
             starts = schedule.plan(self._book.board, self.caps(now), credit, now) if credit > 0 else []
             for job, n in starts:
-                self._start_or_skip(job, job.sheets[n], now)
+                with mark.on(job.id):
+                    self._start_or_skip(job, job.sheets[n], now)
             # What is held since just now may have a fallback.
             if not starts and not held:
                 return
@@ -171,6 +173,7 @@ class Turn:
     def _choose_backends(self, now: float) -> None:
         """Put the sheets that could start next where they are to run: a fallback, or back."""
         for job in self._book.choosing.values():
+            mark.put(job.id)
             room = max(0, job.policy.max_concurrent - len(job.running))
             for n in [n for numbers in job.ready.values() for n in numbers[:room]]:
                 sheet = job.sheets[n]
@@ -179,6 +182,7 @@ class Turn:
                 if choice != sheet.history.choice:
                     reason = fallback.why_moved(choices, sheet.history, choice, self._limits.held_until, now)
                     self._book.move(job, sheet, choice, now, reason)
+        mark.put("")
 
     def _start_or_skip(self, job: Job, sheet: Sheet, now: float) -> None:
         try:
@@ -191,7 +195,7 @@ class Turn:
             self._book.change_sheet(job, sheet, "skip", now, reason)
             self._book.end_if_over(job, now)
             return
-        worker = self._crew.pick()
+        worker = self._crew.pick_for(sheet)
         attempt = self._book.start(job, sheet, worker.name, now)
         worker.running.add(attempt.id)
         attempt.ordinal = self._limits.start(attempt.scope)

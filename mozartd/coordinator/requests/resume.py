@@ -10,6 +10,7 @@ import math
 import time
 from typing import Any
 
+from ipc import mark
 from ipc.errors import MozartError
 from ipc.states import SHEET_ENDED
 from ipc.states import Job as JobState
@@ -36,5 +37,6 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
             parts.limits.clear(scope, now)
     for sheet in open_ones:
         sheet.history.interruptions = 0
+    mark.forgive(parts.setup.blame, job.id)
     parts.book.end_if_over(job, now)
     return await parts.once.commit(params.key, {"job": job.id, "sheets": [sheet.n for sheet in open_ones]})
