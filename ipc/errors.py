@@ -36,6 +36,9 @@ class MozartError(Exception):
     def __str__(self) -> str:
         return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
 
+    def __reduce__(self) -> tuple[type[MozartError], tuple[str, str, str, int]]:
+        return type(self), (self.code, self.message, self.hint, self.exit_code)
+
     def as_rpc(self) -> dict[str, Any]:
         """The `error` member of a JSON-RPC response."""
         data = {"code": self.code, "hint": self.hint, "exit_code": self.exit_code}
@@ -74,6 +77,7 @@ CODES: dict[str, tuple[str, bool]] = {
     "E202": ("content mismatch", True),
     "E203": ("validation command failed", True),
     "E204": ("validation timed out", True),
+    "E205": ("validation could not be judged", True),
     "E209": ("validation failed", True),
     "E301": ("configuration invalid", False),
     "E302": ("field missing", False),

@@ -245,6 +245,8 @@ class Finished(TypedDict):
     """cross_sheet.capture_files: path → text."""
     survivors: int
     """Processes of the attempt that outlived KILL."""
+    innocent: NotRequired[bool]
+    """Said by the coordinator in place of a dead worker: something else killed that."""
 
 
 WorkerFrame = Started | Grew | Segment | Draining | Progress | Noted | Finished

@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
-from ipc import VERSION
+from ipc import VERSION, mark
 from ipc.errors import MozartError
 from ipc.setup import EXIT_CANNOT_BOOT, EXIT_STOP_ALL, NOTE_SIGNAL, read_note, write_note
 from mozartd import act, daemon_log, handover, upgrade
@@ -338,6 +338,9 @@ class Supervisor:
             log.info("%s (pid %d) stopped after %.1f s", child.slot, child.pid, lived)
             return
         log.warning("%s (pid %d) %s after %.1f s", child.slot, child.pid, describe_exit(status), lived)
+        if child.slot == COORDINATOR and (job := mark.read(self._births.marks, mark.COORDINATOR)):
+            log.warning("%s was at work on %s when it ended", child.slot, job)
+            mark.blame(self._births.blame, job)
         if exit_code == EXIT_STOP_ALL:
             if self._wanted.phase is Phase.RUNNING:
                 self.stop("nothing left to do")

@@ -35,12 +35,14 @@ from backends.base import (
 )
 from ipc import marks, segments
 from ipc.errors import MozartError
+from ipc.files import NotRegularError, read_regular
+from ipc.forkserver import Bounds, ForkServer, GivenUpError
 from ipc.messages import Assign, Finished, Noted, Running, Started
 from ipc.score.prompt import assemble
+from ipc.score.rendering import rendered_on_loop
 from ipc.score.rules import applicable, fill
 from ipc.score.template import TemplateProblem, render
 from ipc.score.variables import merge
-from ipc.threads import in_thread
 from workers import validate, workspace
 from workers.agent import UNWRITABLE, Ran, Vigil, run_agent
 from workers.capture import Capture
@@ -59,6 +61,10 @@ log = logging.getLogger("mozart.worker")
 
 #: Characters of stdout and stderr that a backend may judge by.
 ENDING_TAIL = 16 * 1024
+#: Bytes of a system prompt, at most.
+SYSTEM_PROMPT_BYTES = 4 * 1024 * 1024
+#: What looking for `capture_files` may take.
+COLLECT = Bounds(seconds=20.0)
 
 Send = Callable[[Any], None]
 
@@ -68,6 +74,7 @@ class Surroundings:
     """What a worker lends to each of its attempts."""
 
     children: Children
+    works: ForkServer
     running: dict[str, Traces]
     """Attempt → its traces, of all that run in this worker."""
     send: Send
@@ -150,9 +157,12 @@ class Attempt:
             return
         rules = applicable(assignment["validations"], variables)
         self.facts.applicable = len(rules)
-        ground = Ground(assignment["workspace"], variables, shell)
+        ground = Ground(assignment["workspace"], variables, shell, self._around.works)
         validate.remember(rules, ground)
-        run = self._describe(directory, environment, self._write_prompt())
+        text = await self.halt.race(_prompt(self._around.works, assignment, _mode(assignment)))
+        if text is None:
+            return
+        run = self._describe(directory, environment, self._write_prompt(text))
         if self.halt.verdict or not await self._run_agent(run):
             return
         ran = await validate.run_rules(rules, ground)
@@ -175,11 +185,10 @@ class Attempt:
             self.facts.verdict = Verdict("skipped", message=skip.get("description") or f"skip_when_command: {command}")
         return self.facts.verdict.name == "skipped"
 
-    def _write_prompt(self) -> str:
-        """Assemble the prompt and keep it beside the log, exactly as the agent gets it, but for secrets: with those it is
+    def _write_prompt(self, text: str) -> str:
+        """Keep the prompt beside the log, exactly as the agent gets it, but for secrets: with those it is
         in another file, for as long as the agent may read it."""
         assignment = self.assignment
-        text = _prompt(assignment, _mode(assignment))
         path = assignment["prompt_file"]
         data = text.encode("utf-8", "replace")
         kept = self._mask.apply(data)
@@ -252,6 +261,7 @@ class Attempt:
                 tail_bytes=max(self._tail_bytes(), ENDING_TAIL),
                 segment_bytes=self.assignment.get("log_segment_bytes", segments.SEGMENT_BYTES),
                 on_segment=self._began_segment,
+                who=self.id,
             )
         except OSError as error:
             raise _unwritable("write the log", path, error) from None
@@ -298,13 +308,19 @@ class Attempt:
         if not capture or not passed:
             return
         try:
-            patterns = [render(pattern, variables) for pattern in capture["capture_files"]]
+            works = self._around.works
+            given = [await rendered_on_loop(works, render, pattern, variables) for pattern in capture["capture_files"]]
         except TemplateProblem as problem:
             facts.note = f"cannot collect cross_sheet.capture_files: {problem.message}"
             return
-        # In a thread: nobody knows how many files there are.
         place, limit = self.assignment["workspace"], capture["max_output_chars"]
-        facts.captured = await in_thread(workspace.collect, patterns, place, limit)
+        try:
+            found = await self.halt.race(works.run(COLLECT, workspace.collect, given, place, limit))
+        except GivenUpError as error:
+            facts.note = f"cannot collect cross_sheet.capture_files: looking for them {error.in_words(COLLECT)}"
+            return
+        if found is not None:
+            facts.captured, facts.note = found[0], found[1] or facts.note
 
     def _on_start(self, ran: Ran) -> None:
         self.facts.agent_pid, self.facts.started_at = ran.pid, ran.started_at
@@ -343,15 +359,16 @@ def _private(path: str, flags: int) -> int:
 
 
 def _system_prompt(options: Mapping[str, Any]) -> str | None:
-    path = options.get("system_prompt_file")
-    if not path:
-        return None
+    """As it was when the score was submitted."""
+    text, path = options.get("system_prompt_text"), options.get("system_prompt_file")
+    if text is not None or not path:
+        return text
     try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise MozartError("E303", f"cannot read backend.system_prompt_file {path}: {reason}") from None
+        return read_regular(path, SYSTEM_PROMPT_BYTES).decode("utf-8")
+    except (OSError, UnicodeDecodeError, NotRegularError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error if isinstance(error, NotRegularError) else None
+        message = f"cannot read backend.system_prompt_file {path}: {reason or 'it is not UTF-8'}"
+        raise MozartError("E303", message) from None
 
 
 def _mode(assignment: Assign) -> str:
@@ -368,10 +385,10 @@ def _backend(assignment: Assign) -> Backend:
         raise MozartError("E301", str(error)) from None
 
 
-def _prompt(assignment: Assign, mode: str) -> str:
+async def _prompt(works: ForkServer, assignment: Assign, mode: str) -> str:
     try:
-        return assemble(
-            assignment["prompt"], assignment["variables"], assignment["validations"], mode,
+        return await rendered_on_loop(
+            works, assemble, assignment["prompt"], assignment["variables"], assignment["validations"], mode,
             assignment["last"], assignment["lessons"], assignment["score_dir"],
         )  # fmt: skip
     except TemplateProblem as problem:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from backends.base import STDERR, STDOUT, Event, Parser
-from ipc import cri, segments
+from ipc import cri, mark, segments
 from workers.log import Buffer, Log, encode
 from workers.mask import Mask, MaskStream, Text, whole
 from workers.pipe import Pipe
@@ -107,8 +107,10 @@ class Capture:
         tail_bytes: int = TAIL_BYTES,
         segment_bytes: int = segments.SEGMENT_BYTES,
         on_segment: Callable[[int], None] = lambda start: None,
+        who: str = "",
     ) -> None:
         self._loop = loop
+        self._who = who
         self._log = Log(log_path, segment_bytes, on_segment)
         self._mask = mask
         self._parser = parser
@@ -204,8 +206,15 @@ class Capture:
         """How many bytes were read; at the end of the source the stream ends."""
         if stream.source is None:
             return 0
+        before = mark.put(self._who)
         try:
-            chunk = stream.source.read(most)
+            return self._read_marked(stream, most, stream.source)
+        finally:
+            mark.put(before)
+
+    def _read_marked(self, stream: Stream, most: int, source: Pipe | Spool | Terminal) -> int:
+        try:
+            chunk = source.read(most)
             if chunk:
                 self._take(stream, chunk)
                 return len(chunk)

@@ -6,6 +6,10 @@ Whatever the attempt waits for, it waits for this as well. Set by `main`, watche
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 CANCELLED, INTERRUPTED = "cancelled", "interrupted"
 
@@ -29,3 +33,13 @@ class Halt:
         """Wait that long, or until the request. True when it was made."""
         await asyncio.wait([self.requested], timeout=seconds)
         return self.requested.done()
+
+    async def race(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """What the work gives; None, and the work given up, when the request comes first."""
+        task = asyncio.ensure_future(work)
+        either: list[asyncio.Future[Any]] = [task, self.requested]
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            return await task if task.done() else None
+        finally:
+            task.cancel()

@@ -17,7 +17,9 @@ from typing import cast
 
 import uvloop
 
+from ipc import forkserver, mark
 from ipc.connection import hello
+from ipc.forkserver import ForkServer
 from ipc.frames import Frame
 from ipc.messages import Assign, Running
 from ipc.setup import DRAIN_SIGNAL, EXIT_OK, EXIT_ORPHANED, WorkerSetup
@@ -42,9 +44,11 @@ ACK_SECONDS = 3.0
 
 def run(setup: WorkerSetup) -> int:
     _adopt_orphans()
+    works = forkserver.start()
+    mark.begin(setup.inherited.marks, mark.slot_of(setup.name))
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
-    worker = Worker(loop, setup)
+    worker = Worker(loop, setup, works)
     try:
         code = loop.run_until_complete(worker.live())
     finally:
@@ -57,7 +61,7 @@ def run(setup: WorkerSetup) -> int:
 class Worker:
     """The attempts of this process, and the one answer to each thing that can happen."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, setup: WorkerSetup) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, setup: WorkerSetup, works: ForkServer) -> None:
         self._loop, self._setup = loop, setup
         self._attempts: dict[str, Attempt] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -67,8 +71,11 @@ class Worker:
         self._link = Link(loop, setup.paths.worker_socket, self._hello, self._on_frame)
         self._progress = ProgressTimer(loop, self._attempts, self._link.send)
         environment = dict(os.environ)
+        children = Children(loop)
+        works.belongs_to(children.adopt)
         self._around = Surroundings(
-            children=Children(loop),
+            children=children,
+            works=works,
             running={},
             send=self._link.send,
             environment=base_environment(environment),
@@ -148,7 +155,7 @@ class Worker:
         task.add_done_callback(self._tasks.discard)
 
     async def _work(self, attempt: Attempt) -> None:
-        report = await attempt.run()
+        report = await mark.steps_of(attempt.id, attempt.run())
         del self._attempts[attempt.id]
         self._link.report(report)
         if self._draining and not self._attempts:

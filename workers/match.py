@@ -1,30 +1,28 @@
-"""Looking for a text or a pattern in a file. Also a program: `python match.py PATTERN < FILE`.
+"""Looking for a text or a pattern in a file, through its descriptor. Runs in a process that can be given up, because a pattern
+that backtracks for ever holds the interpreter it runs in; a plain text in a small file is looked for at once.
 
-As a program it is a process that can be killed: a pattern that backtracks for ever holds the interpreter it runs in.
-Imports nothing of ours. Called by `validate`.
+Called by `validate`.
 """
 
 from __future__ import annotations
 
+import os
 import re
-import sys
-from typing import IO
 
 #: Files up to this size are read at once, in the loop.
 SMALL_BYTES = 1024 * 1024
-#: A pattern with one repetition visits at most the square of this.
-QUICK_BYTES = 8 * 1024
 
-FOUND, NOT_FOUND, BROKEN = 0, 1, 2
-
-_REPETITION = re.compile(r"[*+?{]")
+_PLAIN = re.compile(r"[A-Za-z0-9 _/:;,!\"'@%&<>=~`#-]*\Z")
 
 
-def contains(file: IO[bytes], text: str, block_bytes: int = SMALL_BYTES) -> bool:
+def contains(text: str, descriptor: int, block_bytes: int = SMALL_BYTES) -> bool:
     """Whether the file holds this text; any size in little memory."""
-    wanted = text.encode()
+    wanted = text.encode("utf-8", "surrogateescape")
     kept = b""
-    while block := file.read(block_bytes):
+    # No further than it goes now: something may write faster than we read.
+    left = os.fstat(descriptor).st_size
+    while left > 0 and (block := os.read(descriptor, min(block_bytes, left))):
+        left -= len(block)
         window = kept + block
         if wanted in window:
             return True
@@ -32,25 +30,13 @@ def contains(file: IO[bytes], text: str, block_bytes: int = SMALL_BYTES) -> bool
     return not wanted
 
 
-def matches(file: IO[bytes], pattern: str) -> bool:
+def matches(pattern: str, descriptor: int) -> bool:
     """Whether `re` finds the pattern in the file, read as UTF-8."""
-    return re.search(pattern, file.read().decode("utf-8", "replace")) is not None
+    with open(descriptor, "rb", closefd=False) as file:
+        data = file.read(os.fstat(descriptor).st_size)
+    return re.search(pattern, data.decode("utf-8", "replace")) is not None
 
 
-def is_quick(pattern: str, size: int) -> bool:
-    """Whether matching cannot take long: linear, or quadratic over little."""
-    repetitions = len(_REPETITION.findall(pattern))
-    return size <= SMALL_BYTES if repetitions == 0 else repetitions == 1 and size <= QUICK_BYTES
-
-
-def main() -> int:
-    (pattern,) = sys.argv[1:]
-    try:
-        return FOUND if matches(sys.stdin.buffer, pattern) else NOT_FOUND
-    except (OSError, re.error) as error:
-        print(error, file=sys.stderr)
-        return BROKEN
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def is_plain(pattern: str) -> bool:
+    """Whether the pattern means its own letters, and nothing else."""
+    return _PLAIN.match(pattern) is not None

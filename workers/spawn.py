@@ -29,6 +29,10 @@ class Children:
     def __repr__(self) -> str:
         return f"<Children {sorted(self.known)}>"
 
+    def adopt(self, pid: int) -> None:
+        """A process of ours that somebody else forked: no stray either."""
+        Child(pid, self)
+
     def reap_strays(self) -> None:
         """Reap adopted orphans that have died. Our own are left to their pidfd."""
         with contextlib.suppress(ChildProcessError):

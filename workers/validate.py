@@ -1,34 +1,31 @@
 """Running a score's rules over what an attempt left behind: stage by stage, each with a verdict a person can act on.
 
-A failing rule says what was looked for, where, and what was there instead. Patterns that could take for ever are
-matched in a process of their own (`match`), because `re` holds the interpreter and a hostile pattern never gives it
-back.
+A failing rule says what was looked for, where, and what was there instead. Patterns are matched and large files are read by
+the fork server: `re` holds the interpreter, and nobody knows how long what an agent wrote keeps it busy.
 Called by `attempt` after an agent that ended by itself.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
+import re
 import signal
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from ipc.errors import MozartError
+from ipc.forkserver import Bounds, ForkServer, GivenUpError
 from ipc.messages import Validation
 from ipc.score.rules import condition_fault, describe, fill
-from ipc.threads import in_thread
 from workers import match, workspace
 from workers.commands import Ended, Shell
-from workers.halt import Halt
 from workers.workspace import Remembered
 
 #: Files above this are not matched against a regular expression.
 REGEX_BYTES = 64 * 1024 * 1024
-#: Seconds one regular expression may take.
-REGEX_SECONDS = 60.0
+#: What one search through a file may take.
+SEARCH = Bounds(seconds=30.0, memory=1024 * 1024 * 1024)
 #: Characters of a command's output, and of a pattern, in a rule's detail.
 OUTPUT_CHARS, PATTERN_CHARS = 2000, 200
 
@@ -48,6 +45,7 @@ class Ground:
     workspace: str
     variables: Mapping[str, Any]
     shell: Shell
+    works: ForkServer
     before: dict[int, Remembered] = field(default_factory=dict)
     """index of a file_modified rule → its file before the attempt."""
 
@@ -141,11 +139,9 @@ async def _content(rule: Rule, path: str, shown: str, ground: Ground) -> Found:
         file = workspace.open_file(path, ground.workspace)
         if file is None:
             return Found(False, f"{shown} is not a regular file", "E202")
-        size = os.fstat(file.fileno()).st_size
-        if how == "text":
-            matches = await _contains(file, pattern, size, ground.shell.halt)
-        else:
-            matches = await _matches(file, pattern, size, shown, ground)
+        with file:
+            size = os.fstat(file.fileno()).st_size
+            matches = await _search(how, pattern, file.fileno(), shown, ground)
     except OSError as error:
         return Found(False, f"{shown} cannot be read: {error.strerror}", "E202")
     if matches:
@@ -153,34 +149,25 @@ async def _content(rule: Rule, path: str, shown: str, ground: Ground) -> Found:
     return Found(False, f"{how} {_brief(pattern)} not found in {shown} ({size:,} bytes)", "E202")
 
 
-async def _contains(file: IO[bytes], text: str, size: int, halt: Halt) -> bool:
-    if size <= match.SMALL_BYTES:
-        with file:
-            return match.contains(file, text)
-    search = asyncio.ensure_future(in_thread(match.contains, file, text))
-    # Not before: after a halt the thread may go on reading.
-    search.add_done_callback(lambda _: file.close())
-    either: list[asyncio.Future[Any]] = [search, halt.requested]
-    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-    # After a halt nobody looks at the answer.
-    return await search if search.done() else False
-
-
-async def _matches(file: IO[bytes], pattern: str, size: int, shown: str, ground: Ground) -> bool:
-    with file:
-        if size > REGEX_BYTES:
-            sentence = f"cannot match a pattern in {shown}: {size:,} bytes are more than {REGEX_BYTES:,}"
-            raise MozartError("E202", sentence)
-        if match.is_quick(pattern, size):
-            return match.matches(file, pattern)
-        matcher = (sys.executable, "-I", "-S", match.__file__, pattern)
-        ended = await ground.shell.run(matcher, "/", REGEX_SECONDS, file.fileno())
-    if ended.timed_out:
-        sentence = f"pattern {_brief(pattern)} took more than {REGEX_SECONDS:.0f} s in {shown} ({size:,} bytes)"
-        raise MozartError("E204", sentence)
-    if ended.exit_code not in (match.FOUND, match.NOT_FOUND):
-        raise MozartError("E209", f"cannot match {_brief(pattern)} in {shown}: {last_line(ended.tail)}")
-    return ended.exit_code == match.FOUND
+async def _search(how: str, pattern: str, descriptor: int, shown: str, ground: Ground) -> bool:
+    """Here only what is over at once whatever the agent wrote. After a halt nobody looks at the answer."""
+    size = os.fstat(descriptor).st_size
+    is_text = how == "text" or match.is_plain(pattern)
+    if is_text and size <= match.SMALL_BYTES:
+        return match.contains(pattern, descriptor)
+    if not is_text and size > REGEX_BYTES:
+        sentence = f"cannot match a pattern in {shown}: {size:,} bytes are more than {REGEX_BYTES:,}"
+        raise MozartError("E205", sentence, "split the file, or look for a text with content_contains")
+    search = match.contains if is_text else match.matches
+    try:
+        work = ground.works.run(SEARCH, search, pattern, descriptors=[descriptor])
+        return bool(await ground.shell.halt.race(work))
+    except GivenUpError as error:
+        took = f"more than {SEARCH.seconds:g} s" if error.why == "time" else f"more than {SEARCH.memory >> 20} MiB"
+        code = "E204" if error.why == "time" else "E205"
+        raise MozartError(code, f"{how} {_brief(pattern)} took {took} in {shown} ({size:,} bytes)") from None
+    except re.error as error:
+        raise MozartError("E209", f"cannot match {_brief(pattern)} in {shown}: {error}") from None
 
 
 def _brief(pattern: str) -> str:

@@ -6,6 +6,7 @@ Called by `attempt` (prepare, remember, collect) and `validate` (confine, open_f
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import glob
 import hashlib
 import os
@@ -13,12 +14,15 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, NamedTuple
 
+from ipc import files
 from ipc.errors import MozartError
 
 #: Files up to this size are compared by content as well.
 HASHED_BYTES = 1024 * 1024
 #: Files collected for later sheets, at most.
 MAX_COLLECTED = 200
+#: Entries of directories looked at for them, at most.
+MAX_ENTRIES = 100_000
 
 
 class Remembered(NamedTuple):
@@ -70,24 +74,19 @@ def confine(path: str, workspace: str, roots: Sequence[str] = ()) -> str:
 
 def open_file(path: str, workspace: str) -> IO[bytes] | None:
     """None: it is no regular file. Raises MozartError E601 when it is outside by now."""
-    with _hold(path, workspace) as handle:
-        return _open(handle) if stat.S_ISREG(os.fstat(handle).st_mode) else None
+    with _hold(path, workspace) as held:
+        try:
+            return open(files.reopen(held), "rb")
+        except files.NotRegularError:
+            return None
 
 
 @contextlib.contextmanager
 def _hold(path: str, workspace: str) -> Iterator[int]:
-    """What the path leads to at this moment, whatever became of it since it was confined; only held, not opened: no pipe
-    without a writer makes anybody wait."""
-    handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    try:
-        confine(os.readlink(f"/proc/self/fd/{handle}"), workspace)
-        yield handle
-    finally:
-        os.close(handle)
-
-
-def _open(handle: int) -> IO[bytes]:
-    return open(f"/proc/self/fd/{handle}", "rb")
+    """What the path leads to at this moment, whatever became of it since it was confined."""
+    with files.hold(path) as held:
+        confine(files.place_of(held), workspace)
+        yield held
 
 
 def remember(path: str, workspace: str) -> Remembered:
@@ -106,17 +105,77 @@ def has_changed(before: Remembered, path: str, workspace: str) -> bool:
     return after != before and after != Remembered()
 
 
-def collect(patterns: Iterable[str], workspace: str, limit: int) -> dict[str, str]:
-    """path (from the workspace) → the last `limit` characters of each file that matches, in order."""
+def collect(patterns: Iterable[str], workspace: str, limit: int, most: int = MAX_ENTRIES) -> tuple[dict[str, str], str]:
+    """path (from the workspace) → the last `limit` characters of each file that matches, in order; and what was left out."""
     found: dict[str, str] = {}
+    walk = Walk(workspace, most)
     for pattern in patterns:
-        for path in sorted(glob.iglob(os.path.join(glob.escape(workspace), pattern), recursive=True)):
+        for path in sorted(walk.files(pattern)):
             # Outside, unreadable, or gone meanwhile: as if it did not match.
             with contextlib.suppress(MozartError, OSError):
                 file = open_file(path, workspace) if len(found) < MAX_COLLECTED else None
                 if file is not None:
                     found[os.path.relpath(path, workspace)] = _end_of(file, limit)
-    return found
+    return found, f"only the first {most:,} entries of {workspace} were looked at" if walk.left <= 0 else ""
+
+
+class Walk:
+    """The files that patterns name, in a bounded number of steps. Wildcards do not lead through links: with two of them that
+    lead upward, a tree has no end. A link that the pattern names is followed, as far as it stays inside."""
+
+    def __init__(self, workspace: str, most: int) -> None:
+        self._workspace = workspace.rstrip("/")
+        self.left = most
+        self._seen: set[tuple[str, int]] = set()
+
+    def files(self, pattern: str) -> Iterator[str]:
+        for root in (self._workspace, os.path.realpath(self._workspace)):
+            pattern = pattern.removeprefix(root + "/")
+        self._seen = set()
+        parts = [part for part in pattern.split("/") if part not in ("", ".")]
+        parts = [part for i, part in enumerate(parts) if part != "**" or parts[i - 1 : i] != ["**"]]
+        # Whatever else is absolute lies outside.
+        return self._below(self._workspace, parts) if parts and not pattern.startswith("/") else iter(())
+
+    def _below(self, start: str, parts: list[str]) -> Iterator[str]:
+        """A stack instead of recursion: depth is for the agent to choose."""
+        stack = [(start, 0)]
+        while stack and self.left > 0:
+            directory, n = stack.pop()
+            if (directory, n) in self._seen:
+                continue
+            self._seen.add((directory, n))
+            if not glob.has_magic(parts[n]):
+                path = os.path.join(directory, parts[n])
+                self.left -= 1
+                if n + 1 == len(parts):
+                    yield path
+                elif self._is_inside(path):
+                    stack.append((path, n + 1))
+                continue
+            deep = parts[n] == "**"
+            if deep and n + 1 < len(parts):
+                stack.append((directory, n + 1))
+            for entry in self._entries(directory, parts[n]):
+                is_directory = entry.is_dir(follow_symlinks=False)
+                if is_directory and (deep or n + 1 < len(parts)):
+                    stack.append((entry.path, n if deep else n + 1))
+                elif not is_directory and n + 1 == len(parts):
+                    yield entry.path
+
+    def _entries(self, directory: str, pattern: str) -> Iterator[os.DirEntry[str]]:
+        with contextlib.suppress(OSError), os.scandir(directory) as entries:
+            for entry in entries:
+                self.left -= 1
+                if self.left <= 0:
+                    return
+                if fnmatch.fnmatchcase(entry.name, pattern) and (pattern.startswith(".") or entry.name[0] != "."):
+                    yield entry
+
+    def _is_inside(self, path: str) -> bool:
+        with contextlib.suppress(MozartError, OSError):
+            return bool(confine(path, self._workspace))
+        return False
 
 
 def _end_of(file: IO[bytes], limit: int) -> str:
@@ -126,11 +185,14 @@ def _end_of(file: IO[bytes], limit: int) -> str:
         return file.read(4 * limit).decode("utf-8", "replace")[-limit:]
 
 
-def _digest(handle: int, found: os.stat_result) -> bytes:
+def _digest(held: int, found: os.stat_result) -> bytes:
     if not stat.S_ISREG(found.st_mode) or found.st_size >= HASHED_BYTES:
         return b""
     try:
-        with _open(handle) as file:
-            return hashlib.blake2b(file.read(HASHED_BYTES), digest_size=16).digest()
+        descriptor = files.reopen(held)
+        try:
+            return hashlib.blake2b(os.read(descriptor, HASHED_BYTES), digest_size=16).digest()
+        finally:
+            os.close(descriptor)
     except OSError:
         return b""

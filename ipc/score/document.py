@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 from yaml.constructor import SafeConstructor
 
+from ipc import files
 from ipc.score.problems import ERROR, Field, Problem, ScoreError, dotted
 
 #: Bytes of a score, and of a file that it names, at most: a submission carries them twice in one 16 MiB frame.
@@ -128,9 +129,10 @@ def find_key(container: Any, part: Any) -> Any:
     return other if other in container else None
 
 
-def read_document(path: str) -> Document:
-    """Raises ScoreError, `unreadable`, naming the place and what to do."""
-    source = _decode(path, _read(path))
+def read_document(path: str, may_be_pipe: bool = False) -> Document:
+    """Raises ScoreError, `unreadable`, naming the place and what to do. A person may name a pipe, as in
+    `mozart run <(make-score)`."""
+    source = _decode(path, _read(path, may_be_pipe))
     return parse_document(source, path)
 
 
@@ -166,37 +168,36 @@ def _build(source: str, path: str) -> tuple[Any, _Builder]:
 # ---- the file -------------------------------------------------------------------------------------------------------
 
 
-def _read(path: str) -> bytes:
+def _read(path: str, may_be_pipe: bool) -> bytes:
     try:
-        # O_NONBLOCK: a FIFO without a writer must not hang us before we can see what it is.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with files.hold(path) as held:
+            data = _read_held(path, held, may_be_pipe)
     except FileNotFoundError:
         raise _unreadable(
             path, "E303", "the file does not exist", "check the path; scores usually end in .yaml"
         ) from None
     except OSError as error:
-        raise _unreadable(path, "E303", f"cannot be opened: {error.strerror}", "see who may read it") from None
+        raise _unreadable(path, "E303", f"cannot be read: {error.strerror}", "see who may read it") from None
     except ValueError as error:
         raise _unreadable(path, "E303", f"cannot be opened: {error}", "check the path") from None
-    try:
-        data = _read_open(path, descriptor)
-    except OSError as error:
-        raise _unreadable(path, "E303", f"cannot be read: {error.strerror}", "see whether its disk is well") from None
-    finally:
-        os.close(descriptor)
     if len(data) > MAX_BYTES:
         message = f"the file is larger than {MAX_BYTES >> 20} MiB"
         raise _unreadable(path, "E304", message, "keep long prompts in files and use prompt.template_file")
     return data
 
 
-def _read_open(path: str, descriptor: int) -> bytes:
-    mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISFIFO(mode):
-        what, hint = ("a directory", "name the score's file inside it") if stat.S_ISDIR(mode) else ("not a file", "")
-        raise _unreadable(path, "E303", f"{path} is {what}", hint)
-    os.set_blocking(descriptor, True)
-    with open(descriptor, "rb", closefd=False) as file:
+def _read_held(path: str, held: int, may_be_pipe: bool) -> bytes:
+    try:
+        if may_be_pipe and stat.S_ISFIFO(os.fstat(held).st_mode):
+            # A pipe without a writer ends at once.
+            descriptor = os.open(f"/proc/self/fd/{held}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            os.set_blocking(descriptor, True)
+        else:
+            descriptor = files.reopen(held)
+    except files.NotRegularError as error:
+        hint = "name the score's file inside it" if str(error) == "it is a directory" else "it takes a regular file"
+        raise _unreadable(path, "E303", f"cannot be read: {error}", hint) from None
+    with open(descriptor, "rb") as file:
         return file.read(MAX_BYTES + 1)
 
 

@@ -22,6 +22,9 @@ MAX_DEPTH = 40
 MAX_BITS = 4096
 #: Characters of a text or items of a list that an expression makes, at most.
 MAX_ITEMS = 100_000
+#: Steps that one evaluation may take: a value that is looked at, inside others too, is one; of a text, so many characters.
+MAX_STEPS = 10_000
+STEP_CHARS, STEP_ITEMS = 256, 16
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "len": len,
@@ -65,6 +68,10 @@ class ExpressionError(ValueError):
         self.name = name
 
 
+class ExpressionTooLargeError(ExpressionError):
+    """It would take too long, or make too much."""
+
+
 class Expression:
     """A parsed expression. Immutable; `evaluate` may be called any number of times."""
 
@@ -82,7 +89,7 @@ class Expression:
     def evaluate(self, variables: Mapping[str, Any]) -> Any:
         """Raises ExpressionError for an unknown name and for what cannot be computed or compared."""
         try:
-            return _evaluate(self._body, variables)
+            return _evaluate(self._body, _Scope(variables))
         except ExpressionError:
             raise
         except (TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
@@ -181,66 +188,108 @@ def _not_allowed(node: ast.expr, why: str = "") -> ExpressionError:
 # ---- its value ------------------------------------------------------------------------------------------------------
 
 
-def _evaluate(node: ast.expr, variables: Mapping[str, Any]) -> Any:
+class _Scope:
+    """What one evaluation sees, and how much it may still do. Charged before it is done: the time to say no is bounded, too."""
+
+    __slots__ = ("left", "variables")
+
+    def __init__(self, variables: Mapping[str, Any]) -> None:
+        self.variables = variables
+        self.left = MAX_STEPS
+
+    def charge(self, steps: int, node: ast.expr) -> None:
+        self.left -= steps
+        if self.left < 0:
+            raise ExpressionTooLargeError(f"{_short(node)!r} is too large to compute")
+
+
+def _weigh(value: Any, most: int) -> int:
+    """How many values there are in it, itself included, as often as they are repeated; counted no further than `most`."""
+    weight, waiting = 0, [value]
+    while waiting and weight <= most:
+        one = waiting.pop()
+        weight += 1
+        kind = type(one)
+        if kind is str:
+            weight += len(one) // STEP_CHARS
+        elif kind in (list, tuple, dict):
+            if len(one) > most - weight:
+                return most + 1
+            waiting += one
+            if kind is dict:
+                waiting += one.values()
+        elif isinstance(one, Mapping):
+            weight += len(one) * 8  # made as they are asked for
+    return weight
+
+
+def _short(node: ast.expr) -> str:
+    text = ast.unparse(node)
+    return text if len(text) <= 200 else text[:199] + "…"
+
+
+def _evaluate(node: ast.expr, scope: _Scope) -> Any:
     match node:
         case ast.Constant(value=value):
             return value
         case ast.Name(id=name):
-            return _lookup(name, variables)
+            return _lookup(name, scope)
         case ast.BoolOp(op=op, values=values):
-            return _bool_op(isinstance(op, ast.And), values, variables)
+            return _bool_op(isinstance(op, ast.And), values, scope)
         case ast.UnaryOp(op=ast.Not(), operand=operand):
-            return not _evaluate(operand, variables)
+            return not _evaluate(operand, scope)
         case ast.UnaryOp(op=op, operand=operand):
-            value = _number(_evaluate(operand, variables), node)
+            value = _number(_evaluate(operand, scope), node)
             return -value if isinstance(op, ast.USub) else +value
         case ast.Compare():
-            return _compare(node, variables)
+            return _compare(node, scope)
         case ast.BinOp(left=left, op=op, right=right):
-            return _arithmetic(type(op), _evaluate(left, variables), _evaluate(right, variables), node)
+            return _arithmetic(type(op), _evaluate(left, scope), _evaluate(right, scope), node, scope)
         case ast.List(elts=items):
-            return [_evaluate(item, variables) for item in items]
+            return [_evaluate(item, scope) for item in items]
         case ast.Tuple(elts=items):
-            return tuple(_evaluate(item, variables) for item in items)
+            return tuple(_evaluate(item, scope) for item in items)
         case ast.Call():
-            return _call(node, variables)
+            return _call(node, scope)
         case ast.Attribute(value=owner, attr=attr):
-            return _field(_evaluate(owner, variables), attr, node)
+            return _field(_evaluate(owner, scope), attr, node)
         case ast.Subscript(value=owner, slice=index):
-            return _item(_evaluate(owner, variables), _evaluate(index, variables), node)
+            return _item(_evaluate(owner, scope), _evaluate(index, scope), node)
     raise _not_allowed(node)
 
 
-def _lookup(name: str, variables: Mapping[str, Any]) -> Any:
-    if name in variables:
-        return variables[name]
+def _lookup(name: str, scope: _Scope) -> Any:
+    if name in scope.variables:
+        return scope.variables[name]
     if name in _CONSTANTS:
         return _CONSTANTS[name]
     raise ExpressionError(f"unknown name {name!r}", name)
 
 
-def _bool_op(is_and: bool, values: list[ast.expr], variables: Mapping[str, Any]) -> Any:
+def _bool_op(is_and: bool, values: list[ast.expr], scope: _Scope) -> Any:
     value: Any = is_and
     for operand in values:
-        value = _evaluate(operand, variables)
+        value = _evaluate(operand, scope)
         if bool(value) is not is_and:
             return value
     return value
 
 
-def _compare(node: ast.Compare, variables: Mapping[str, Any]) -> bool:
-    left = _evaluate(node.left, variables)
+def _compare(node: ast.Compare, scope: _Scope) -> bool:
+    left = _evaluate(node.left, scope)
     for op, other in zip(node.ops, node.comparators, strict=True):
-        right = _evaluate(other, variables)
-        if not _holds(type(op), left, right, node):
+        right = _evaluate(other, scope)
+        if not _holds(type(op), left, right, node, scope):
             return False
         left = right
     return True
 
 
-def _holds(op: type[ast.cmpop], left: Any, right: Any, node: ast.expr) -> bool:
+def _holds(op: type[ast.cmpop], left: Any, right: Any, node: ast.expr, scope: _Scope) -> bool:
     if op in (ast.In, ast.NotIn):
-        return _contains(right, left, node) is (op is ast.In)
+        return _contains(right, left, node, scope) is (op is ast.In)
+    # Two values are compared no further than the smaller one goes.
+    scope.charge(_weigh(left, _weigh(right, scope.left)), node)
     same_kind = _kind(left) == _kind(right)
     if op in (ast.Eq, ast.NotEq):
         if not same_kind and left is not None and right is not None:
@@ -251,7 +300,7 @@ def _holds(op: type[ast.cmpop], left: Any, right: Any, node: ast.expr) -> bool:
     return bool(_ORDER[op](left, right))
 
 
-def _contains(container: Any, item: Any, node: ast.expr) -> bool:
+def _contains(container: Any, item: Any, node: ast.expr, scope: _Scope) -> bool:
     kind = _kind(container)
     if kind == "text":
         if not isinstance(item, str):
@@ -259,6 +308,11 @@ def _contains(container: Any, item: Any, node: ast.expr) -> bool:
         return item in container
     if kind not in ("a list", "a map"):
         raise _impossible(item, container, node)
+    if isinstance(container, Mapping) and not isinstance(container, dict):
+        if not isinstance(item, int | float | None):
+            raise _impossible(item, container, node)
+        return item in container
+    scope.charge(_weigh(list(container) if kind == "a map" else container, scope.left), node)
     kinds = {_kind(member) for member in container}
     if kinds and item is not None and _kind(item) not in kinds:
         raise ExpressionError(f"{ast.unparse(node)!r} looks for {_kind(item)} among {' and '.join(sorted(kinds))}")
@@ -285,14 +339,16 @@ def _number(value: Any, node: ast.expr) -> Any:
     return value
 
 
-def _arithmetic(op: type[ast.operator], left: Any, right: Any, node: ast.expr) -> Any:
+def _arithmetic(op: type[ast.operator], left: Any, right: Any, node: ast.expr, scope: _Scope) -> Any:
     kinds = {_kind(left), _kind(right)}
     joins = op is ast.Add and len(kinds) == 1 and kinds <= {"text", "a list"} and type(left) is type(right)
     repeats = op is ast.Mult and "a number" in kinds and len(kinds) == 2 and kinds <= {"a number", "text", "a list"}
     if not joins and not repeats and kinds != {"a number"}:
         raise ExpressionError(f"{ast.unparse(node)!r} computes with {_kind(left)} and {_kind(right)}")
-    if _size(op, left, right, joins, repeats) > (MAX_ITEMS if joins or repeats else MAX_BITS):
-        raise ExpressionError(f"{ast.unparse(node)!r} is too large to compute")
+    size = _size(op, left, right, joins, repeats)
+    if size > (MAX_ITEMS if joins or repeats else MAX_BITS):
+        raise ExpressionTooLargeError(f"{_short(node)!r} is too large to compute")
+    scope.charge(1 + max(0, size) // STEP_ITEMS if joins or repeats else 1, node)
     value = _ARITHMETIC[op](left, right)
     if isinstance(value, complex):
         raise ExpressionError(f"{ast.unparse(node)!r} has no real value")
@@ -314,13 +370,15 @@ def _size(op: type[ast.operator], left: Any, right: Any, joins: bool, repeats: b
     return sum(bits) if op is ast.Mult else max(bits) + 1
 
 
-def _call(node: ast.Call, variables: Mapping[str, Any]) -> Any:
-    arguments = [_evaluate(argument, variables) for argument in node.args]
+def _call(node: ast.Call, scope: _Scope) -> Any:
+    arguments = [_evaluate(argument, scope) for argument in node.args]
     if isinstance(node.func, ast.Attribute):
-        return _lookup("sheets", variables).get(arguments[0])
+        return _lookup("sheets", scope).get(arguments[0])
     assert isinstance(node.func, ast.Name)
     if any(isinstance(argument, str) and len(argument) > 4000 for argument in arguments) and node.func.id == "int":
-        raise ExpressionError(f"{ast.unparse(node)!r} is too large to compute")
+        raise ExpressionTooLargeError(f"{_short(node)!r} is too large to compute")
+    if node.func.id not in ("len", "bool"):
+        scope.charge(sum(_weigh(argument, scope.left) for argument in arguments), node)
     return FUNCTIONS[node.func.id](*arguments)
 
 

@@ -1,11 +1,13 @@
 """The one entrance: a score's file, with `--var`, `--set` and `--workspace`, into a `LoadedScore` or a `ScoreError`.
 
-The template file is read here, so that what was submitted is what runs. What a machine must have to run the score is `check`'s.
+The files that a score names are read here, so that what was submitted is what runs. What a machine must have to run the score
+is `check`'s.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ipc.files import NotRegularError, OutsideError, read_regular
 from ipc.score import overrides
 from ipc.score.anchor import anchor
 from ipc.score.document import MAX_BYTES, Document, find_key, read_document
@@ -20,7 +23,9 @@ from ipc.score.expand import PlannedSheet, expand
 from ipc.score.explain import UNKNOWN_KEY, explained, written
 from ipc.score.problems import ERROR, WARNING, Field, Problem, ScoreError, errors_of
 from ipc.score.profiles import take_profiles
+from ipc.score.rendering import rendered
 from ipc.score.schema import Score
+from ipc.score.template import files_included, read_included
 
 
 @dataclass
@@ -80,7 +85,7 @@ def read_score(
     lenient: bool = False,
 ) -> LoadedScore:
     """As `load_score`, but errors that leave the fields readable come in `problems`, for `mozart validate`."""
-    document = read_document(path)
+    document = read_document(path, may_be_pipe=True)
     overrides.apply(document, variables or {}, sets or {}, workspace)
     problems = _written_faults(document)
     score = _validate(document, lenient, problems)
@@ -127,41 +132,72 @@ def _drop(data: Any, path: Field) -> None:
 
 
 def _read_files(score: Score, document: Document) -> list[Problem]:
-    """Fill the template from its file; say which files cannot be read."""
+    """Take in what the score names beside it, so that what was submitted is what runs; say which files cannot be read."""
     problems = []
-    if score.prompt.template_file is not None:
-        text, why = _read_text(score.prompt.template_file)
-        score.prompt.template = text
+    prompt = score.prompt
+    if prompt.template_file is not None:
+        prompt.template, why = _read_text(prompt.template_file)
         if why:
-            message = f"cannot read the template {score.prompt.template_file}: {why}"
+            message = f"cannot read the template {prompt.template_file}: {why}"
             problems.append(document.problem("V003", ERROR, ("prompt", "template_file"), message, _HINT_ANCHOR))
-    for field_path, path in _system_prompts(score):
-        _, why = _read_text(path)
+    for field_path, section in _system_prompts(score):
+        section.system_prompt_text, why = _read_text(section.system_prompt_file)
         if why:
-            message = f"cannot read the system prompt {path}: {why}"
+            message = f"cannot read the system prompt {section.system_prompt_file}: {why}"
             problems.append(document.problem("V004", ERROR, field_path, message, _HINT_ANCHOR))
+    problems += _read_included(score, document)
     return problems
 
 
+def _read_included(score: Score, document: Document) -> Iterator[Problem]:
+    """What includes name in so many words. What is not there is said when the template is rendered: it may be ignored."""
+    prompt = score.prompt
+    directory = os.path.dirname(prompt.template_file or os.path.abspath(document.path))
+    waiting, room = [prompt.template or ""], MAX_BYTES
+    while waiting:
+        text = waiting.pop()
+        for name in rendered(files_included, text) if _INCLUDES.search(text) else ():
+            if name in prompt.includes or len(prompt.includes) >= MAX_INCLUDED:
+                continue
+            try:
+                prompt.includes[name] = included = read_included(directory, name)
+            except (NotRegularError, OutsideError) as error:
+                where = f"it is outside {directory}" if isinstance(error, OutsideError) else error
+                field_name = "template_file" if prompt.template_file else "template"
+                message = f"cannot include {name!r}: {where}"
+                yield document.problem("V003", ERROR, ("prompt", field_name), message, "templates are ordinary files")
+                return
+            except (OSError, ValueError):
+                continue
+            waiting.append(included)
+            room -= len(included)
+            if room < 0:
+                message = f"the files that the template includes are larger than {MAX_BYTES >> 20} MiB"
+                yield document.problem("V003", ERROR, ("prompt",), message, "include less")
+                return
+
+
+#: Files that a template includes, and those that these include, at most.
+MAX_INCLUDED = 200
+_INCLUDES = re.compile(r"\{%[+-]?\s*(?:include|import|from|extends)\b")
 _HINT_ANCHOR = "relative paths start at the score's own directory"
 
 
-def _system_prompts(score: Score) -> Iterator[tuple[Field, str]]:
+def _system_prompts(score: Score) -> Iterator[tuple[Field, Any]]:
     for where, section in score.backend_sections():
         if section.system_prompt_file is not None:
-            yield (*where, "system_prompt_file"), section.system_prompt_file
+            yield (*where, "system_prompt_file"), section
 
 
 def _read_text(path: str) -> tuple[str | None, str]:
     """The file's text, or why there is none."""
     try:
-        if not os.path.isfile(path):
-            return None, "it is a directory" if os.path.isdir(path) else "it does not exist"
-        if os.path.getsize(path) > MAX_BYTES:
-            return None, f"it is larger than {MAX_BYTES >> 20} MiB"
-        with open(path, encoding="utf-8") as file:
-            return file.read(), ""
+        return read_regular(path, MAX_BYTES).decode("utf-8"), ""
+    except NotRegularError as error:
+        return None, str(error)
+    except FileNotFoundError:
+        return None, "it does not exist"
     except UnicodeDecodeError:
         return None, "it is not UTF-8 text"
-    except OSError as error:
-        return None, error.strerror or str(error)
+    except (OSError, ValueError) as error:
+        return None, (error.strerror if isinstance(error, OSError) else "") or str(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,9 +12,13 @@ from ipc.score.expand import PlannedSheet, total_stages, waves
 from ipc.score.load import LoadedScore
 from ipc.score.problems import INFO, WARNING, Problem
 from ipc.score.prompt import assemble
+from ipc.score.rendering import rendered
 from ipc.score.rules import applicable
 from ipc.score.template import TemplateProblem, names_used
 from ipc.score.variables import built_in, merge
+
+#: Seconds that making prompts may take together.
+PATIENCE = 60.0
 
 
 def plan(loaded: LoadedScore, problems: Sequence[Problem], prompts: bool = False) -> dict[str, Any]:
@@ -63,12 +68,15 @@ def _claude(loaded: LoadedScore, n: int) -> str:
 
 def _add_prompts(loaded: LoadedScore, shown: list[dict[str, Any]], rules: Sequence[dict[str, Any]]) -> list[Problem]:
     """Each first attempt's prompt, as it would be if nothing ran before; null where it cannot be made, with a warning."""
-    prompt, directory = loaded.score.prompt, template_directory(loaded)
+    prompt, directory = loaded.score.prompt.model_dump(mode="json"), template_directory(loaded)
     failed: list[tuple[int, TemplateProblem]] = []
+    until = time.monotonic() + PATIENCE
     for sheet, entry in zip(loaded.sheets, shown, strict=True):
         try:
+            if time.monotonic() > until:
+                raise TemplateProblem(f"the prompts before it took more than {PATIENCE:g} s")
             known = built_in(loaded.score, sheet, len(shown))
-            entry["prompt"] = assemble(prompt, known, rules, directory=directory)
+            entry["prompt"] = rendered(assemble, prompt, known, rules, "normal", None, (), directory)
         except TemplateProblem as problem:
             entry["prompt"] = None
             failed.append((sheet.n, problem))
@@ -86,7 +94,7 @@ def _failures(loaded: LoadedScore, failed: Sequence[tuple[int, TemplateProblem]]
 
 def _later_note(loaded: LoadedScore) -> list[Problem]:
     try:
-        used = names_used(loaded.score.prompt.template or "")
+        used = rendered(names_used, loaded.score.prompt.template or "")
     except TemplateProblem:
         return []
     later = [name for name in ("previous_outputs", "previous_files") if name in used]

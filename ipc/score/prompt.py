@@ -13,7 +13,7 @@ from typing import Any
 
 from ipc.messages import LastAttempt, Validation
 from ipc.score.rules import Rule, applicable, describe
-from ipc.score.template import names_used, render
+from ipc.score.template import NOTHING, names_used, render
 from ipc.score.variables import merge
 
 _SECTIONS = (("stakes", "Stakes"), ("thinking_method", "Thinking method"))
@@ -27,17 +27,19 @@ def assemble(
     last: LastAttempt | None = None,
     lessons: Sequence[str] = (),
     directory: str | None = None,
+    *,
+    at_once: bool = False,
 ) -> str:
     """`prompt` is a `schema.Prompt` or its dump; `variables` are the built-in ones; `directory` is the score's.
 
-    Raises `template.TemplateProblem`.
+    Raises `template.TemplateProblem`; `at_once`: also TooMuchError, for what may take long.
     """
     section = prompt if isinstance(prompt, Mapping) else prompt.model_dump(mode="json")
     known = merge(variables, section.get("variables") or {})
     if section.get("template_file"):
         directory = os.path.dirname(section["template_file"])
     failed = [_failure(last, rules, known)] if last is not None and mode == "normal" else []
-    original = "\n\n".join(_original(section, known, rules, failed, lessons, directory))
+    original = "\n\n".join(_original(section, known, rules, failed, lessons, directory, at_once))
     if mode == "completion":
         return f"{_completion(last, rules, known)}\n\n{original}\n"
     if mode == "resume":
@@ -52,10 +54,11 @@ def _original(
     failed: list[str],
     lessons: Sequence[str],
     directory: str | None,
+    at_once: bool,
 ) -> list[str]:
     text = section.get("template") or ""
-    used = names_used(text)
-    parts = [render(text, known, directory)]
+    used = names_used(text, at_once)
+    parts = [render(text, known, directory, section.get("includes") or NOTHING, at_once)]
     parts += [f"## {title}\n\n{known[name]}" for name, title in _SECTIONS if known.get(name) and name not in used]
     parts += failed
     if lessons:

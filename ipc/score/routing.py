@@ -11,10 +11,12 @@ import math
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ipc.score.expand import PlannedSheet
 from ipc.score.prompt import assemble
+from ipc.score.rendering import RENDERING, rendered
 from ipc.score.rules import applicable
 from ipc.score.schema import FALLBACK_WAIT, Score, overlay
 from ipc.score.template import TemplateProblem
@@ -154,12 +156,13 @@ def routes(score: Score, sheets: Sequence[PlannedSheet], directory: str) -> Iter
     rooms[0] = _room(base, bridge)
     rules = [rule.model_dump(mode="json") for rule in score.validations]
     until = time.monotonic() + PATIENCE
+    prompt = score.prompt.model_dump(mode="json")
     for sheet in sheets:
         room = rooms.get(sheet.n, rooms[0])
         if room is None:
             continue
         known = built_in(score, sheet, len(sheets))
-        text = _prompt(score, known, rules, directory, time.monotonic() < until)
+        text = _prompt(prompt, known, rules, directory, until - time.monotonic())
         checks = len(applicable(rules, merge(known, score.prompt.variables)))
         yield sheet.n, route(measure(text, checks, room), bridge.complexity_threshold)
 
@@ -170,12 +173,13 @@ def _room(section: Mapping[str, Any], bridge: Bridge) -> int | None:
     return int(section["ollama"]["num_ctx"]) * bridge.context_budget_percent // 100
 
 
-def _prompt(score: Score, known: dict[str, Any], rules: Sequence[Any], directory: str, in_time: bool) -> str:
-    """As written where it cannot be made yet: it may need what earlier sheets will print."""
-    written = score.prompt.template or ""
-    if not in_time:
+def _prompt(prompt: dict[str, Any], known: dict[str, Any], rules: Sequence[Any], directory: str, left: float) -> str:
+    """As written where it cannot be made yet, since it may need what earlier sheets will print, or not in the time left."""
+    written = str(prompt["template"] or "")
+    if left <= 0:
         return written
+    bounds = replace(RENDERING, seconds=min(RENDERING.seconds, left))
     try:
-        return assemble(score.prompt, known, rules, directory=directory)
+        return rendered(assemble, prompt, known, rules, "normal", None, (), directory, bounds=bounds)
     except TemplateProblem:
         return written

@@ -110,6 +110,8 @@ class _BackendFields(Section):
     model: Text = "claude-sonnet-4-20250514"
     allowed_tools: list[Text] | None = None
     system_prompt_file: Text | None = None
+    system_prompt_text: Text | None = None
+    """What that file said when the score was read: put here by `load`."""
     working_directory: Text | None = None
     timeout_seconds: Positive = 1800.0
     timeout_overrides: Annotated[dict[Int, Positive], BeforeValidator(int_keys)] = {}
@@ -214,6 +216,8 @@ class Sheet(Section):
 class Prompt(Section):
     template: Text | None = None
     template_file: Text | None = None
+    includes: dict[str, Text] = {}
+    """What the template includes by name: put here by `load`, or written in the score itself."""
     variables: Variables = {}
     stakes: Text | None = None
     thinking_method: Text | None = None
@@ -423,7 +427,10 @@ class Score(Section):
 
 def _faults_of(field: tuple[str | int, ...], text: str, known: set[str]) -> Iterator[Fault]:
     try:
-        names = compile_expression(text).names
+        expression = compile_expression(text)
+        names = expression.names
+        if not names:
+            expression.evaluate({})
     except ExpressionError as error:
         yield "V112", field, str(error), "write it as in `sheet_num >= 3 and stage == 2`"
         return

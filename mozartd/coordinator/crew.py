@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from ipc import mark
 from ipc.bounds import PeerBounds
 from ipc.connection import Connection, Peer, hello, hello_problem
 from ipc.frames import Frame, FrameError
@@ -59,7 +60,8 @@ class Worker:
 class Crew:
     """`due` runs the turn; `after_commit` postpones; `grew` tells followers; set by the coordinator's composition."""
 
-    def __init__(self, book: Book, limits: Limits, supervisor_pid: int) -> None:
+    def __init__(self, book: Book, limits: Limits, supervisor_pid: int, marks: int = -1) -> None:
+        self._marks = marks
         self._loop = asyncio.get_running_loop()
         self._supervisor_pid = supervisor_pid
         self._book = book
@@ -86,6 +88,13 @@ class Crew:
     def pick(self) -> Worker:
         """The worker with most room. Only called while there is credit."""
         return max(self.workers.values(), key=lambda worker: worker.credit)
+
+    def pick_for(self, sheet: Sheet) -> Worker:
+        """As `pick`; a sheet that may have killed a worker is put where it has least company."""
+        if not sheet.history.interruptions:
+            return self.pick()
+        free = [worker for worker in self.workers.values() if worker.credit]
+        return min(free, key=lambda worker: (len(worker.running), -worker.credit))
 
     def expect(self, name: str, pid: int) -> None:
         """This worker was alive when we were forked: it will say hello, or die."""
@@ -256,11 +265,21 @@ class Crew:
         self.workers.pop(worker.name, None)
         if worker.connection is not None:
             worker.connection.abort()
-        for attempt in [attempt for attempt in self._book.running.values() if attempt.worker == worker.name]:
+        lost = [attempt for attempt in self._book.running.values() if attempt.worker == worker.name]
+        for attempt in lost:
+            attempt.innocent = not self._is_suspect(worker, attempt, lost)
             self._give_back_when_gone(worker, attempt)
         self.due()
         if not self.workers:
             self.on_empty()
+
+    def _is_suspect(self, worker: Worker, attempt: Attempt, lost: list[Attempt]) -> bool:
+        """Whether it may be what killed its worker: what that was at when it died. When it was at nothing, those that have been
+        there most often."""
+        if culprit := mark.read(self._marks, mark.slot_of(worker.name)):
+            return attempt.id == culprit
+        deaths = {each.id: self._book.find(each)[1].history.interruptions for each in lost}
+        return deaths[attempt.id] == max(deaths.values())
 
     def _give_back_when_gone(self, worker: Worker, attempt: Attempt) -> None:
         """The supervisor is killing the dead worker's agents: wait for that, so that nothing runs twice at once."""
@@ -291,7 +310,7 @@ class Crew:
     def _give_back(self, worker: Worker, attempt: Attempt, reason: str) -> None:
         worker.running.discard(attempt.id)
         if attempt.id in self._book.running:
-            interrupt(self._book, self._limits, attempt, reason, time.time())
+            interrupt(self._book, self._limits, attempt, reason, time.time(), innocent=attempt.innocent)
             self.on_over(attempt)
             self.due()
 
@@ -308,6 +327,10 @@ class Crew:
                 worker.running.discard(frame["attempt"])
                 worker.send({"type": "ack", "attempt": frame["attempt"]})
             return
+        with mark.on(attempt.job):
+            self._heard(worker, attempt, kind, frame)
+
+    def _heard(self, worker: Worker, attempt: Attempt, kind: Any, frame: Frame) -> None:
         if kind == "grew":
             attempt.size = frame["size"]
             self.on_grew(attempt)

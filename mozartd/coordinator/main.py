@@ -19,7 +19,7 @@ import uvloop
 import yaml
 from orjson import JSONDecodeError
 
-from ipc import marks
+from ipc import forkserver, mark, marks
 from ipc.bounds import PeerBounds
 from ipc.connection import hello
 from ipc.errors import CODES, EXIT_FAILED, EXIT_USAGE, MozartError
@@ -75,6 +75,8 @@ KEEP_SECONDS = 60.0
 
 def run(setup: CoordinatorSetup) -> int:
     """Called by the supervisor in the forked child. Returns the exit code."""
+    forkserver.start()
+    mark.begin(setup.inherited.marks, mark.COORDINATOR)
     try:
         return uvloop.run(_run(setup))
     except MozartError as error:
@@ -134,10 +136,11 @@ def _once(stop: asyncio.Future[int]) -> Callable[[int], None]:
 
 async def _compose(setup: CoordinatorSetup, store: Store, stop: Callable[[int], None]) -> Parts:
     try:
-        book, limits, journal = await recovery.load(store, setup.settings, setup.paths.logs)
+        blame = mark.read_blame(setup.blame)
+        book, limits, journal = await recovery.load(store, setup.settings, setup.paths.logs, blame)
     except JSONDecodeError as error:
         raise damage(setup.paths.database, error) from None
-    crew = Crew(book, limits, setup.supervisor_pid)
+    crew = Crew(book, limits, setup.supervisor_pid, setup.inherited.marks)
     groups = {row["name"]: row["parallel"] for row in await store.read("all_groups")}
     settings = setup.settings
     caps = partial(Caps, book, limits, _backend_caps(settings.backends), groups, settings.max_concurrent_jobs)

@@ -304,6 +304,8 @@ class Attempt:
     """Its worker has its assignment, or had it from an earlier coordinator. Derived."""
     size: int = 0
     """Bytes in its log, as the worker last said. Derived."""
+    innocent: bool = False
+    """Its worker died, of something else. Derived."""
 
     @property
     def id(self) -> str:

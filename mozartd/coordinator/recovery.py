@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import orjson
 
+from ipc import mark
 from ipc.states import Job as JobState
 from ipc.states import Sheet as SheetState
 from ipc.threads import in_thread
@@ -29,8 +30,13 @@ from mozartd.store.store import Store
 log = logging.getLogger(__name__)
 
 
-async def load(store: Store, settings: Settings, logs: str) -> tuple[Book, Limits, Journal]:
-    """The unfinished jobs, the holds, and the numbers to go on from. Nothing is repaired yet. `logs`: their directory."""
+#: A job that so many coordinators in a row died over is paused before the next one looks at it.
+MOST_DEATHS = 2
+
+
+async def load(store: Store, settings: Settings, logs: str, blame: Mapping[str, int]) -> tuple[Book, Limits, Journal]:
+    """The unfinished jobs, the holds, and the numbers to go on from. Nothing is repaired yet. `logs`: their directory; `blame`:
+    job → coordinators that died over it."""
     last = await store.read_one("last_ids")
     assert last is not None
     journal = Journal(last["event"])
@@ -43,11 +49,15 @@ async def load(store: Store, settings: Settings, logs: str) -> tuple[Book, Limit
     for row in await store.read("unfinished_sheets"):
         sheets[row["seq"]].append(Sheet.of(row))
     for row in await store.read("unfinished_jobs"):
-        job = Job.of(row)
-        job.take(sheets[job.seq])
+        with mark.on(row["id"]):
+            job = Job.of(row)
+            job.take(sheets[job.seq])
         if job.policy.skip_when:
             await _recall_outputs(store, job)
-        book.add(job)
+        with mark.on(job.id):
+            book.add(job)
+            if blame.get(job.id, 0) >= MOST_DEATHS:
+                _pause_suspect(book, job, blame[job.id], time.time())
     for job in list(book.jobs.values()):
         await release_if_over(store, book, job)
     for row in await store.read("running_attempts"):
@@ -60,6 +70,14 @@ async def load(store: Store, settings: Settings, logs: str) -> tuple[Book, Limit
             attempt.facts.update(verdict="interrupted")
             book.end(attempt)
     return book, limits, journal
+
+
+def _pause_suspect(book: Book, job: Job, deaths: int, now: float) -> None:
+    """Before anything of it is evaluated or started. It holds in memory, too, while the disk takes nothing."""
+    if job.state in (JobState.RUNNING, JobState.QUEUED):
+        reason = f"the coordinator died {deaths} times while it was at work on it"
+        log.error("%s is paused: %s", job.id, reason)
+        book.change_job(job, "pause", now, reason)
 
 
 async def release_if_over(store: Store, book: Book, job: Job) -> None:

@@ -79,7 +79,7 @@ def decide(report: Finished, mode: str, history: History, policy: Policy, now: f
     if report["verdict"] == "cancelled":
         return Cancelled()
     if report["verdict"] == "interrupted":
-        return _interrupted(history)
+        return Interrupted(counts=False) if report.get("innocent") else _interrupted(history)
     if report["verdict"] == "no_session" and mode != "normal" and history.session_id:
         return Interrupted(counts=False)
     if is_passed(report):

@@ -76,9 +76,11 @@ def _as_wished(decision: retry.Decision, job: Job, stopping: str) -> retry.Decis
     return decision
 
 
-def interrupt(book: Book, limits: Limits, attempt: Attempt, reason: str, now: float) -> None:
-    """Its worker is gone and cannot report: its log stays, its budget is untouched, it runs again."""
+def interrupt(book: Book, limits: Limits, attempt: Attempt, reason: str, now: float, *, innocent: bool = False) -> None:
+    """Its worker is gone and cannot report: its log stays, its budget is untouched, it runs again. `innocent`: it was not what
+    killed it."""
     report = _report(attempt, "interrupted", "E004", reason, "it runs again by itself", now)
+    report["innocent"] = innocent
     settle(book, limits, attempt, report, now, 0.0)
 
 

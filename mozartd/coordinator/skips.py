@@ -1,7 +1,7 @@
 """`sheet.skip_when`: whether a sheet that is about to start is skipped instead.
 
 Evaluates the score's expression over what the job's sheets are now. An expression that cannot be evaluated never skips: the
-sheet runs, and the reason is logged.
+sheet runs, and the reason is logged. One that would take too long is its sheet's failure.
 """
 
 from __future__ import annotations
@@ -10,19 +10,21 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ipc.score.expressions import ExpressionError, compile_expression
+from ipc.score.expressions import ExpressionError, ExpressionTooLargeError, compile_expression
 from mozartd.coordinator.model import Job, Sheet
 
 log = logging.getLogger(__name__)
 
 
 def why_skip(job: Job, sheet: Sheet) -> str:
-    """The reason to skip the sheet, or ''."""
+    """The reason to skip the sheet, or ''. Raises ExpressionTooLargeError."""
     text = job.policy.skip_when.get(sheet.n)
     if not text:
         return ""
     try:
         value = compile_expression(text).evaluate(context(job))
+    except ExpressionTooLargeError:
+        raise
     except ExpressionError as error:
         log.warning("sheet %d of %s runs: its skip_when cannot be evaluated: %s", sheet.n, job.id, error)
         return ""

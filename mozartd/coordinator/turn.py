@@ -18,7 +18,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 
+from ipc import mark
 from ipc.errors import MozartError
+from ipc.score.expressions import ExpressionTooLargeError
 from mozartd.coordinator import fallback, schedule
 from mozartd.coordinator.admission import Admission
 from mozartd.coordinator.book import Book
@@ -225,7 +227,8 @@ class Turn:
             credit = self.credit
             starts = schedule.plan(self._book.board, self.caps(now), credit, now) if credit > 0 else []
             for job, n in starts:
-                self._start_or_skip(job, job.sheets[n], now)
+                with mark.on(job.id):
+                    self._start_or_skip(job, job.sheets[n], now)
             # What is held since just now may have a fallback.
             if not starts and not held:
                 return
@@ -240,6 +243,7 @@ class Turn:
     def _choose_backends(self, now: float) -> None:
         """Put the sheets that could start next where they are to run: a fallback, or back."""
         for job in self._book.choosing.values():
+            mark.put(job.id)
             room = max(0, job.policy.max_concurrent - len(job.running))
             for n in [n for numbers in job.ready.values() for n in numbers[:room]]:
                 sheet = job.sheets[n]
@@ -248,14 +252,20 @@ class Turn:
                 if choice != sheet.history.choice:
                     reason = fallback.why_moved(choices, sheet.history, choice, self._limits.held_until, now)
                     self._book.move(job, sheet, choice, now, reason)
+        mark.put("")
 
     def _start_or_skip(self, job: Job, sheet: Sheet, now: float) -> None:
-        reason = self._skips(job, sheet)
+        try:
+            reason = self._skips(job, sheet)
+        except ExpressionTooLargeError as error:
+            self._book.fail_sheet(job, sheet, now, f"E604 cannot decide its skip_when: {error}")
+            self._book.end_if_over(job, now)
+            return
         if reason:
             self._book.change_sheet(job, sheet, "skip", now, reason)
             self._book.end_if_over(job, now)
             return
-        worker = self._crew.pick()
+        worker = self._crew.pick_for(sheet)
         attempt = self._book.start(job, sheet, worker.name, now)
         worker.running.add(attempt.id)
         attempt.ordinal = self._limits.start(attempt.scope)

@@ -68,6 +68,24 @@ def processes_of(home: Path) -> list[int]:
     return [pid for pid in pids if marks.intersection(environment_of(pid)) and is_alive(pid)]
 
 
+def children_of(pid: int) -> list[int]:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
+        return [int(child) for child in file.read().split()]
+    return []
+
+
+def title_of(pid: int) -> str:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/comm", "rb") as file:
+        return file.read().decode().strip()
+    return ""
+
+
+def works_of(pid: int) -> list[int]:
+    """What the fork server of this process, a worker say, has under way."""
+    servers = [child for child in children_of(pid) if title_of(child) == "mozart-helper"]
+    return [work for server in servers for work in children_of(server)]
+
+
 def describe(pid: int) -> str:
     """Its parent, the attempt it belongs to, if any, and its command line."""
     attempt = [entry.decode() for entry in environment_of(pid) if entry.startswith(b"MOZART_ATTEMPT_ID=")]

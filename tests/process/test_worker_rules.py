@@ -7,7 +7,7 @@ import os
 import pytest
 
 from tests import AGENT
-from tests.process.daemon import describe, wait_until
+from tests.process.daemon import wait_until, works_of
 from tests.process.worker import Peer
 
 # ---- rules ----------------------------------------------------------------------------------------------------------
@@ -97,10 +97,10 @@ def test_a_hostile_pattern_does_not_stop_the_worker(peer: Peer) -> None:
     attempt = peer.assign("say done", validations=[{"type": "content_regex", "path": "text", "pattern": r"(a+)+$b"}])
     # The worker's loop turns while the pattern is looked for.
     assert peer.play("say quick", sheet=2)["verdict"] == "ok"
-    wait_until(lambda: any("match.py" in describe(pid) for pid in peer.agents()))
+    wait_until(lambda: works_of(peer.pid))
     peer.cancel(attempt)
     assert peer.finish(attempt)["verdict"] == "cancelled"
-    assert peer.agents() == []
+    wait_until(lambda: not works_of(peer.pid))
 
 
 def test_a_commands_leftovers_are_swept(peer: Peer) -> None:

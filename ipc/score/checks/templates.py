@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 
 from ipc.score.expand import PlannedSheet
 from ipc.score.load import LoadedScore
 from ipc.score.problems import ERROR, WARNING, Field, Problem, dotted, suggestion
+from ipc.score.rendering import rendered
 from ipc.score.template import TemplateProblem, names_used, render
 from ipc.score.variables import BUILT_INS, built_in, merge
 
 #: Sheets whose prompt is rendered to see whether it can be.
 RENDERED = 100
+#: Seconds for that, together.
+PATIENCE = 10.0
 #: Variables that are filled while the job runs.
 _LATER = {"previous_outputs", "previous_files"}
 #: What Jinja would print, where it is not asked to.
@@ -23,7 +27,7 @@ _BRACES = re.compile(r"(?<![{%#$\w])\{(\w+)\}(?!\})")
 def syntax_and_names(loaded: LoadedScore) -> Iterator[Problem]:
     text = loaded.score.prompt.template or ""
     try:
-        names = names_used(text)
+        names = rendered(names_used, text)
     except TemplateProblem as problem:
         yield _at_line(loaded, "V001", ERROR, problem.message, problem.hint, problem.line)
         return
@@ -39,14 +43,17 @@ def renderings(loaded: LoadedScore) -> Iterator[Problem]:
     prompt = loaded.score.prompt
     text = prompt.template or ""
     try:
-        used = set(names_used(text))
+        used = set(rendered(names_used, text))
     except TemplateProblem:
         return
     if used & _LATER or used - known_names(loaded):
         return
+    until = time.monotonic() + PATIENCE
     for sheet, known in _first_sheets(loaded):
+        if time.monotonic() > until:
+            return
         try:
-            render(text, known, template_directory(loaded))
+            rendered(render, text, known, template_directory(loaded), prompt.includes)
         except TemplateProblem as problem:
             message = f"the prompt of sheet {sheet.n} cannot be made: {problem.message}"
             code = "V001" if problem.line is not None else "V101"

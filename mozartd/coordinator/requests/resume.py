@@ -11,6 +11,7 @@ import math
 import time
 from typing import Any
 
+from ipc import mark
 from ipc.errors import MozartError
 from ipc.states import Job as JobState
 from mozartd.coordinator.clients import Session
@@ -49,6 +50,7 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
             parts.limits.clear(scope, now)
     for sheet in interrupted:
         sheet.history.interruptions = 0
+    mark.forgive(parts.setup.blame, job.id)
     parts.book.end_if_over(job, now)
     return await parts.once.commit(params.key, {"job": job.id, "sheets": numbers, "waits": waits})
 
