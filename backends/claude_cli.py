@@ -30,7 +30,7 @@ from backends.base import (
     Verdict,
     encoded,
 )
-from backends.claude_errors import Facts, complaint, facts_of, kind_of, usage_error
+from backends.claude_errors import Facts, complains_of, complaint, facts_of, kind_of, usage_error
 from backends.claude_shown import ClaudeRenderer
 from backends.failures import LIMITS, failure, limited
 from backends.records import count, decoded, items, number, parse, section, text, texts
@@ -270,6 +270,8 @@ class ClaudeParser:
             return Verdict("failed", "E301", message, "begin the prompt with a word", text(result.get("result"))[:2000])
         if ending.exit_code == 0:
             return Verdict("ok")
+        if ending.exit_code == 1:
+            return endings.with_issues(ending)
         message = f"it reported success but exited with {ending.exit_code}"
         return endings.signalled(ending) or endings.crashed(ending) or endings.failed(ending, message=message)
 
@@ -296,8 +298,14 @@ class ClaudeParser:
             return Verdict("ok") if said else endings.truncated(ending)
         kind = kind_of(Facts(said)) if said else "other"
         if kind == "other":
-            return usage_error(ending)
+            return endings.with_issues(ending) if _is_answered(said, ending) else usage_error(ending)
         return self._failure({"result": said, "is_error": True, "subtype": "success"})
+
+
+def _is_answered(said: str, ending: Ending) -> bool:
+    """In text mode an error is told on stdout, too: an answer is what is neither known for one nor begins like one."""
+    complains = re.match(r"(?:API |Execution )?Error\b", said, re.IGNORECASE) or complains_of(ending.stderr_tail)
+    return ending.exit_code == 1 and bool(said) and not complains
 
 
 def _effective_format(options: Mapping[str, Any]) -> str:

@@ -107,6 +107,13 @@ def failed(ending: Ending, code: str = "E009", message: str = "", hint: str = ""
     return Verdict("failed", code, words, hint or _FAILED_HINT, said)
 
 
+def with_issues(ending: Ending) -> Verdict:
+    """It answered, and exited with 1 all the same: whether that is enough is for the rules to say."""
+    words = f"it is done, but with issues: it answered and exited with {ending.exit_code}"
+    said = last_line(ending.stderr_tail) or last_line(ending.stdout_tail)
+    return Verdict("incomplete", "E009", words, "add a rule that says what must be there", said)
+
+
 def truncated(ending: Ending) -> Verdict:
     message = "it exited with 0 but its output stops before the result"
     said = last_line(ending.stdout_tail)[-300:] or "no output"

@@ -76,6 +76,8 @@ class Assign(TypedDict):
     """`cross_sheet` when the score has it: which files to collect after success."""
     last: LastAttempt | None
     """The sheet's attempt before this one, for completion and retry prompts."""
+    held: NotRequired[list[int] | None]
+    """Indices of the rules that held before the sheet's first attempt, or of which nobody can tell; null: look now."""
     lessons: list[str]
     """Sentences about what failed in this job's other sheets."""
     session_id: str | None
@@ -133,6 +135,8 @@ class Started(TypedDict):
     attempt: str
     agent_pid: int
     at: float
+    held: NotRequired[list[int]]
+    """As in the assignment, or as it was found out just before."""
 
 
 class Grew(TypedDict):
@@ -186,6 +190,8 @@ class Validation(TypedDict):
     detail: str
     code: str
     """E2xx when it did not pass, else empty."""
+    held: NotRequired[bool | None]
+    """Whether it held before the sheet's first attempt; null: nobody looked."""
 
 
 class Tokens(TypedDict):

@@ -41,7 +41,7 @@ from ipc.score.rules import applicable, fill
 from ipc.score.template import TemplateProblem, render
 from ipc.score.variables import merge
 from ipc.threads import in_thread
-from workers import validate, workspace
+from workers import before, validate, workspace
 from workers.agent import UNWRITABLE, Ran, Vigil, run_agent
 from workers.capture import Capture
 from workers.clocks import Clocks
@@ -152,12 +152,14 @@ class Attempt:
         self.facts.applicable = len(rules)
         ground = Ground(assignment["workspace"], variables, shell)
         validate.remember(rules, ground)
+        held = assignment.get("held")
+        self.facts.held = await before.held(rules, ground) if held is None else held
         run = self._describe(directory, environment, self._write_prompt())
         if self.halt.verdict or not await self._run_agent(run):
             return
         ran = await validate.run_rules(rules, ground)
         if not self.halt.verdict:
-            self.facts.validations = ran
+            self.facts.validations = before.compared(ran, self.facts.held)
             self.facts.verdict = judge(self.facts.verdict, ran)
             await self._collect(variables)
 
@@ -308,7 +310,9 @@ class Attempt:
 
     def _on_start(self, ran: Ran) -> None:
         self.facts.agent_pid, self.facts.started_at = ran.pid, ran.started_at
-        self._around.send(Started(type="started", attempt=self.id, agent_pid=ran.pid, at=ran.started_at))
+        self._around.send(
+            Started(type="started", attempt=self.id, agent_pid=ran.pid, at=ran.started_at, held=self.facts.held)
+        )
 
     def _note(self, event: Limited | Session) -> None:
         self._around.send(Noted(type="noted", attempt=self.id, at=time.time(), event=_as_dict(event)))

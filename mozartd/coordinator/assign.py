@@ -194,7 +194,8 @@ class Assigner:
             "prompt": parts.prompt, "variables": _variables(job, sheet, attempt, score), "validations": parts.validations,
             "skip_command": parts.skip_commands.get(sheet.n),
             "capture": cross.model_dump(mode="json") if cross and cross.capture_files else None,
-            "last": sheet.last, "lessons": _lessons(job, sheet), "session_id": history.session_id if resumed else None,
+            "last": sheet.last, "held": history.held,
+            "lessons": _lessons(job, sheet), "session_id": history.session_id if resumed else None,
             "session_used": history.used if resumed else {},
             "watched": self._followers.is_watched(attempt),
         }  # fmt: skip

@@ -298,6 +298,13 @@ class Book:
         """A running attempt's facts changed."""
         self._attempt_writes.append(("put_attempt", attempt.row("running")))
 
+    def note_held(self, attempt: Attempt, held: list[int] | None) -> None:
+        """What held before this attempt, which was the sheet's first, and so proves nothing about a later one either."""
+        job, sheet = self.find(attempt)
+        if sheet.history.held is None and held is not None:
+            sheet.history.held = held
+            self._dirty_sheets[job.id, sheet.n] = (job.seq, sheet)
+
     def find(self, attempt: Attempt) -> tuple[Job, Sheet]:
         job = self.jobs[attempt.job]
         return job, job.sheets[attempt.n]

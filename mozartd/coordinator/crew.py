@@ -288,6 +288,7 @@ class Crew:
             self._finished(worker, attempt, frame)
         elif kind == "started":
             attempt.facts.update(agent_pid=frame["agent_pid"], started_at=frame["at"], worker_pid=worker.pid)
+            self._book.note_held(attempt, frame.get("held"))
             self._book.note(attempt)
             self._book.journal.append(
                 time.time(),

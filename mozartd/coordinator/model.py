@@ -101,6 +101,9 @@ class History:
     complexity: str = ""
     """What was found out about that."""
 
+    held: list[int] | None = None
+    """Rules that are no proof of work: they held before the first attempt, or nobody can tell. None: nobody has looked."""
+
     stopping: str = ""
     """`cancel` or `pause`: its running attempt is to be stopped. Told again when its worker says hello."""
 

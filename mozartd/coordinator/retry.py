@@ -88,17 +88,39 @@ def decide(report: Finished, mode: str, history: History, policy: Policy, now: f
         return NeedsPerson(describe(report))
     if report["code"] in LIMIT_CODES:
         return _hold(report, history, policy, now)
-    if report["validations"] and not _hopeless(report) and _is_nearly_done(report, mode, history, policy):
+    if (
+        report["validations"]
+        and not (_hopeless(report) or _holds(report))
+        and _is_nearly_done(report, mode, history, policy)
+    ):
         return Again(now + policy.completion_delay, "completion", describe(report))
     return _retry(report, history.attempts + (mode != "completion"), policy, now, random)
 
 
 def is_passed(report: Finished) -> bool:
-    """Every applicable rule passed; with no applicable rule, the verdict is ok."""
-    rules = report["validations"]
+    """Every applicable rule passed, and work was done for that; with no applicable rule, the verdict is ok."""
     if report["applicable"]:
-        return len(rules) == report["applicable"] and all(rule["passed"] for rule in rules)
+        return _holds(report) and is_proven(report)
     return report["verdict"] == "ok"
+
+
+def _holds(report: Finished) -> bool:
+    rules = report["validations"]
+    return len(rules) == report["applicable"] and all(rule["passed"] for rule in rules)
+
+
+def is_proven(report: Finished) -> bool:
+    """Whether rules that hold say anything about this attempt: what an earlier job left in the workspace satisfies them, too.
+    One that ended well is believed, as scores have rules that hold all along. One that failed must have made a rule true."""
+    if report["code"] == "E505":
+        return False
+    if report["exit_code"] == 0 or report["verdict"] in ("ok", "incomplete"):
+        return True
+    held = [rule.get("held") for rule in report["validations"]]
+    if report["verdict"] == "capped":
+        # It worked until it was stopped: a rule of which nobody can tell may well be its doing.
+        return not all(held)
+    return False in held
 
 
 def mode_after(mode: str, history: History) -> str:
@@ -111,7 +133,9 @@ def mode_after(mode: str, history: History) -> str:
 def describe(report: Finished) -> str:
     """One sentence: the code of what failed and why."""
     if report["code"]:
-        return f"{report['code']} {report['message']}"
+        unproven = report["applicable"] and _holds(report) and not is_proven(report)
+        more = "; its rules hold, but nothing shows that it did that" if unproven else ""
+        return f"{report['code']} {report['message']}{more}"
     for rule in report["validations"]:
         if not rule["passed"]:
             return f"{rule['code']} {rule['detail']}"
