@@ -41,7 +41,7 @@ from ipc.score.rules import applicable, fill
 from ipc.score.template import TemplateProblem, render
 from ipc.score.variables import merge
 from ipc.threads import in_thread
-from workers import before, validate, workspace
+from workers import before, machine, validate, workspace
 from workers.agent import UNWRITABLE, Ran, Vigil, run_agent
 from workers.capture import Capture
 from workers.clocks import Clocks
@@ -119,11 +119,9 @@ class Attempt:
             self.facts.verdict = _cannot(error)
         except MemoryError:
             hint = "give the machine more memory, or run fewer sheets at once"
-            self.facts.verdict = Verdict("failed", "E009", "cannot go on: the worker has no memory left", hint)
+            self.facts.verdict = Verdict("failed", "E010", "cannot go on: the worker has no memory left", hint)
         except Exception as error:  # the edge: an attempt's bug must not take the worker's other attempts along
-            log.exception("attempt %s broke", self.id)
-            sentence = f"{type(error).__name__}: {error}"
-            self.facts.verdict = Verdict("failed", "E999", sentence, "this is a bug in Mozart")
+            self.facts.verdict = self._broke(error)
         finally:
             del self._around.running[self.id]
             if self._whole_prompt:
@@ -132,6 +130,12 @@ class Attempt:
         if self.halt.verdict and self.facts.verdict.name != "skipped":
             self.facts.verdict = _halted(self.halt)
         return masked(finished(self.facts, time.time()), self._mask)
+
+    def _broke(self, error: Exception) -> Verdict:
+        if isinstance(error, OSError) and (fault := machine.fault(error, "cannot go on")):
+            return _cannot(fault)
+        log.error("attempt %s broke", self.id, exc_info=error)
+        return Verdict("failed", "E999", f"{type(error).__name__}: {error}", "this is a bug in Mozart")
 
     async def _run(self) -> None:
         if self.halt.verdict:
@@ -354,6 +358,8 @@ def _system_prompt(options: Mapping[str, Any]) -> str | None:
         with open(path, encoding="utf-8") as file:
             return file.read()
     except (OSError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and (fault := machine.fault(error, f"cannot read {path}")):
+            raise fault from None
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise MozartError("E303", f"cannot read backend.system_prompt_file {path}: {reason}") from None
 
@@ -393,15 +399,9 @@ def _prepare(backend: Backend, run: Run) -> tuple[Command, Parser]:
 
 
 def _unwritable(what: str, path: str, error: OSError) -> MozartError:
-    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
-        hint = "the machine ran out of memory or files; run fewer sheets at once"
-        return MozartError("E009", f"cannot {what} {path}: {error.strerror}", hint)
-    hints = {
-        errno.ENOSPC: "make room on that disk",
-        errno.EDQUOT: "make room on that disk",
-        errno.EROFS: "make that disk writable",
-    }
-    hint = hints.get(error.errno or 0, "see who may write there")
+    if fault := machine.fault(error, f"cannot {what} {path}"):
+        return fault
+    hint = "make that disk writable" if error.errno == errno.EROFS else "see who may write there"
     return MozartError("E403", f"cannot {what} {path}: {error.strerror}", hint)
 
 

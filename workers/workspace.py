@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, NamedTuple
 
 from ipc.errors import MozartError
+from workers import machine
 
 #: Files up to this size are compared by content as well.
 HASHED_BYTES = 1024 * 1024
@@ -40,7 +41,10 @@ def prepare(workspace: str) -> None:
         sentence = f"cannot create the workspace {workspace}: a part of its path is a file"
         raise MozartError("E601", sentence, "choose another with `--workspace`") from None
     except OSError as error:
-        sentence = f"cannot create the workspace {workspace}: {error.strerror}"
+        sentence = f"cannot create the workspace {workspace}"
+        if fault := machine.fault(error, sentence):
+            raise fault from None
+        sentence = f"{sentence}: {error.strerror}"
         raise MozartError("E601", sentence, "choose another with `--workspace`") from None
     if not os.access(workspace, os.W_OK | os.X_OK):
         sentence = f"cannot write to the workspace {workspace}"

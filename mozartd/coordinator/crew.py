@@ -23,12 +23,14 @@ from ipc.messages import Finished, Limit, attempt_id
 from mozartd.coordinator.book import Book
 from mozartd.coordinator.limits import Limits
 from mozartd.coordinator.model import Attempt, Job, Sheet
-from mozartd.coordinator.retry import hold_until
+from mozartd.coordinator.retry import hold_until, is_machines_fault
 from mozartd.coordinator.settle import interrupt, refuse, settle
 from mozartd.processes import read_process
 
 log = logging.getLogger(__name__)
 
+#: Seconds between two tries of a worker whose machine has no room, at most.
+LONGEST_PATIENCE = 30.0
 #: What an attempt that was stopped says of itself, by what its sheet's history calls it.
 STOPPED = {"cancel": "it was cancelled", "pause": "its job was paused"}
 
@@ -42,12 +44,30 @@ class Worker:
     connection: Connection | None = None
     running: set[str] = field(default_factory=set)
     draining: bool = False
+    bearable: int | None = None
+    """How many its machine had room for when it last had none for one more; and more with each that ends well."""
+    patience: float = 0.0
+    """Seconds after which one more may try all the same: what runs may run for hours."""
 
     @property
     def credit(self) -> int:
         if self.connection is None or self.connection.lost or self.draining:
             return 0
-        return max(0, self.slots - len(self.running))
+        most = self.slots if self.bearable is None else min(self.slots, self.bearable)
+        return max(0, most - len(self.running))
+
+    def learn(self, had_room: bool) -> None:
+        """An attempt here has ended, and is counted among those that run still."""
+        if had_room:
+            self.patience = 0.0
+            self.let_one_more()
+        else:
+            self.bearable = max(1, len(self.running) - 1)
+            self.patience = min(max(0.25, 2 * self.patience), LONGEST_PATIENCE)
+
+    def let_one_more(self) -> None:
+        if self.bearable is not None:
+            self.bearable = self.bearable + 1 if self.bearable < self.slots else None
 
     def send(self, frame: Frame) -> None:
         if self.connection is not None:
@@ -311,9 +331,19 @@ class Crew:
         frame["cost_usd"] = self.price(self._book.find(attempt)[0], frame)
         settle(self._book, self._limits, attempt, frame, time.time(), random.random())  # type: ignore[arg-type]
         self.on_report(frame)  # type: ignore[arg-type]
+        self._learn(worker, not is_machines_fault(frame))  # type: ignore[arg-type]
         worker.running.discard(attempt.id)
         self.after_commit(lambda: worker.send({"type": "ack", "attempt": attempt.id}))
         self.on_over(attempt)
+        self.due()
+
+    def _learn(self, worker: Worker, had_room: bool) -> None:
+        worker.learn(had_room)
+        if not had_room:
+            self._loop.call_later(worker.patience, self._let_one_more, worker)
+
+    def _let_one_more(self, worker: Worker) -> None:
+        worker.let_one_more()
         self.due()
 
     def _noted(self, attempt: Attempt, event: dict[str, Any]) -> None:

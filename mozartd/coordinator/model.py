@@ -85,6 +85,8 @@ class History:
     completions: int = 0
     waits: int = 0
     interruptions: int = 0
+    no_room: int = 0
+    """Attempts in a row for which the machine had no room."""
     mode: str = "normal"
     session_id: str | None = None
     """Of the agent's session that the next attempt may continue."""

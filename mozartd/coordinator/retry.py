@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from ipc.errors import CODES, LIMIT_CODES, PERSON_CODES
+from ipc.errors import CODES, LIMIT_CODES, MACHINE_CODES, PERSON_CODES
 from ipc.messages import Finished, Limit
 from mozartd.coordinator.model import History, Policy
 
@@ -19,6 +19,10 @@ MAX_INTERRUPTIONS = 5
 MIN_WAIT, MAX_WAIT = 5.0, 8 * 86400.0
 #: Seconds that an overloaded service is left alone at first.
 OVERLOADED_WAIT = 30.0
+#: A sheet that the machine had no room for so many times in a row pauses its job. The seconds between two such: doubled from
+#: the first to the longest.
+MAX_NO_ROOM = 10
+NO_ROOM_WAIT, NO_ROOM_LONGEST = 0.25, 30.0
 
 
 class Done(NamedTuple):
@@ -49,6 +53,13 @@ class Interrupted(NamedTuple):
     counts: bool = True
 
 
+class NoRoom(NamedTuple):
+    """The machine had no room for it: it runs again at a time, and nothing is spent."""
+
+    at: float
+    reason: str
+
+
 class GiveUp(NamedTuple):
     reason: str
 
@@ -69,7 +80,7 @@ class Cancelled(NamedTuple):
     pass
 
 
-Decision = Done | Again | Hold | Interrupted | GiveUp | Pause | NeedsPerson | Cancelled
+Decision = Done | Again | Hold | NoRoom | Interrupted | GiveUp | Pause | NeedsPerson | Cancelled
 
 
 def decide(report: Finished, mode: str, history: History, policy: Policy, now: float, random: float) -> Decision:
@@ -88,6 +99,8 @@ def decide(report: Finished, mode: str, history: History, policy: Policy, now: f
         return NeedsPerson(describe(report))
     if report["code"] in LIMIT_CODES:
         return _hold(report, history, policy, now)
+    if is_machines_fault(report):
+        return _no_room(report, history, now)
     if (
         report["validations"]
         and not (_hopeless(report) or _holds(report))
@@ -121,6 +134,12 @@ def is_proven(report: Finished) -> bool:
         # It worked until it was stopped: a rule of which nobody can tell may well be its doing.
         return not all(held)
     return False in held
+
+
+def is_machines_fault(report: Finished) -> bool:
+    """It failed before or beside the agent, for want of processes, memory, descriptors or disk."""
+    never_ran = report["code"] == "E009" and report["exit_code"] is None and report["signal"] is None
+    return report["code"] in MACHINE_CODES or never_ran  # A worker of an earlier version has no code for it.
 
 
 def mode_after(mode: str, history: History) -> str:
@@ -171,6 +190,12 @@ def hold_until(limit: Limit | None, waits: int, policy: Policy, now: float) -> f
     else:
         wait = policy.limit_wait
     return now + min(max(wait, MIN_WAIT), MAX_WAIT)
+
+
+def _no_room(report: Finished, history: History, now: float) -> Decision:
+    if history.no_room + 1 >= MAX_NO_ROOM:
+        return Pause(f"the machine had no room {MAX_NO_ROOM} times in a row: {describe(report)}")
+    return NoRoom(now + min(NO_ROOM_WAIT * 2.0**history.no_room, NO_ROOM_LONGEST), describe(report))
 
 
 def _is_nearly_done(report: Finished, mode: str, history: History, policy: Policy) -> bool:

@@ -39,6 +39,7 @@ def settle(book: Book, limits: Limits, attempt: Attempt, report: Finished, now: 
     _account(limits, job, attempt, report, now)
     _note_session(job, sheet, attempt, report)
     _keep(book, job, sheet, attempt, report, now)
+    _count_no_room(sheet.history, report, decision)
     decision = _as_wished(decision, job, sheet.history.stopping)
     sheet.history.stopping = ""
     _carry_out(book, limits, job, sheet, attempt, report, decision, now)
@@ -58,7 +59,7 @@ def _as_wished(decision: retry.Decision, job: Job, stopping: str) -> retry.Decis
         return retry.Cancelled()
     if stopping == "pause" and isinstance(decision, retry.Cancelled):
         return retry.Interrupted(counts=False)
-    if job.wanted == "fail" and isinstance(decision, retry.Again):
+    if job.wanted == "fail" and isinstance(decision, retry.Again | retry.NoRoom):
         return retry.GiveUp(f"{decision.reason}; not tried again: {_FAIL_FAST}")
     return decision
 
@@ -90,7 +91,7 @@ def _keep(book: Book, job: Job, sheet: Sheet, attempt: Attempt, report: Finished
     attempt.facts.update({key: kept[key] for key in _KEPT})
     book.end(attempt)
     _add_up(job, sheet, report)
-    if report["verdict"] not in ("interrupted", "cancelled"):
+    if report["verdict"] not in ("interrupted", "cancelled") and not retry.is_machines_fault(report):
         sheet.last = {key: kept[key] for key in ("verdict", "code", "message", "validations")}  # type: ignore[assignment]
     if job.policy.skip_when:
         sheet.output = report["tail"]
@@ -151,6 +152,8 @@ def _carry_out(
                 book.change_sheet(job, sheet, "interrupt", now, reason)
             else:
                 book.change_sheet(job, sheet, "wait", now, reason, until)
+        case retry.NoRoom(at, reason):
+            book.change_sheet(job, sheet, "wait", now, reason, at)
         case retry.GiveUp(reason):
             _spend(history, attempt.mode)
             book.fail_sheet(job, sheet, now, reason, code=report["code"], hint=report["hint"])
@@ -168,6 +171,13 @@ def _carry_out(
                 pause(book, job, now, reason)
         case retry.Cancelled():
             book.cancel_sheet(job, sheet, now, "cancelled")
+
+
+def _count_no_room(history: History, report: Finished, decision: retry.Decision) -> None:
+    if isinstance(decision, retry.NoRoom):
+        history.no_room += 1
+    elif report["verdict"] not in ("interrupted", "cancelled"):
+        history.no_room = 0
 
 
 def _note_session(job: Job, sheet: Sheet, attempt: Attempt, report: Finished) -> None:
@@ -225,6 +235,7 @@ def _account(limits: Limits, job: Job, attempt: Attempt, report: Finished, now: 
     """Tell the scope's throttle how its service did."""
     code = report["code"]
     served = report["verdict"] not in ("interrupted", "cancelled", "skipped", "missing") and code not in LIMIT_CODES
+    served = served and not retry.is_machines_fault(report)
     troubled = code in SERVICE_CODES
     tokens = sum((report["tokens"] or {}).values())  # type: ignore[arg-type]
     limits.end(attempt.scope, attempt.ordinal, served and not troubled, now - attempt.assigned_at, int(tokens), now)

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 
 from ipc.messages import Finished
+from mozartd.coordinator.retry import is_machines_fault
 
 #: Seconds after which a trouble that was not seen again is believed to be over.
 FADES = 30.0
@@ -62,10 +63,3 @@ class Troubles:
             self.see("attempts", report["message"])
         elif report["verdict"] not in ("cancelled", "interrupted"):
             self.set("attempts", "")
-
-
-def is_machines_fault(report: Finished) -> bool:
-    """It failed before or beside the agent, for want of processes, memory, descriptors or disk."""
-    return report["code"] == "E403" or (
-        report["code"] == "E009" and report["exit_code"] is None and report["signal"] is None
-    )
