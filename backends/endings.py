@@ -23,6 +23,7 @@ _STOPPED = {
     "no_output": ("stalled", "E006", "it never printed anything", "run the command by hand and see what it waits for"),
     "first_byte": ("timeout", "E504", "it printed nothing after its start", "does its service answer? run it by hand"),
     "post_result": ("stalled", "E007", "its result was there but it would not exit", "something it started keeps it"),
+    "capped": ("capped", "E509", "it was stopped at its cost limit", "raise the limit, or split the sheet"),
     "cancelled": ("cancelled", "E004", "it was cancelled", _AGAIN_HINT),
 }
 

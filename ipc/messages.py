@@ -105,6 +105,14 @@ class Cancel(TypedDict):
     reason: str
 
 
+class Cap(TypedDict):
+    """Stop the agent, because its job has cost what it may. Its rules are judged, as after an end of its own."""
+
+    type: Literal["cap"]
+    attempt: str
+    reason: str
+
+
 class Watch(TypedDict):
     """Send `grew` for this attempt from now on (or not any more)."""
 
@@ -171,8 +179,8 @@ class Progress(TypedDict):
 
 
 class Noted(TypedDict):
-    """What a backend saw in a line, while the agent runs. `event` is a `backends.base` event: `kind` is `session` or
-    `limited`, then its fields (the limit's own kind as `limit_kind`)."""
+    """What a backend saw in a line, while the agent runs. `event` is a `backends.base` event: `kind` is `session`,
+    `limited` or `usage`, then its fields (the limit's own kind as `limit_kind`, a usage's model as `model`)."""
 
     type: Literal["noted"]
     attempt: str
@@ -226,6 +234,8 @@ class Finished(TypedDict):
     """The line or event that shows it, at most 2 KiB."""
     exit_code: int | None
     signal: int | None
+    stopped_by: NotRequired[str | None]
+    """Why Mozart stopped the agent, as in `backends.base.Ending`."""
     started_at: float | None
     """When the agent was started; null when it never was."""
     ended_at: float
@@ -249,7 +259,7 @@ class Finished(TypedDict):
 
 
 WorkerFrame = Started | Grew | Segment | Draining | Progress | Noted | Finished
-CoordinatorFrame = Assign | Cancel | Watch | Ack | Drain
+CoordinatorFrame = Assign | Cancel | Cap | Watch | Ack | Drain
 
 
 # ---- client ↔ coordinator: JSON-RPC ---------------------------------------------------------------------------------

@@ -42,8 +42,8 @@ from ipc.score.template import TemplateProblem, render
 from ipc.score.variables import merge
 from ipc.threads import in_thread
 from workers import before, machine, validate, workspace
-from workers.agent import UNWRITABLE, Ran, Vigil, run_agent
-from workers.capture import Capture
+from workers.agent import CAPPED, UNWRITABLE, Ran, Vigil, run_agent
+from workers.capture import Capture, Growth
 from workers.clocks import Clocks
 from workers.commands import Shell
 from workers.environment import Lookup, agent_environment
@@ -59,6 +59,8 @@ log = logging.getLogger("mozart.worker")
 
 #: Characters of stdout and stderr that a backend may judge by.
 ENDING_TAIL = 16 * 1024
+#: Seconds between two reports of what an agent has used, at least.
+USAGE_SECONDS = 0.1
 
 Send = Callable[[Any], None]
 
@@ -90,6 +92,7 @@ class Attempt:
         self.halt = Halt(around.children.loop)
         self.traces = Traces(around.state, self.id)
         self.capture: Capture | None = None
+        self._vigil: Vigil | None = None
         self._mask = around.mask(())
         """Of what is told and kept of this attempt beside its output."""
         self._whole_prompt = ""
@@ -104,6 +107,11 @@ class Attempt:
         self.watched = on
         if self.capture is not None:
             self.capture.watched = on
+
+    def cap(self, reason: str) -> None:
+        """It has cost what it may."""
+        if self._vigil is not None and not self._vigil.has_result and self._vigil.stop(CAPPED):
+            self.facts.note = reason
 
     def running(self) -> Running:
         capture = self.capture
@@ -219,7 +227,7 @@ class Attempt:
         """True when the agent ended by itself: what it left may be judged."""
         around = self._around
         command, parser = _prepare(_backend(self.assignment), run)
-        vigil = Vigil(around.children.loop, self.halt)
+        self._vigil = vigil = Vigil(around.children.loop, self.halt)
         if command.environment:
             self._mask = self._around.mask(secret_values({**run.environment, **command.environment}))
         self.capture = capture = self._open_log(parser, vigil)
@@ -236,7 +244,7 @@ class Attempt:
             self.facts.bytes, self.facts.lines = capture.bytes, capture.lines
             self.facts.tail = _end_of(self.facts.answer, self._tail_bytes()) or capture.tail(self._tail_bytes())
         self._judge(ran, parser, capture)
-        return ran.stopped_by is None and capture.error is None and not self.halt.verdict
+        return ran.stopped_by in (None, CAPPED) and capture.error is None and not self.halt.verdict
 
     def _open_log(self, parser: Parser, vigil: Vigil) -> Capture:
         def on_event(event: Event) -> None:
@@ -244,7 +252,13 @@ class Attempt:
             vigil.see(event)
             if isinstance(event, Limited | Session):
                 self._note(event)
+            elif isinstance(event, Usage):
+                spending.note()
 
+        def on_error(_: OSError) -> None:
+            vigil.stop(UNWRITABLE)
+
+        spending = Growth(self._around.children.loop, self._tell_usage, USAGE_SECONDS)
         path = self.assignment["log"]
         try:
             capture = Capture(
@@ -254,7 +268,7 @@ class Attempt:
                 parser,
                 on_event,
                 self._grew,
-                on_error=lambda _: vigil.stop(UNWRITABLE),
+                on_error=on_error,
                 tail_bytes=max(self._tail_bytes(), ENDING_TAIL),
                 segment_bytes=self.assignment.get("log_segment_bytes", segments.SEGMENT_BYTES),
                 on_segment=self._began_segment,
@@ -282,6 +296,7 @@ class Attempt:
     def _judge(self, ran: Ran, parser: Parser, capture: Capture) -> None:
         facts = self.facts
         facts.exit_code, facts.signal, facts.survivors = ran.exit_code, ran.signal, ran.survivors
+        facts.stopped_by = ran.stopped_by
         if capture.error is not None:
             facts.verdict = _cannot(_unwritable("write the log", self.assignment["log"], capture.error))
             return
@@ -320,6 +335,15 @@ class Attempt:
 
     def _note(self, event: Limited | Session) -> None:
         self._around.send(Noted(type="noted", attempt=self.id, at=time.time(), event=_as_dict(event)))
+
+    def _tell_usage(self) -> None:
+        """Totals, so that only the newest count. Only where somebody counts."""
+        if self.facts.usage is None or self.assignment["backend"].get("cost_left_usd") is None:
+            return
+        session, options = self.facts.session, self.assignment["backend"]
+        model = (session.model if session else None) or options.get("cli_model")
+        event = {"kind": "usage", **dataclasses.asdict(self.facts.usage), "model": model}
+        self._around.send(Noted(type="noted", attempt=self.id, at=time.time(), event=event))
 
     def _began_segment(self, start: int) -> None:
         self._around.send({"type": "segment", "attempt": self.id, "start": start})

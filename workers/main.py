@@ -118,6 +118,9 @@ class Worker:
                 self._assign(cast("Assign", frame))
             case "cancel":
                 self._cancel(frame["attempt"], frame["reason"])
+            case "cap":
+                if attempt := self._attempts.get(frame["attempt"]):
+                    attempt.cap(frame["reason"])
             case "watch" | "unwatch":
                 if attempt := self._attempts.get(frame["attempt"]):
                     attempt.watch(frame["type"] == "watch")

@@ -27,6 +27,7 @@ class Facts:
     started_at: float | None = None
     exit_code: int | None = None
     signal: int | None = None
+    stopped_by: str | None = None
     bytes: int = 0
     lines: int = 0
     tail: str = ""
@@ -79,6 +80,7 @@ def finished(facts: Facts, now: float) -> Finished:
         "evidence": _cut(verdict.evidence),
         "exit_code": facts.exit_code,
         "signal": facts.signal,
+        "stopped_by": facts.stopped_by,
         "started_at": facts.started_at,
         "ended_at": now,
         "bytes": facts.bytes,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import random
 import time
@@ -21,6 +22,7 @@ from ipc.connection import Connection, Peer, hello, hello_problem
 from ipc.frames import Frame, FrameError
 from ipc.messages import Finished, Limit, attempt_id
 from mozartd.coordinator.book import Book
+from mozartd.coordinator.budget import reached
 from mozartd.coordinator.limits import Limits
 from mozartd.coordinator.model import Attempt, Job, Sheet
 from mozartd.coordinator.retry import hold_until, is_machines_fault
@@ -337,6 +339,18 @@ class Crew:
         self.on_over(attempt)
         self.due()
 
+    def _spent(self, job: Job, sheet: Sheet, attempt: Attempt, usage: dict[str, Any]) -> None:
+        """What it has used so far may be more than its job is allowed: then every one of the job's that costs stops."""
+        told = {"tokens": usage, "cost_usd": usage["cost_usd"], "model": usage["model"]}
+        attempt.cost_usd = self.price(job, told) or 0.0
+        reason = reached(job, sheet, self._book.cost_running(job), attempt.cost_usd)
+        if not reason or job.policy.on_reached != "stop":
+            return
+        whole = reached(job, sheet, self._book.cost_running(job), -math.inf)
+        for each in list(self._book.attempts_of(job)) if whole else [attempt]:
+            if each.cost_usd and (worker := self.workers.get(each.worker)):
+                worker.send({"type": "cap", "attempt": each.id, "reason": reason})
+
     def _learn(self, worker: Worker, had_room: bool) -> None:
         worker.learn(had_room)
         if not had_room:
@@ -352,6 +366,9 @@ class Crew:
         if event["kind"] == "session":
             attempt.facts["session_id"] = event["session_id"]
             self._book.note(attempt)
+        elif event["kind"] == "usage":
+            self._spent(job, sheet, attempt, event)
+            return
         elif event["kind"] == "limited":
             now = time.time()
             limit: Limit = {"until": event["until"], "retry_after": event["retry_after"], "kind": event["limit_kind"]}

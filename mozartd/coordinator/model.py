@@ -65,6 +65,8 @@ class Policy:
     cost_per_1k_input: float | None = None
     cost_per_1k_output: float | None = None
     warn_at_percent: float = 80.0
+    on_reached: str = "finish"
+    """`stop` or `finish`: what becomes of the agents that run when a cost limit is reached."""
     skip_when: dict[int, str] = field(default_factory=dict)
     choices: dict[int, list[Choice]] = field(default_factory=dict)
     """What sheets may run on, the first preferred; 0 stands for all without an entry. Empty: one choice, `auto`."""
@@ -302,6 +304,8 @@ class Attempt:
     """Whose limits it shares. Its sheet may get another one while it runs, by a new score."""
     ordinal: int = 0
     """Of its call on the scope's throttle. Derived."""
+    cost_usd: float = 0.0
+    """What it has cost so far, as far as that is known while it runs. Derived."""
     size: int = 0
     """Bytes in its log, as the worker last said. Derived."""
 

@@ -40,7 +40,7 @@ def settle(book: Book, limits: Limits, attempt: Attempt, report: Finished, now: 
     _note_session(job, sheet, attempt, report)
     _keep(book, job, sheet, attempt, report, now)
     _count_no_room(sheet.history, report, decision)
-    decision = _as_wished(decision, job, sheet.history.stopping)
+    decision = _as_wished(_at_the_cap(decision, job, sheet, report), job, sheet.history.stopping)
     sheet.history.stopping = ""
     _carry_out(book, limits, job, sheet, attempt, report, decision, now)
     if job.wanted == "fail":
@@ -49,6 +49,16 @@ def settle(book: Book, limits: Limits, attempt: Attempt, report: Finished, now: 
     _watch_money(book, job, sheet, before, now)
     job.not_before = now + job.policy.pause_seconds if sheet.state is not SheetState.PENDING else job.not_before
     book.end_if_over(job, now)
+
+
+def _at_the_cap(decision: retry.Decision, job: Job, sheet: Sheet, report: Finished) -> retry.Decision:
+    """What was stopped because it would cost too much has not failed: it goes on when a person allows more."""
+    if report["verdict"] != "capped" or isinstance(decision, retry.Done) or job.policy.on_reached != "stop":
+        return decision
+    reason = budget.reached(job, sheet)
+    if not reason and report.get("stopped_by") == "capped":
+        reason = report["message"]
+    return retry.Pause(reason) if reason else decision
 
 
 def _as_wished(decision: retry.Decision, job: Job, stopping: str) -> retry.Decision:
@@ -162,6 +172,7 @@ def _carry_out(
             history.mode = mode_after(history.mode, history)
             book.change_sheet(job, sheet, "interrupt", now, report["message"])
         case retry.Pause(reason):
+            history.mode = mode_after(history.mode, history)
             book.change_sheet(job, sheet, "interrupt", now, reason)
             pause(book, job, now, reason)
         case retry.NeedsPerson(reason):
