@@ -148,7 +148,7 @@ class Ending:
     """None when a signal killed it."""
     signal: int | None
     stopped_by: str | None
-    """Why Mozart stopped it, or None: timeout, first_byte, stalled, no_output, post_result, cancelled, limited."""
+    """Why Mozart stopped it, or None: timeout, first_byte, stalled, no_output, post_result, cancelled, limited, capped."""
     stderr_tail: str
     """The last 16 KiB of stderr."""
     stdout_tail: str

@@ -8,8 +8,10 @@ without an error flag does; API errors are results of subtype "success" with `is
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from signal import Signals
 from typing import Any
@@ -30,7 +32,7 @@ from backends.base import (
     Verdict,
     encoded,
 )
-from backends.claude_errors import Facts, complaint, facts_of, kind_of, usage_error
+from backends.claude_errors import Facts, complains_of, complaint, facts_of, kind_of, usage_error
 from backends.claude_shown import ClaudeRenderer
 from backends.failures import LIMITS, failure, limited
 from backends.records import count, decoded, items, number, parse, section, text, texts
@@ -67,6 +69,7 @@ class ClaudeBackend:
             # says so in cli_extra_args.
             argv.append("--strict-mcp-config")
         argv += _system_prompt(run)
+        argv += _budget(run.options, extra)
         return Command(
             argv + extra,
             stdin=_prompt(run.prompt),
@@ -111,6 +114,14 @@ def _permissions(options: Mapping[str, Any]) -> list[str]:
     # dontAsk refuses whatever no rule allows, which the bypass would not: needed when a rule is narrower than its tool.
     narrow = any("(" in rule for rule in rules) or not options.get("disable_mcp", True)
     return [*words, "--permission-mode", "dontAsk" if narrow else "bypassPermissions"]
+
+
+def _budget(options: Mapping[str, Any], extra: list[str]) -> list[str]:
+    """What its job may still cost: it stops after the turn that goes beyond."""
+    left = options.get("cost_left_usd")
+    if left is None or any(word.split("=")[0] == "--max-budget-usd" for word in extra):
+        return []
+    return ["--max-budget-usd", f"{max(0.0001, math.ceil(left * 1e4) / 1e4):.4f}"]
 
 
 def _system_prompt(run: Run) -> list[str]:
@@ -227,7 +238,9 @@ class ClaudeParser:
     def _usage(self, result: dict[str, Any]) -> Usage:
         """An interrupted run's result says nothing of the tokens it had already taken."""
         told, counted = _usage(result), self._tally.total()
-        return told if told.input or told.output or not counted.input else counted
+        if told.input or told.output or not counted.input:
+            return told
+        return replace(counted, cost_usd=told.cost_usd or None)
 
     def _take_cut_result(self, line: bytes) -> Sequence[Event]:
         """A result too long to be had whole: its head tells how it ended."""
@@ -270,6 +283,8 @@ class ClaudeParser:
             return Verdict("failed", "E301", message, "begin the prompt with a word", text(result.get("result"))[:2000])
         if ending.exit_code == 0:
             return Verdict("ok")
+        if ending.exit_code == 1:
+            return endings.with_issues(ending)
         message = f"it reported success but exited with {ending.exit_code}"
         return endings.signalled(ending) or endings.crashed(ending) or endings.failed(ending, message=message)
 
@@ -296,8 +311,14 @@ class ClaudeParser:
             return Verdict("ok") if said else endings.truncated(ending)
         kind = kind_of(Facts(said)) if said else "other"
         if kind == "other":
-            return usage_error(ending)
+            return endings.with_issues(ending) if _is_answered(said, ending) else usage_error(ending)
         return self._failure({"result": said, "is_error": True, "subtype": "success"})
+
+
+def _is_answered(said: str, ending: Ending) -> bool:
+    """In text mode an error is told on stdout, too: an answer is what is neither known for one nor begins like one."""
+    complains = re.match(r"(?:API |Execution )?Error\b", said, re.IGNORECASE) or complains_of(ending.stderr_tail)
+    return ending.exit_code == 1 and bool(said) and not complains
 
 
 def _effective_format(options: Mapping[str, Any]) -> str:

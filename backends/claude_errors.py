@@ -110,6 +110,11 @@ _COMPLAINTS = Sayings(
 )
 
 
+def complains_of(stderr: str) -> bool:
+    """Whether it says on stderr what went wrong."""
+    return bool(_COMPLAINTS.found_in(last_line(stderr))) or evidence.kind_in(stderr) != "other"
+
+
 def usage_error(ending: Ending) -> Verdict:
     """It would not even start: one line on stderr."""
     line = last_line(ending.stderr_tail)

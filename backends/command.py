@@ -6,6 +6,7 @@ searched for limits (`rate_limit.detection_patterns`) and for causes that have t
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Sequence
@@ -56,6 +57,7 @@ class CommandParser:
         self._words = evidence.limit_words(run.options)
         self._zone = zone_of(run.environment)
         self._program = _program(run.options.get("command"))
+        self._is_program_meant = is_program_meant(run.options.get("command"))
 
     def feed(self, stream: str, line: bytes) -> Sequence[Event]:
         return ()
@@ -66,11 +68,18 @@ class CommandParser:
         return (
             endings.stopped(ending)
             or endings.signalled(ending)
-            or endings.conventional(ending, self._program)
+            or self._conventional(ending)
             or endings.crashed(ending)
             or self._said(ending)
             or endings.failed(ending)
         )
+
+    def _conventional(self, ending: Ending) -> Verdict | None:
+        found = endings.conventional(ending, self._program)
+        if found and found.name == "missing" and not self._is_program_meant:
+            message = f"a program that it calls cannot be run (exit code {ending.exit_code})"
+            return endings.failed(ending, message=message)
+        return found
 
     def _said(self, ending: Ending) -> Verdict | None:
         found = evidence.judge(ending.stderr_tail, ending.now, self._words, self._zone)
@@ -103,6 +112,36 @@ def _check(argv: list[str], has_prompt: bool) -> None:
 def _program(command: Any) -> str:
     """The name to tell when it cannot be found; a shell's script names it itself."""
     return str(command[0]) if isinstance(command, list) and command else ""
+
+
+_SHELLS = frozenset({"ash", "bash", "dash", "ksh", "mksh", "sh", "zsh"})
+#: A command that begins so is more than one program's start.
+_COMPOUND = frozenset({"!", ".", "[[", "case", "cd", "eval", "for", "if", "source", "until", "while", "{"})
+
+
+def is_program_meant(command: Any) -> bool:
+    """Whether the exit codes 126 and 127 are about the agent itself: not when they may be those of some line in a script."""
+    if isinstance(command, str):
+        return _is_simple(command)
+    words = [str(word) for word in command or ()]
+    if not words or os.path.basename(words[0]) not in _SHELLS:
+        return True
+    text = next((i for i, word in enumerate(words) if re.fullmatch(r"-[a-z]*c", word)), 0)
+    return text > 0 and text + 1 < len(words) and _is_simple(words[text + 1])
+
+
+def _is_simple(command: str) -> bool:
+    lexer = shlex.shlex(command.strip(), posix=True, punctuation_chars=";&|()")
+    lexer.whitespace_split = True
+    try:
+        words = list(lexer)
+    except ValueError:
+        return False
+    while words and re.match(r"[A-Za-z_]\w*=", words[0]):
+        words.pop(0)
+    if not words or "\n" in command.strip() or words[0] in _COMPOUND:
+        return False
+    return not any(set(word) <= set(";&|()") for word in words) and is_program_meant(words)
 
 
 BACKEND = CommandBackend()

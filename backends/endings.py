@@ -23,6 +23,7 @@ _STOPPED = {
     "no_output": ("stalled", "E006", "it never printed anything", "run the command by hand and see what it waits for"),
     "first_byte": ("timeout", "E504", "it printed nothing after its start", "does its service answer? run it by hand"),
     "post_result": ("stalled", "E007", "its result was there but it would not exit", "something it started keeps it"),
+    "capped": ("capped", "E509", "it was stopped at its cost limit", "raise the limit, or split the sheet"),
     "cancelled": ("cancelled", "E004", "it was cancelled", _AGAIN_HINT),
 }
 
@@ -105,6 +106,13 @@ def failed(ending: Ending, code: str = "E009", message: str = "", hint: str = ""
     words = message or f"it exited with {ending.exit_code}"
     said = last_line(ending.stderr_tail) or last_line(ending.stdout_tail)
     return Verdict("failed", code, words, hint or _FAILED_HINT, said)
+
+
+def with_issues(ending: Ending) -> Verdict:
+    """It answered, and exited with 1 all the same: whether that is enough is for the rules to say."""
+    words = f"it is done, but with issues: it answered and exited with {ending.exit_code}"
+    said = last_line(ending.stderr_tail) or last_line(ending.stdout_tail)
+    return Verdict("incomplete", "E009", words, "add a rule that says what must be there", said)
 
 
 def truncated(ending: Ending) -> Verdict:

@@ -69,6 +69,7 @@ CODES: dict[str, tuple[str, bool]] = {
     "E006": ("stalled: no output for too long", True),
     "E007": ("result seen, process would not exit", True),
     "E009": ("unknown execution error", True),
+    "E010": ("the machine could not start it", True),
     "E101": ("API rate limit", True),
     "E102": ("CLI rate limit", True),
     "E103": ("capacity, overloaded", True),
@@ -113,5 +114,7 @@ CODES: dict[str, tuple[str, bool]] = {
 LIMIT_CODES = frozenset({"E101", "E102", "E103", "E104"})
 #: Codes that say that the service is in trouble, not the sheet: enough of them in a row open the scope's breaker.
 SERVICE_CODES = frozenset({"E501", "E503", "E504", "E901", "E902", "E903", "E904"})
+#: Codes that say that the machine had no room, not that the sheet failed: it waits, and spends no retry.
+MACHINE_CODES = frozenset({"E010", "E403"})
 #: Codes that only a person can mend, for everybody on the scope.
 PERSON_CODES = frozenset({"E502"})

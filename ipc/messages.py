@@ -79,6 +79,8 @@ class Assign(TypedDict):
     """`cross_sheet` when the score has it: which files to collect after success."""
     last: LastAttempt | None
     """The sheet's attempt before this one, for completion and retry prompts."""
+    held: NotRequired[list[int] | None]
+    """Indices of the rules that held before the sheet's first attempt, or of which nobody can tell; null: look now."""
     lessons: list[str]
     """Sentences about what failed in this job's other sheets."""
     session_id: str | None
@@ -102,6 +104,14 @@ class Cancel(TypedDict):
     """Stop the agent: TERM or INT as the backend says, grace, KILL. Answered by `finished` with verdict `cancelled`."""
 
     type: Literal["cancel"]
+    attempt: str
+    reason: str
+
+
+class Cap(TypedDict):
+    """Stop the agent, because its job has cost what it may. Its rules are judged, as after an end of its own."""
+
+    type: Literal["cap"]
     attempt: str
     reason: str
 
@@ -136,6 +146,8 @@ class Started(TypedDict):
     attempt: str
     agent_pid: int
     at: float
+    held: NotRequired[list[int]]
+    """As in the assignment, or as it was found out just before."""
 
 
 class Grew(TypedDict):
@@ -170,8 +182,8 @@ class Progress(TypedDict):
 
 
 class Noted(TypedDict):
-    """What a backend saw in a line, while the agent runs. `event` is a `backends.base` event: `kind` is `session` or
-    `limited`, then its fields (the limit's own kind as `limit_kind`)."""
+    """What a backend saw in a line, while the agent runs. `event` is a `backends.base` event: `kind` is `session`,
+    `limited` or `usage`, then its fields (the limit's own kind as `limit_kind`, a usage's model as `model`)."""
 
     type: Literal["noted"]
     attempt: str
@@ -189,6 +201,8 @@ class Validation(TypedDict):
     detail: str
     code: str
     """E2xx when it did not pass, else empty."""
+    held: NotRequired[bool | None]
+    """Whether it held before the sheet's first attempt; null: nobody looked."""
 
 
 class Tokens(TypedDict):
@@ -223,6 +237,8 @@ class Finished(TypedDict):
     """The line or event that shows it, at most 2 KiB."""
     exit_code: int | None
     signal: int | None
+    stopped_by: NotRequired[str | None]
+    """Why Mozart stopped the agent, as in `backends.base.Ending`."""
     started_at: float | None
     """When the agent was started; null when it never was."""
     ended_at: float
@@ -250,7 +266,7 @@ class Finished(TypedDict):
 
 
 WorkerFrame = Started | Grew | Segment | Draining | Progress | Noted | Finished
-CoordinatorFrame = Assign | Cancel | Watch | Ack | Drain
+CoordinatorFrame = Assign | Cancel | Cap | Watch | Ack | Drain
 
 
 # ---- client ↔ coordinator: JSON-RPC ---------------------------------------------------------------------------------

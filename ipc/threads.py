@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 async def in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """What `call` returns. Raises MozartError E009 when there is no thread to be had."""
+    """What `call` returns. Raises MozartError E010 when there is no thread to be had."""
     wanted = [True]
     try:
         return await asyncio.to_thread(_work, wanted, lambda: call(*args, **kwargs))
@@ -26,7 +26,7 @@ async def in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
         # The pool keeps what it could not start, and would do it one day for nobody.
         wanted.clear()
         hint = "the machine ran out of processes or memory; try again when it has room"
-        raise MozartError("E009", "cannot start a thread: there is no room for another one", hint) from None
+        raise MozartError("E010", "cannot start a thread: there is no room for another one", hint) from None
 
 
 def _work(wanted: list[bool], call: Callable[[], T]) -> T:

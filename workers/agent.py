@@ -23,7 +23,7 @@ from workers.spool import open_spool
 from workers.stop import Traces
 from workers.terminal import open_terminal
 
-UNWRITABLE = "unwritable"
+UNWRITABLE, CAPPED = "unwritable", "capped"
 
 
 @dataclass(slots=True)
@@ -71,10 +71,18 @@ class Vigil:
             self._clocks.retry_by = None if event.seconds is None else self._loop.time() + event.seconds
             self._arm()
 
-    def stop(self, reason: str) -> None:
-        if not self.over.done():
-            self.reason = reason
-            self.over.set_result(None)
+    @property
+    def has_result(self) -> bool:
+        """It is about to end by itself."""
+        return self._clocks is None or self._clocks.result_at is not None
+
+    def stop(self, reason: str) -> bool:
+        """False when it is over already."""
+        if self.over.done():
+            return False
+        self.reason = reason
+        self.over.set_result(None)
+        return True
 
     def close(self) -> None:
         """The agent has ended: nothing can be a reason any more, also not a result that is read only now."""

@@ -43,9 +43,9 @@ from ipc.score.rendering import rendered_on_loop
 from ipc.score.rules import applicable, fill
 from ipc.score.template import TemplateProblem, render
 from ipc.score.variables import merge
-from workers import validate, workspace
-from workers.agent import UNWRITABLE, Ran, Vigil, run_agent
-from workers.capture import Capture
+from workers import before, machine, validate, workspace
+from workers.agent import CAPPED, UNWRITABLE, Ran, Vigil, run_agent
+from workers.capture import Capture, Growth
 from workers.clocks import Clocks
 from workers.commands import Shell
 from workers.environment import Lookup, agent_environment
@@ -65,6 +65,8 @@ ENDING_TAIL = 16 * 1024
 SYSTEM_PROMPT_BYTES = 4 * 1024 * 1024
 #: What looking for `capture_files` may take.
 COLLECT = Bounds(seconds=20.0)
+#: Seconds between two reports of what an agent has used, at least.
+USAGE_SECONDS = 0.1
 
 Send = Callable[[Any], None]
 
@@ -97,6 +99,7 @@ class Attempt:
         self.halt = Halt(around.children.loop)
         self.traces = Traces(around.state, self.id)
         self.capture: Capture | None = None
+        self._vigil: Vigil | None = None
         self._mask = around.mask(())
         """Of what is told and kept of this attempt beside its output."""
         self._whole_prompt = ""
@@ -112,6 +115,11 @@ class Attempt:
         if self.capture is not None:
             self.capture.watched = on
 
+    def cap(self, reason: str) -> None:
+        """It has cost what it may."""
+        if self._vigil is not None and not self._vigil.has_result and self._vigil.stop(CAPPED):
+            self.facts.note = reason
+
     def running(self) -> Running:
         capture = self.capture
         grown = (capture.bytes, capture.lines) if capture else (0, 0)
@@ -126,11 +134,9 @@ class Attempt:
             self.facts.verdict = _cannot(error)
         except MemoryError:
             hint = "give the machine more memory, or run fewer sheets at once"
-            self.facts.verdict = Verdict("failed", "E009", "cannot go on: the worker has no memory left", hint)
+            self.facts.verdict = Verdict("failed", "E010", "cannot go on: the worker has no memory left", hint)
         except Exception as error:  # the edge: an attempt's bug must not take the worker's other attempts along
-            log.exception("attempt %s broke", self.id)
-            sentence = f"{type(error).__name__}: {error}"
-            self.facts.verdict = Verdict("failed", "E999", sentence, "this is a bug in Mozart")
+            self.facts.verdict = self._broke(error)
         finally:
             del self._around.running[self.id]
             if self._whole_prompt:
@@ -139,6 +145,12 @@ class Attempt:
         if self.halt.verdict and self.facts.verdict.name != "skipped":
             self.facts.verdict = _halted(self.halt)
         return masked(finished(self.facts, time.time()), self._mask)
+
+    def _broke(self, error: Exception) -> Verdict:
+        if isinstance(error, OSError) and (fault := machine.fault(error, "cannot go on")):
+            return _cannot(fault)
+        log.error("attempt %s broke", self.id, exc_info=error)
+        return Verdict("failed", "E999", f"{type(error).__name__}: {error}", "this is a bug in Mozart")
 
     async def _run(self) -> None:
         if self.halt.verdict:
@@ -159,6 +171,8 @@ class Attempt:
         self.facts.applicable = len(rules)
         ground = Ground(assignment["workspace"], variables, shell, self._around.works)
         validate.remember(rules, ground)
+        held = assignment.get("held")
+        self.facts.held = await before.held(rules, ground) if held is None else held
         text = await self.halt.race(_prompt(self._around.works, assignment, _mode(assignment)))
         if text is None:
             return
@@ -167,7 +181,7 @@ class Attempt:
             return
         ran = await validate.run_rules(rules, ground)
         if not self.halt.verdict:
-            self.facts.validations = ran
+            self.facts.validations = before.compared(ran, self.facts.held)
             self.facts.verdict = judge(self.facts.verdict, ran)
             await self._collect(variables)
 
@@ -222,7 +236,7 @@ class Attempt:
         """True when the agent ended by itself: what it left may be judged."""
         around = self._around
         command, parser = _prepare(_backend(self.assignment), run)
-        vigil = Vigil(around.children.loop, self.halt)
+        self._vigil = vigil = Vigil(around.children.loop, self.halt)
         if command.environment:
             self._mask = self._around.mask(secret_values({**run.environment, **command.environment}))
         self.capture = capture = self._open_log(parser, vigil)
@@ -239,7 +253,7 @@ class Attempt:
             self.facts.bytes, self.facts.lines, self.facts.log_bytes = capture.bytes, capture.lines, capture.size
             self.facts.tail = _end_of(self.facts.answer, self._tail_bytes()) or capture.tail(self._tail_bytes())
         self._judge(ran, parser, capture)
-        return ran.stopped_by is None and capture.error is None and not self.halt.verdict
+        return ran.stopped_by in (None, CAPPED) and capture.error is None and not self.halt.verdict
 
     def _open_log(self, parser: Parser, vigil: Vigil) -> Capture:
         def on_event(event: Event) -> None:
@@ -247,7 +261,13 @@ class Attempt:
             vigil.see(event)
             if isinstance(event, Limited | Session):
                 self._note(event)
+            elif isinstance(event, Usage):
+                spending.note()
 
+        def on_error(_: OSError) -> None:
+            vigil.stop(UNWRITABLE)
+
+        spending = Growth(self._around.children.loop, self._tell_usage, USAGE_SECONDS)
         path = self.assignment["log"]
         try:
             capture = Capture(
@@ -257,7 +277,7 @@ class Attempt:
                 parser,
                 on_event,
                 self._grew,
-                on_error=lambda _: vigil.stop(UNWRITABLE),
+                on_error=on_error,
                 tail_bytes=max(self._tail_bytes(), ENDING_TAIL),
                 segment_bytes=self.assignment.get("log_segment_bytes", segments.SEGMENT_BYTES),
                 on_segment=self._began_segment,
@@ -286,6 +306,7 @@ class Attempt:
     def _judge(self, ran: Ran, parser: Parser, capture: Capture) -> None:
         facts = self.facts
         facts.exit_code, facts.signal, facts.survivors = ran.exit_code, ran.signal, ran.survivors
+        facts.stopped_by = ran.stopped_by
         if capture.error is not None:
             facts.verdict = _cannot(_unwritable("write the log", self.assignment["log"], capture.error))
             return
@@ -324,10 +345,21 @@ class Attempt:
 
     def _on_start(self, ran: Ran) -> None:
         self.facts.agent_pid, self.facts.started_at = ran.pid, ran.started_at
-        self._around.send(Started(type="started", attempt=self.id, agent_pid=ran.pid, at=ran.started_at))
+        self._around.send(
+            Started(type="started", attempt=self.id, agent_pid=ran.pid, at=ran.started_at, held=self.facts.held)
+        )
 
     def _note(self, event: Limited | Session) -> None:
         self._around.send(Noted(type="noted", attempt=self.id, at=time.time(), event=_as_dict(event)))
+
+    def _tell_usage(self) -> None:
+        """Totals, so that only the newest count. Only where somebody counts."""
+        if self.facts.usage is None or self.assignment["backend"].get("cost_left_usd") is None:
+            return
+        session, options = self.facts.session, self.assignment["backend"]
+        model = (session.model if session else None) or options.get("cli_model")
+        event = {"kind": "usage", **dataclasses.asdict(self.facts.usage), "model": model}
+        self._around.send(Noted(type="noted", attempt=self.id, at=time.time(), event=event))
 
     def _began_segment(self, start: int) -> None:
         self._around.send({"type": "segment", "attempt": self.id, "start": start})
@@ -366,6 +398,8 @@ def _system_prompt(options: Mapping[str, Any]) -> str | None:
     try:
         return read_regular(path, SYSTEM_PROMPT_BYTES).decode("utf-8")
     except (OSError, UnicodeDecodeError, NotRegularError) as error:
+        if isinstance(error, OSError) and (fault := machine.fault(error, f"cannot read {path}")):
+            raise fault from None
         reason = error.strerror if isinstance(error, OSError) else error if isinstance(error, NotRegularError) else None
         message = f"cannot read backend.system_prompt_file {path}: {reason or 'it is not UTF-8'}"
         raise MozartError("E303", message) from None
@@ -406,12 +440,9 @@ def _prepare(backend: Backend, run: Run) -> tuple[Command, Parser]:
 
 
 def _unwritable(what: str, path: str, error: OSError) -> MozartError:
-    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
-        hint = "the machine ran out of memory or files; run fewer sheets at once"
-        return MozartError("E009", f"cannot {what} {path}: {error.strerror}", hint)
+    if fault := machine.fault(error, f"cannot {what} {path}"):
+        return fault
     hints = {
-        errno.ENOSPC: "make room on that disk",
-        errno.EDQUOT: "make room on that disk",
         errno.EROFS: "make that disk writable",
         errno.EEXIST: "it is of an earlier job with this number; move it away",
     }

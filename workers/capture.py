@@ -60,11 +60,14 @@ class Stream:
 
 
 class Growth:
-    """Says that the log grew: at once, then at most every GREW_SECONDS while it goes on."""
+    """Says that something grew, as the log does: at once, then at most every so many seconds while it goes on."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, tell: Callable[[], None]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, tell: Callable[[], None], seconds: float = GREW_SECONDS
+    ) -> None:
         self._loop = loop
         self._tell = tell
+        self._seconds = seconds
         self._timer: asyncio.TimerHandle | None = None
         self._more = False
 
@@ -73,7 +76,7 @@ class Growth:
             self._more = True
             return
         self._tell()
-        self._timer = self._loop.call_later(GREW_SECONDS, self._again)
+        self._timer = self._loop.call_later(self._seconds, self._again)
 
     def _again(self) -> None:
         self._timer = None

@@ -23,7 +23,7 @@ from ipc.forkserver import ForkServer
 from ipc.frames import Frame
 from ipc.messages import Assign, Running
 from ipc.setup import DRAIN_SIGNAL, EXIT_OK, EXIT_ORPHANED, WorkerSetup
-from workers import stop
+from workers import machine, stop
 from workers.attempt import Attempt, Surroundings
 from workers.environment import base_environment, lookup_in
 from workers.halt import CANCELLED, INTERRUPTED
@@ -118,7 +118,7 @@ class Worker:
             worker=setup.name,
             restarts=setup.restarts,
             # A coordinator that comes anew must not count on us while we drain.
-            slots=0 if self._draining else setup.slots,
+            slots=0 if self._draining else machine.bearable(setup.slots),
             running=[attempt.running() for attempt in self._attempts.values()],
             unacknowledged=self._link.unacknowledged,
         )
@@ -129,6 +129,9 @@ class Worker:
                 self._assign(cast("Assign", frame))
             case "cancel":
                 self._cancel(frame["attempt"], frame["reason"])
+            case "cap":
+                if attempt := self._attempts.get(frame["attempt"]):
+                    attempt.cap(frame["reason"])
             case "watch" | "unwatch":
                 if attempt := self._attempts.get(frame["attempt"]):
                     attempt.watch(frame["type"] == "watch")

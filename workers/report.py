@@ -27,6 +27,7 @@ class Facts:
     started_at: float | None = None
     exit_code: int | None = None
     signal: int | None = None
+    stopped_by: str | None = None
     bytes: int = 0
     lines: int = 0
     log_bytes: int = 0
@@ -36,6 +37,8 @@ class Facts:
     """What it answered, where its backend tells that from the rest of its output."""
     usage: Usage | None = None
     session: Session | None = None
+    held: list[int] = field(default_factory=list)
+    """Rules that held before the sheet's first attempt, or of which nobody can tell."""
     validations: list[Validation] = field(default_factory=list)
     applicable: int = 0
     captured: dict[str, str] = field(default_factory=dict)
@@ -61,7 +64,7 @@ _RULE_HINTS = {
 def judge(verdict: Verdict, validations: list[Validation]) -> Verdict:
     """A run that went well and left something unsatisfied is incomplete; any other verdict stays what happened."""
     failed = next((each for each in validations if not each["passed"]), None)
-    if verdict.name != "ok" or failed is None:
+    if verdict.name not in ("ok", "incomplete") or failed is None:
         return verdict
     message = f"{failed['description']}: {failed['detail'].splitlines()[0]}"
     return Verdict("incomplete", failed["code"], message, _RULE_HINTS.get(failed["code"], "check the rule itself"))
@@ -79,6 +82,7 @@ def finished(facts: Facts, now: float) -> Finished:
         "evidence": _cut(verdict.evidence),
         "exit_code": facts.exit_code,
         "signal": facts.signal,
+        "stopped_by": facts.stopped_by,
         "started_at": facts.started_at,
         "ended_at": now,
         "bytes": facts.bytes,

@@ -17,6 +17,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 
 from ipc.errors import MozartError
+from workers import machine
 
 
 class Children:
@@ -86,7 +87,8 @@ def spawn(
     stdout: int,
     stderr: int,
 ) -> Child:
-    """Start `argv`, looked up in its own PATH; `stdin` is content or a descriptor. MozartError: E505, E602, E603, E009."""
+    """Start `argv`, looked up in its own PATH; `stdin` is content or a descriptor. MozartError: E505, E602, E603, or the
+    machine's fault."""
     program = find_program(argv[0], environment, directory)
     try:
         descriptor = _stdin(stdin)
@@ -163,8 +165,7 @@ def explain(error: OSError, program: str, directory: str) -> MozartError:
     if error.errno == errno.E2BIG:
         hint = "let the prompt travel by stdin or {prompt_file} instead of an argument"
         return MozartError("E602", f"cannot start {program}: its arguments and environment are too long", hint)
-    if error.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE):
-        hint = "the machine ran out of processes, memory or files; run fewer sheets at once"
-        return MozartError("E009", f"cannot start {program}: {error.strerror}", hint)
+    if fault := machine.fault(error, f"cannot start {program}"):
+        return fault
     hint = "does its first line name an interpreter (#!/bin/sh)?" if error.errno == errno.ENOEXEC else ""
     return MozartError("E505", f"cannot start {program}: {error.strerror}", hint)

@@ -16,6 +16,7 @@ from typing import IO, NamedTuple
 
 from ipc import files
 from ipc.errors import MozartError
+from workers import machine
 
 #: Files up to this size are compared by content as well.
 HASHED_BYTES = 1024 * 1024
@@ -44,7 +45,10 @@ def prepare(workspace: str) -> None:
         sentence = f"cannot create the workspace {workspace}: a part of its path is a file"
         raise MozartError("E601", sentence, "choose another with `--workspace`") from None
     except OSError as error:
-        sentence = f"cannot create the workspace {workspace}: {error.strerror}"
+        sentence = f"cannot create the workspace {workspace}"
+        if fault := machine.fault(error, sentence):
+            raise fault from None
+        sentence = f"{sentence}: {error.strerror}"
         raise MozartError("E601", sentence, "choose another with `--workspace`") from None
     if not os.access(workspace, os.W_OK | os.X_OK):
         sentence = f"cannot write to the workspace {workspace}"

@@ -62,6 +62,7 @@ def command(
         return _dry_run(score, workspace, var, sets, json)
     begin = moment_of("--at", at, time.time()) if at else None
     loaded = load(score, pairs("--var", var), pairs("--set", sets), workspace)
+    _tell_what_is_there(loaded, fresh)
     line, started = connect_or_start(may_start=not no_start)
     if started is not None:
         output.tell(f"mozart: started the daemon (pid {started})")
@@ -73,6 +74,14 @@ def command(
     if detach:
         return _detached(job, json)
     return attach(job, json)
+
+
+def _tell_what_is_there(loaded: LoadedScore, fresh: bool) -> None:
+    from cli.earlier import sentence
+
+    lifecycle = loaded.score.workspace_lifecycle
+    if not (fresh and lifecycle and lifecycle.archive_on_fresh) and (said := sentence(loaded)):
+        output.tell(said)
 
 
 def pairs(option: str, given: list[str] | None) -> dict[str, str]:

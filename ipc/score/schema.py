@@ -271,6 +271,8 @@ class CostLimits(Section):
     cost_per_1k_input_tokens: Positive = 0.003
     cost_per_1k_output_tokens: Positive = 0.015
     warn_at_percent: Number = Field(80.0, gt=0, le=100)
+    on_reached: Literal["stop", "finish"] | None = None
+    """What becomes of agents that run when a limit is reached; null: `stop` where their price is known while they run."""
 
     @model_validator(mode="after")
     def _check_limit(self) -> Self:

@@ -23,6 +23,7 @@ from ipc.score import routing
 from ipc.score.expand import PlannedSheet
 from ipc.score.schema import Backend, Score
 from ipc.score.variables import built_in
+from mozartd.coordinator import budget
 from mozartd.coordinator.book import Book
 from mozartd.coordinator.crew import Crew
 from mozartd.coordinator.followers import Followers
@@ -177,6 +178,11 @@ class Assigner:
         self._followers.started(attempt, assignment["log"], assignment["backend"])
         self._crew.assign(attempt, dict(assignment))
 
+    def _backend(self, job: Job, sheet: Sheet, parts: Parts) -> dict[str, Any]:
+        section = parts.backend_of(sheet.n, sheet.history.choice)
+        left = budget.left(job, sheet, self._book.cost_running(job))
+        return section if left is None else {**section, "cost_left_usd": left}
+
     def _build(self, attempt: Attempt, job: Job, sheet: Sheet, parts: Parts) -> Assign:
         score = parts.score
         history = sheet.history
@@ -188,13 +194,14 @@ class Assigner:
             "log": self._paths.attempt_log(job.id, sheet.n, attempt.k), "log_segment_bytes": self._segment_bytes,
             "prompt_file": self._paths.attempt_prompt(job.id, sheet.n, attempt.k),
             "score_dir": os.path.dirname(job.score_path), "workspace": job.workspace, "environment": parts.environment,
-            "backend": parts.backend_of(sheet.n, history.choice), "timeout_seconds": parts.timeout_of(sheet.n, history.choice),
+            "backend": self._backend(job, sheet, parts), "timeout_seconds": parts.timeout_of(sheet.n, history.choice),
             "idle_seconds": score.stale_detection.idle_timeout_seconds if score.stale_detection.enabled else None,
             "first_byte_seconds": score.stale_detection.first_byte_seconds,
             "prompt": parts.prompt, "variables": _variables(job, sheet, attempt, score), "validations": parts.validations,
             "skip_command": parts.skip_commands.get(sheet.n),
             "capture": cross.model_dump(mode="json") if cross and cross.capture_files else None,
-            "last": sheet.last, "lessons": _lessons(job, sheet), "session_id": history.session_id if resumed else None,
+            "last": sheet.last, "held": history.held,
+            "lessons": _lessons(job, sheet), "session_id": history.session_id if resumed else None,
             "session_used": history.used if resumed else {},
             "watched": self._followers.is_watched(attempt),
         }  # fmt: skip

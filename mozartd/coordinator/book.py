@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from ipc.errors import LIMIT_CODES
+from ipc.messages import attempt_id
 from ipc.states import JOB_ENDED, SHEET_SATISFIED, next_job_state, next_sheet_state
 from ipc.states import Job as JobState
 from ipc.states import Sheet as SheetState
-from mozartd.coordinator import fallback
+from mozartd.coordinator import budget, fallback
 from mozartd.coordinator.board import Board
 from mozartd.coordinator.journal import Journal
 from mozartd.coordinator.model import Attempt, Job, Sheet
@@ -107,13 +108,14 @@ class Book:
         if job.count(*_OPEN):
             return
         if job.wanted == "cancel":
-            self.change_job(job, "cancel", now, "cancelled")
+            event, reason = "cancel", "cancelled"
         elif job.count(SheetState.FAILED):
-            self.change_job(job, "fail", now, _why_failed(job))
+            event, reason = "fail", _why_failed(job)
         elif job.count(SheetState.CANCELLED):
-            self.change_job(job, "cancel", now, _why_cancelled(job))
+            event, reason = "cancel", _why_cancelled(job)
         else:
-            self.change_job(job, "complete", now)
+            event, reason = "complete", ""
+        self.change_job(job, event, now, "; ".join(filter(None, [reason, budget.above(job)])))
 
     def close(self, job: Job, sheets: Iterable[Sheet], now: float) -> None:
         """Of a job that is to end nothing waits for a start."""
@@ -336,6 +338,24 @@ class Book:
     def note(self, attempt: Attempt) -> None:
         """A running attempt's facts changed."""
         self._attempt_writes.append(("put_attempt", attempt.row("running")))
+
+    def note_held(self, attempt: Attempt, held: list[int] | None) -> None:
+        """What held before this attempt, which was the sheet's first, and so proves nothing about a later one either."""
+        job, sheet = self.find(attempt)
+        if sheet.history.held is None and held is not None:
+            sheet.history.held = held
+            self._dirty_sheets[job.id, sheet.n] = (job.seq, sheet)
+
+    def cost_running(self, job: Job) -> float:
+        """What the attempts of this job that run have cost so far, as far as that is known."""
+        return sum(attempt.cost_usd for attempt in self.attempts_of(job))
+
+    def attempts_of(self, job: Job) -> Iterator[Attempt]:
+        """Those that run."""
+        for n in job.running:
+            attempt = self.running.get(attempt_id(job.id, n, job.sheets[n].k))
+            if attempt is not None:
+                yield attempt
 
     def find(self, attempt: Attempt) -> tuple[Job, Sheet]:
         job = self.jobs[attempt.job]

@@ -16,9 +16,12 @@ from typing import Any
 
 import yaml
 
-from ipc.messages import Finished
+from ipc.messages import Finished, Tokens
 from mozartd.coordinator.model import Job, Policy, Sheet
 from mozartd.store.store import Row, Write
+
+#: `cost_per_1k_*` of a score that does not write them: the table knows better.
+UNSAID = (0.003, 0.015)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +57,19 @@ def cost_of(report: Finished, policy: Policy, prices: Mapping[str, Price]) -> fl
         return told
     if tokens is None:
         return None
-    if policy.cost_per_1k_input is not None and policy.cost_per_1k_output is not None:
-        entered = tokens["input"] + tokens["cache_read"] + tokens["cache_write"]
-        return (entered * policy.cost_per_1k_input + tokens["output"] * policy.cost_per_1k_output) / 1000
-    price = _price(report["model"] or "", prices)
+    rates = (policy.cost_per_1k_input, policy.cost_per_1k_output)
+    price = _price(report["model"] or "", prices) if rates in (UNSAID, (None, None)) else None
     if price is None:
-        return None
+        return _at_rates(tokens, *rates)
     kinds = ("input", "output", "cache_read", "cache_write")
     return float(sum(tokens[kind] * getattr(price, kind) for kind in kinds)) / 1e6  # type: ignore[literal-required]
+
+
+def _at_rates(tokens: Tokens, entering: float | None, leaving: float | None) -> float | None:
+    if entering is None or leaving is None:
+        return None
+    entered = tokens["input"] + tokens["cache_read"] + tokens["cache_write"]
+    return (entered * entering + tokens["output"] * leaving) / 1000
 
 
 def _price(model: str, prices: Mapping[str, Price]) -> Price | None:
@@ -70,15 +78,35 @@ def _price(model: str, prices: Mapping[str, Price]) -> Price | None:
     return prices[max(matching, key=len)] if matching else None
 
 
-def reached(job: Job, sheet: Sheet) -> str:
-    """Why the job must pause for its cost, or ''. Also for a sheet that is done: it is kept, and the next may be as dear."""
-    limit = job.policy.max_cost_job
-    if limit is not None and (job.cost_usd or 0.0) >= limit:
-        return f"the job has cost ${job.cost_usd:.2f} of max_cost_per_job ${limit:.2f}"
-    limit = job.policy.max_cost_sheet
-    if limit is not None and (sheet.cost_usd or 0.0) >= limit:
-        return f"sheet {sheet.n} has cost ${sheet.cost_usd:.2f} of max_cost_per_sheet ${limit:.2f}"
+def reached(job: Job, sheet: Sheet, running: float = 0.0, own: float = 0.0) -> str:
+    """Why the job must pause for its cost, or ''. Also for a sheet that is done: it is kept, and the next may be as dear.
+    `running`: what those that run have cost so far, `own`: that sheet's among them."""
+    limit, cost = job.policy.max_cost_job, (job.cost_usd or 0.0) + running
+    if limit is not None and cost >= limit:
+        return f"the job has cost ${cost:.2f} of max_cost_per_job ${limit:.2f}"
+    limit, cost = job.policy.max_cost_sheet, (sheet.cost_usd or 0.0) + own
+    if limit is not None and cost >= limit:
+        return f"sheet {sheet.n} has cost ${cost:.2f} of max_cost_per_sheet ${limit:.2f}"
     return ""
+
+
+def left(job: Job, sheet: Sheet, running: float) -> float | None:
+    """What an attempt of this sheet may cost until a limit is reached that stops it; None: nothing stops it."""
+    if job.policy.on_reached != "stop":
+        return None
+    limits = (
+        (job.policy.max_cost_job, (job.cost_usd or 0.0) + running),
+        (job.policy.max_cost_sheet, sheet.cost_usd or 0.0),
+    )
+    return min((max(0.0, limit - spent) for limit, spent in limits if limit is not None), default=None)
+
+
+def above(job: Job) -> str:
+    """What to say at the end of a job that has cost more than it was to, or ''."""
+    limit = job.policy.max_cost_job
+    if limit is None or (job.cost_usd or 0.0) <= limit:
+        return ""
+    return f"it cost ${job.cost_usd:.2f}, above max_cost_per_job ${limit:.2f}"
 
 
 def nearly_reached(before: float | None, job: Job) -> bool:

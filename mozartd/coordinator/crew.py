@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import random
 import time
@@ -24,14 +25,17 @@ from ipc.frames import Frame, FrameError
 from ipc.messages import Finished, Limit, attempt_id
 from ipc.states import Job as JobState
 from mozartd.coordinator.book import Book
+from mozartd.coordinator.budget import reached
 from mozartd.coordinator.limits import Limits
 from mozartd.coordinator.model import Attempt, Job, Sheet
-from mozartd.coordinator.retry import hold_until, is_measured
+from mozartd.coordinator.retry import hold_until, is_machines_fault, is_measured
 from mozartd.coordinator.settle import interrupt, refuse, settle, take_back
 from mozartd.processes import read_process
 
 log = logging.getLogger(__name__)
 
+#: Seconds between two tries of a worker whose machine has no room, at most.
+LONGEST_PATIENCE = 30.0
 #: What an attempt that was stopped says of itself, by what its sheet's history calls it.
 STOPPED = {"cancel": "it was cancelled", "retry": "it is to run again", "pause": "its job was paused"}
 
@@ -45,12 +49,30 @@ class Worker:
     connection: Connection | None = None
     running: set[str] = field(default_factory=set)
     draining: bool = False
+    bearable: int | None = None
+    """How many its machine had room for when it last had none for one more; and more with each that ends well."""
+    patience: float = 0.0
+    """Seconds after which one more may try all the same: what runs may run for hours."""
 
     @property
     def credit(self) -> int:
         if self.connection is None or self.connection.lost or self.draining:
             return 0
-        return max(0, self.slots - len(self.running))
+        most = self.slots if self.bearable is None else min(self.slots, self.bearable)
+        return max(0, most - len(self.running))
+
+    def learn(self, had_room: bool) -> None:
+        """An attempt here has ended, and is counted among those that run still."""
+        if had_room:
+            self.patience = 0.0
+            self.let_one_more()
+        else:
+            self.bearable = max(1, len(self.running) - 1)
+            self.patience = min(max(0.25, 2 * self.patience), LONGEST_PATIENCE)
+
+    def let_one_more(self) -> None:
+        if self.bearable is not None:
+            self.bearable = self.bearable + 1 if self.bearable < self.slots else None
 
     def send(self, frame: Frame) -> None:
         if self.connection is not None:
@@ -340,6 +362,7 @@ class Crew:
             self._finished(worker, attempt, frame)
         elif kind == "started":
             attempt.facts.update(agent_pid=frame["agent_pid"], started_at=frame["at"], worker_pid=worker.pid)
+            self._book.note_held(attempt, frame.get("held"))
             self._book.note(attempt)
             self._book.journal.append(
                 time.time(),
@@ -362,9 +385,31 @@ class Crew:
         frame["cost_usd"] = self.price(self._book.find(attempt)[0], frame)
         settle(self._book, self._limits, attempt, frame, time.time(), random.random())  # type: ignore[arg-type]
         self.on_report(frame)  # type: ignore[arg-type]
+        self._learn(worker, not is_machines_fault(frame))  # type: ignore[arg-type]
         worker.running.discard(attempt.id)
         self.after_commit(lambda: worker.send({"type": "ack", "attempt": attempt.id}))
         self.on_over(attempt)
+        self.due()
+
+    def _spent(self, job: Job, sheet: Sheet, attempt: Attempt, usage: dict[str, Any]) -> None:
+        """What it has used so far may be more than its job is allowed: then every one of the job's that costs stops."""
+        told = {"tokens": usage, "cost_usd": usage["cost_usd"], "model": usage["model"]}
+        attempt.cost_usd = self.price(job, told) or 0.0
+        reason = reached(job, sheet, self._book.cost_running(job), attempt.cost_usd)
+        if not reason or job.policy.on_reached != "stop":
+            return
+        whole = reached(job, sheet, self._book.cost_running(job), -math.inf)
+        for each in list(self._book.attempts_of(job)) if whole else [attempt]:
+            if each.cost_usd and (worker := self.workers.get(each.worker)):
+                worker.send({"type": "cap", "attempt": each.id, "reason": reason})
+
+    def _learn(self, worker: Worker, had_room: bool) -> None:
+        worker.learn(had_room)
+        if not had_room:
+            self._loop.call_later(worker.patience, self._let_one_more, worker)
+
+    def _let_one_more(self, worker: Worker) -> None:
+        worker.let_one_more()
         self.due()
 
     def _noted(self, attempt: Attempt, event: dict[str, Any]) -> None:
@@ -373,6 +418,9 @@ class Crew:
         if event["kind"] == "session":
             attempt.facts["session_id"] = event["session_id"]
             self._book.note(attempt)
+        elif event["kind"] == "usage":
+            self._spent(job, sheet, attempt, event)
+            return
         elif event["kind"] == "limited":
             now = time.time()
             limit: Limit = {"until": event["until"], "retry_after": event["retry_after"], "kind": event["limit_kind"]}

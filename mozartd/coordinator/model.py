@@ -65,6 +65,8 @@ class Policy:
     cost_per_1k_input: float | None = None
     cost_per_1k_output: float | None = None
     warn_at_percent: float = 80.0
+    on_reached: str = "finish"
+    """`stop` or `finish`: what becomes of the agents that run when a cost limit is reached."""
     skip_when: dict[int, str] = field(default_factory=dict)
     choices: dict[int, list[Choice]] = field(default_factory=dict)
     """What sheets may run on, the first preferred; 0 stands for all without an entry. Empty: one choice, `auto`."""
@@ -85,6 +87,8 @@ class History:
     completions: int = 0
     waits: int = 0
     interruptions: int = 0
+    no_room: int = 0
+    """Attempts in a row for which the machine had no room."""
     mode: str = "normal"
     session_id: str | None = None
     """Of the agent's session that the next attempt may continue."""
@@ -100,6 +104,9 @@ class History:
     """The first that is strong enough for its prompt."""
     complexity: str = ""
     """What was found out about that."""
+
+    held: list[int] | None = None
+    """Rules that are no proof of work: they held before the first attempt, or nobody can tell. None: nobody has looked."""
 
     stopping: str = ""
     """`cancel`, `retry` (run again from the beginning) or `pause`: its running attempt is to be stopped. Told again when its
@@ -302,6 +309,8 @@ class Attempt:
     """Of its call on the scope's throttle. Derived."""
     is_sent: bool = field(default=False, compare=False)
     """Its worker has its assignment, or had it from an earlier coordinator. Derived."""
+    cost_usd: float = 0.0
+    """What it has cost so far, as far as that is known while it runs. Derived."""
     size: int = 0
     """Bytes in its log, as the worker last said. Derived."""
     innocent: bool = False

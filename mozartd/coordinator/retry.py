@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from ipc.errors import CODES, LIMIT_CODES, PERSON_CODES
+from ipc.errors import CODES, LIMIT_CODES, MACHINE_CODES, PERSON_CODES
 from ipc.messages import Finished, Limit
 from mozartd.coordinator.model import History, Policy
 
@@ -19,6 +19,10 @@ MAX_INTERRUPTIONS = 5
 MIN_WAIT, MAX_WAIT = 5.0, 8 * 86400.0
 #: Seconds that an overloaded service is left alone at first.
 OVERLOADED_WAIT = 30.0
+#: A sheet that the machine had no room for so many times in a row pauses its job. The seconds between two such: doubled from
+#: the first to the longest.
+MAX_NO_ROOM = 10
+NO_ROOM_WAIT, NO_ROOM_LONGEST = 0.25, 30.0
 
 
 class Done(NamedTuple):
@@ -49,6 +53,13 @@ class Interrupted(NamedTuple):
     counts: bool = True
 
 
+class NoRoom(NamedTuple):
+    """The machine had no room for it: it runs again at a time, and nothing is spent."""
+
+    at: float
+    reason: str
+
+
 class GiveUp(NamedTuple):
     reason: str
 
@@ -69,7 +80,7 @@ class Cancelled(NamedTuple):
     pass
 
 
-Decision = Done | Again | Hold | Interrupted | GiveUp | Pause | NeedsPerson | Cancelled
+Decision = Done | Again | Hold | NoRoom | Interrupted | GiveUp | Pause | NeedsPerson | Cancelled
 
 
 def decide(report: Finished, mode: str, history: History, policy: Policy, now: float, random: float) -> Decision:
@@ -88,17 +99,47 @@ def decide(report: Finished, mode: str, history: History, policy: Policy, now: f
         return NeedsPerson(describe(report))
     if report["code"] in LIMIT_CODES:
         return _hold(report, history, policy, now)
-    if report["validations"] and not _hopeless(report) and _is_nearly_done(report, mode, history, policy):
+    if is_machines_fault(report):
+        return _no_room(report, history, now)
+    if (
+        report["validations"]
+        and not (_hopeless(report) or _holds(report))
+        and _is_nearly_done(report, mode, history, policy)
+    ):
         return Again(now + policy.completion_delay, "completion", describe(report))
     return _retry(report, history.attempts + (mode != "completion"), policy, now, random)
 
 
 def is_passed(report: Finished) -> bool:
-    """Every applicable rule passed; with no applicable rule, the verdict is ok."""
-    rules = report["validations"]
+    """Every applicable rule passed, and work was done for that; with no applicable rule, the verdict is ok."""
     if report["applicable"]:
-        return len(rules) == report["applicable"] and all(rule["passed"] for rule in rules)
+        return _holds(report) and is_proven(report)
     return report["verdict"] == "ok"
+
+
+def _holds(report: Finished) -> bool:
+    rules = report["validations"]
+    return len(rules) == report["applicable"] and all(rule["passed"] for rule in rules)
+
+
+def is_proven(report: Finished) -> bool:
+    """Whether rules that hold say anything about this attempt: what an earlier job left in the workspace satisfies them, too.
+    One that ended well is believed, as scores have rules that hold all along. One that failed must have made a rule true."""
+    if report["code"] == "E505":
+        return False
+    if report["exit_code"] == 0 or report["verdict"] in ("ok", "incomplete"):
+        return True
+    held = [rule.get("held") for rule in report["validations"]]
+    if report["verdict"] == "capped":
+        # It worked until it was stopped: a rule of which nobody can tell may well be its doing.
+        return not all(held)
+    return False in held
+
+
+def is_machines_fault(report: Finished) -> bool:
+    """It failed before or beside the agent, for want of processes, memory, descriptors or disk."""
+    never_ran = report["code"] == "E009" and report["exit_code"] is None and report["signal"] is None
+    return report["code"] in MACHINE_CODES or never_ran  # A worker of an earlier version has no code for it.
 
 
 def mode_after(mode: str, history: History) -> str:
@@ -111,7 +152,9 @@ def mode_after(mode: str, history: History) -> str:
 def describe(report: Finished) -> str:
     """One sentence: the code of what failed and why."""
     if report["code"]:
-        return f"{report['code']} {report['message']}"
+        unproven = report["applicable"] and _holds(report) and not is_proven(report)
+        more = "; its rules hold, but nothing shows that it did that" if unproven else ""
+        return f"{report['code']} {report['message']}{more}"
     for rule in report["validations"]:
         if not rule["passed"]:
             return f"{rule['code']} {rule['detail']}"
@@ -152,6 +195,12 @@ def hold_until(limit: Limit | None, waits: int, policy: Policy, now: float) -> f
 def is_measured(limit: Limit | None) -> bool:
     """The wait is a length of time: no time of day was told."""
     return not limit or limit["until"] is None
+
+
+def _no_room(report: Finished, history: History, now: float) -> Decision:
+    if history.no_room + 1 >= MAX_NO_ROOM:
+        return Pause(f"the machine had no room {MAX_NO_ROOM} times in a row: {describe(report)}")
+    return NoRoom(now + min(NO_ROOM_WAIT * 2.0**history.no_room, NO_ROOM_LONGEST), describe(report))
 
 
 def _is_nearly_done(report: Finished, mode: str, history: History, policy: Policy) -> bool:

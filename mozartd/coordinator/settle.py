@@ -40,8 +40,9 @@ def settle(book: Book, limits: Limits, attempt: Attempt, report: Finished, now: 
     _account(limits, job, attempt, report, now)
     _note_session(job, sheet, attempt, report)
     _keep(book, job, sheet, attempt, report, now)
+    _count_no_room(sheet.history, report, decision)
     wish, sheet.history.stopping = sheet.history.stopping, ""
-    decision = _as_wished(decision, job, wish)
+    decision = _as_wished(_at_the_cap(decision, job, sheet, report), job, wish)
     if wish == "retry":
         sheet.history = sheet.history.anew()
     _carry_out(book, limits, job, sheet, attempt, report, decision, now)
@@ -61,6 +62,16 @@ def _as_recorded(report: Finished, job: Job, stopping: str) -> Finished:
     return {**report, "verdict": "interrupted", "message": "it was stopped, and nothing says why"}
 
 
+def _at_the_cap(decision: retry.Decision, job: Job, sheet: Sheet, report: Finished) -> retry.Decision:
+    """What was stopped because it would cost too much has not failed: it goes on when a person allows more."""
+    if report["verdict"] != "capped" or isinstance(decision, retry.Done) or job.policy.on_reached != "stop":
+        return decision
+    reason = budget.reached(job, sheet)
+    if not reason and report.get("stopped_by") == "capped":
+        reason = report["message"]
+    return retry.Pause(reason) if reason else decision
+
+
 def _as_wished(decision: retry.Decision, job: Job, stopping: str) -> retry.Decision:
     """The decision, when the job or this sheet is to be stopped. What is done is done, unless it is to be done again."""
     if stopping == "retry" and job.wanted != "cancel":
@@ -71,7 +82,7 @@ def _as_wished(decision: retry.Decision, job: Job, stopping: str) -> retry.Decis
         return retry.Cancelled()
     if stopping == "pause" and isinstance(decision, retry.Cancelled | retry.Interrupted):
         return retry.Interrupted(counts=False)
-    if job.wanted == "fail" and isinstance(decision, retry.Again):
+    if job.wanted == "fail" and isinstance(decision, retry.Again | retry.NoRoom):
         return retry.GiveUp(f"{decision.reason}; not tried again: {_FAIL_FAST}")
     return decision
 
@@ -114,7 +125,7 @@ def _keep(book: Book, job: Job, sheet: Sheet, attempt: Attempt, report: Finished
         attempt.facts["log_bytes"] = kept["log_bytes"]
     book.end(attempt)
     _add_up(job, sheet, report)
-    if report["verdict"] not in ("interrupted", "cancelled"):
+    if report["verdict"] not in ("interrupted", "cancelled") and not retry.is_machines_fault(report):
         sheet.last = {key: kept[key] for key in ("verdict", "code", "message", "validations")}  # type: ignore[assignment]
     if job.policy.skip_when:
         sheet.output = report["tail"]
@@ -175,6 +186,8 @@ def _carry_out(
                 book.change_sheet(job, sheet, "interrupt", now, reason)
             else:
                 book.change_sheet(job, sheet, "wait", now, reason, until)
+        case retry.NoRoom(at, reason):
+            book.change_sheet(job, sheet, "wait", now, reason, at)
         case retry.GiveUp(reason):
             _spend(history, attempt.mode)
             book.fail_sheet(job, sheet, now, reason, code=report["code"], hint=report["hint"])
@@ -183,6 +196,7 @@ def _carry_out(
             history.mode = mode_after(history.mode, history)
             book.change_sheet(job, sheet, "interrupt", now, report["message"])
         case retry.Pause(reason):
+            history.mode = mode_after(history.mode, history)
             book.change_sheet(job, sheet, "interrupt", now, reason)
             pause(book, job, now, reason)
         case retry.NeedsPerson(reason):
@@ -192,6 +206,13 @@ def _carry_out(
                 pause(book, job, now, reason)
         case retry.Cancelled():
             book.cancel_sheet(job, sheet, now, "cancelled")
+
+
+def _count_no_room(history: History, report: Finished, decision: retry.Decision) -> None:
+    if isinstance(decision, retry.NoRoom):
+        history.no_room += 1
+    elif report["verdict"] not in ("interrupted", "cancelled"):
+        history.no_room = 0
 
 
 def _note_session(job: Job, sheet: Sheet, attempt: Attempt, report: Finished) -> None:
@@ -262,6 +283,7 @@ def _account(limits: Limits, job: Job, attempt: Attempt, report: Finished, now: 
     """Tell the scope's throttle how its service did."""
     code = report["code"]
     served = report["verdict"] not in ("interrupted", "cancelled", "skipped", "missing") and code not in LIMIT_CODES
+    served = served and not retry.is_machines_fault(report)
     troubled = code in SERVICE_CODES
     tokens = sum((report["tokens"] or {}).values())  # type: ignore[arg-type]
     limits.end(attempt.scope, attempt.ordinal, served and not troubled, now - attempt.assigned_at, int(tokens), now)

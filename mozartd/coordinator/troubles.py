@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from ipc.errors import MozartError
 from ipc.messages import Finished
+from mozartd.coordinator.retry import is_machines_fault
 
 #: Seconds after which a trouble that was not seen again is believed to be over.
 FADES = 30.0
@@ -75,10 +76,3 @@ class Troubles:
 def damage(database: str, error: ValueError) -> MozartError:
     message = f"cannot use the database {database}: a row of it is damaged: {error}"
     return MozartError("E401", message, "restore it from a backup, or move it away to begin anew")
-
-
-def is_machines_fault(report: Finished) -> bool:
-    """It failed before or beside the agent, for want of processes, memory, descriptors or disk."""
-    return report["code"] == "E403" or (
-        report["code"] == "E009" and report["exit_code"] is None and report["signal"] is None
-    )

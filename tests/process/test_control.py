@@ -337,7 +337,8 @@ def test_a_job_that_has_cost_its_limit_pauses(daemon: Daemon, score: Score) -> N
     assert [sheet["state"] for sheet in found["sheets"]] == ["completed", "pending"]
     daemon.mozart("cancel", job)
     found = daemon.job(job)
-    assert (found["job"]["state"], found["job"]["reason"]) == ("cancelled", "cancelled"), "not why it was paused"
+    assert found["job"]["state"] == "cancelled"
+    assert found["job"]["reason"] == "cancelled; it cost $0.75, above max_cost_per_job $0.50", "not why it was paused"
 
 
 def test_stop_signals_do_not_reach_a_job_that_waits(own_daemon: Daemon, score: Score) -> None:

@@ -30,7 +30,9 @@ TOKENS = {"input": 1_000_000, "output": 100_000, "cache_read": 0, "cache_write":
         ({"tokens": None, "model": "m1"}, {}, None),
         ({"cost_usd": -5.0, "tokens": TOKENS, "model": "m1"}, {}, 2.0),
         ({"cost_usd": -5.0, "tokens": None}, {}, None),
-        ({"tokens": TOKENS, "model": "m1"}, {"cost_per_1k_input": 0.003, "cost_per_1k_output": 0.015}, 4.5),
+        ({"tokens": TOKENS, "model": "m1"}, {"cost_per_1k_input": 0.003, "cost_per_1k_output": 0.015}, 2.0),
+        ({"tokens": TOKENS, "model": "none"}, {"cost_per_1k_input": 0.003, "cost_per_1k_output": 0.015}, 4.5),
+        ({"tokens": TOKENS, "model": "m1"}, {"cost_per_1k_input": 0.006, "cost_per_1k_output": 0.015}, 7.5),
     ],
 )
 def test_a_cost_is_reported_or_priced_or_unknown(

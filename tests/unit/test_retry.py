@@ -53,9 +53,17 @@ def test_without_rules_the_verdict_decides() -> None:
 def test_with_rules_they_decide_whatever_the_verdict() -> None:
     assert decided(rules=[rule(), rule()]) == Done()
     assert isinstance(decided(rules=[rule(), rule(False)]), Again)
-    assert decided(verdict="failed", code="E009", exit_code=3, message="exit 3", rules=[rule()]) == Done(
-        reason="exit 3"
-    )
+    made = rule(held=False)
+    assert decided(verdict="failed", code="E009", exit_code=3, message="exit 3", rules=[made]) == Done(reason="exit 3")
+
+
+@pytest.mark.parametrize(("held", "proves"), [(True, False), (None, False), (False, True)])
+def test_what_failed_is_done_only_by_a_rule_that_did_not_hold_before(held: bool | None, proves: bool) -> None:
+    rules = [rule(held=True), rule(held=held)]
+    assert isinstance(decided(code="E009", rules=rules, **FAILED), Done if proves else Again)
+    assert isinstance(decided(verdict="missing", code="E505", exit_code=127, rules=rules), GiveUp)
+    assert isinstance(decided(rules=rules), Done), "an ending of 0 is believed"
+    assert isinstance(decided(verdict="capped", code="E509", exit_code=None, rules=rules), GiveUp if held else Done)
 
 
 def test_a_rule_that_did_not_run_did_not_pass() -> None:

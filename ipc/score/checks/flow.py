@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 
+from ipc.score.costs import unknown
 from ipc.score.expand import total_sheets
 from ipc.score.load import LoadedScore
 from ipc.score.problems import ERROR, WARNING, Field, Problem
@@ -53,6 +54,11 @@ def costs(loaded: LoadedScore) -> Iterator[Problem]:
     for kind in sorted(kinds.intersection(UNPRICED)):
         message = f"cost limits cannot be kept: nobody knows what the backend {kind} costs"
         yield loaded.found("V213", ERROR, ("cost_limits",), message, "use a backend that reports its usage")
+    if score.cost_limits.on_reached is None:
+        for backend in sorted({each for each in unknown(score) if each.split()[0] not in UNPRICED}):
+            message = f"an agent may go beyond the cost limit before it ends: nobody knows the price of {backend} while it runs"
+            hint = "set a model of the price table, or write `on_reached: finish` to accept it"
+            yield loaded.found("V213", WARNING, ("cost_limits",), message, hint)
 
 
 def versions(loaded: LoadedScore) -> Iterator[Problem]:

@@ -14,6 +14,7 @@ from typing import Any
 from ipc import mark
 from ipc.errors import MozartError
 from ipc.states import Job as JobState
+from mozartd.coordinator import budget
 from mozartd.coordinator.clients import Session
 from mozartd.coordinator.model import Job
 from mozartd.coordinator.params import Params
@@ -32,11 +33,17 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     interrupted = [sheet async for sheet in yielding(open_ones) if sheet.history.interruptions]
     numbers = [sheet.n async for sheet in yielding(open_ones)]
     scopes = {sheet.scope async for sheet in yielding(open_ones)}
+    stops = job.policy.on_reached == "stop"
+    # What would be stopped at once is not started.
+    too_dear = [why async for sheet in yielding(open_ones) if stops and (why := budget.reached(job, sheet))]
     ended = await predecessor(parts.store, parts.book, job)
     refuse_if_ending(job, "resume")
     if job.state is not JobState.PAUSED:
         hint = f"mozart retry {job.id} runs what failed again" if job.is_settled else f"see mozart status {job.id}"
         raise MozartError("not_paused", f"cannot resume {job.id}: it is {job.state}, not paused", hint)
+    if too_dear:
+        hint = f"raise that limit in its score, then `mozart modify {job.id} SCORE`"
+        raise MozartError("cost_reached", f"cannot resume {job.id}: {too_dear[0]}", hint)
     now = time.time()
     parts.journal.append(now, "asked.resume", job.id, by=session.who)
     waits = _still_waits(job, ended if ended and ended.id not in parts.book.jobs else None)

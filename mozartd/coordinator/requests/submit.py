@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from ipc.environment import is_named
 from ipc.errors import EXIT_USAGE, MozartError
 from ipc.score import routing
+from ipc.score.costs import when_reached
 from ipc.score.expand import PlannedSheet, expand
 from ipc.score.schema import Score
 from ipc.score.unavailable import unavailable
@@ -221,6 +222,7 @@ def _costs(score: Score) -> dict[str, Any]:
         "cost_per_1k_input": costs.cost_per_1k_input_tokens,
         "cost_per_1k_output": costs.cost_per_1k_output_tokens,
         "warn_at_percent": float(costs.warn_at_percent),
+        "on_reached": when_reached(score),
     }
 
 
