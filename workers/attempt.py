@@ -37,7 +37,8 @@ from ipc import segments
 from ipc.errors import MozartError
 from ipc.messages import Assign, Finished, Noted, Running, Started
 from ipc.score.prompt import assemble
-from ipc.score.rules import applicable, fill
+from ipc.score.rules import applicable, outside
+from ipc.score.shell import compose, fill_backend, shown
 from ipc.score.template import TemplateProblem, render
 from ipc.score.variables import merge
 from ipc.threads import in_thread
@@ -150,7 +151,7 @@ class Attempt:
             return
         rules = applicable(assignment["validations"], variables)
         self.facts.applicable = len(rules)
-        ground = Ground(assignment["workspace"], variables, shell)
+        ground = Ground(assignment["workspace"], variables, shell, outside(assignment["prompt"]))
         validate.remember(rules, ground)
         run = self._describe(directory, environment, self._write_prompt())
         if self.halt.verdict or not await self._run_agent(run):
@@ -163,8 +164,8 @@ class Attempt:
 
     async def _is_skipped(self, skip: Mapping[str, Any], variables: Mapping[str, Any], shell: Shell) -> bool:
         """Exit 0 skips. What is not an answer (a time-out, no such program) lets the sheet run, and is told."""
-        command = fill(skip["command"], variables, quote=True)
-        ended = await shell.run(("/bin/sh", "-c", command), self.assignment["workspace"], skip["timeout_seconds"])
+        given = skip["command"], variables, outside(self.assignment["prompt"])
+        ended = await shell.script(compose(*given), self.assignment["workspace"], skip["timeout_seconds"])
         if self.halt.verdict:
             return False
         if ended.timed_out:
@@ -172,7 +173,9 @@ class Attempt:
         elif ended.signal is not None or ended.exit_code in (126, 127):
             self.facts.note = f"skip_when_command failed ({validate.how_it_ended(ended)}), so the sheet ran"
         elif ended.exit_code == 0:
-            self.facts.verdict = Verdict("skipped", message=skip.get("description") or f"skip_when_command: {command}")
+            self.facts.verdict = Verdict(
+                "skipped", message=skip.get("description") or f"skip_when_command: {shown(*given)}"
+            )
         return self.facts.verdict.name == "skipped"
 
     def _write_prompt(self) -> str:
@@ -207,6 +210,7 @@ class Attempt:
             used=Usage(**used) if (used := assignment.get("session_used")) else None,
             system_prompt=_system_prompt(assignment["backend"]),
             is_root=os.geteuid() == 0,
+            fill=fill_backend,
         )
 
     async def _run_agent(self, run: Run) -> bool:

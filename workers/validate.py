@@ -19,6 +19,7 @@ from typing import IO, Any, NamedTuple
 from ipc.errors import MozartError
 from ipc.messages import Validation
 from ipc.score.rules import condition_fault, describe, fill
+from ipc.score.shell import compose, shown
 from ipc.threads import in_thread
 from workers import match, workspace
 from workers.commands import Ended, Shell
@@ -48,6 +49,8 @@ class Ground:
     workspace: str
     variables: Mapping[str, Any]
     shell: Shell
+    outside: frozenset[str] = frozenset()
+    """Variables whose values are not the author's."""
     before: dict[int, Remembered] = field(default_factory=dict)
     """index of a file_modified rule → its file before the attempt."""
 
@@ -200,14 +203,15 @@ def _shown(path: str, ground: Ground) -> str:
 
 
 async def _command(rule: Rule, ground: Ground) -> Found:
-    command = fill(rule["command"], ground.variables, quote=True)
+    command = compose(rule["command"], ground.variables, ground.outside)
     directory = workspace.confine(fill(rule.get("working_directory") or ".", ground.variables), ground.workspace)
     workspace.require_directory(directory)
-    ended = await ground.shell.run(("/bin/sh", "-c", command), directory, rule["timeout_seconds"])
+    ended = await ground.shell.script(command, directory, rule["timeout_seconds"])
+    words = shown(rule["command"], ground.variables, ground.outside)
     if ended.timed_out:
-        return Found(False, with_output(f"{command!r} ran longer than {rule['timeout_seconds']:g} s", ended), "E204")
+        return Found(False, with_output(f"{words!r} ran longer than {rule['timeout_seconds']:g} s", ended), "E204")
     if ended.exit_code == 0:
-        return Found(True, f"exit 0: {command}")
+        return Found(True, f"exit 0: {words}")
     return Found(False, with_output(how_it_ended(ended), ended), "E203")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from ipc.score.checks import backends, conditions, flow, machine, rules, templates
+from ipc.score.checks import backends, conditions, flow, machine, rules, shell, templates
 from ipc.score.load import LoadedScore
 from ipc.score.problems import ERROR, WARNING, Problem
 from ipc.score.unavailable import unavailable
@@ -25,6 +25,7 @@ CHECKS: tuple[Callable[[LoadedScore], Iterable[Problem]], ...] = (
     rules.patterns,
     rules.paths,
     rules.coverage,
+    shell.values,
     flow.fan_out,
     flow.sheet_keys,
     flow.costs,

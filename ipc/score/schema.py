@@ -216,6 +216,8 @@ class Prompt(Section):
     variables: Variables = {}
     stakes: Text | None = None
     thinking_method: Text | None = None
+    given: list[Text] = []
+    """Names of variables whose values are not the author's: `--var` puts them here. Commands get them by reference."""
 
 
 class Retry(Section):

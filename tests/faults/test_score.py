@@ -1,0 +1,82 @@
+"""What a score says, and what is made of it: faults of reading, planning and handing over."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.process.daemon import Daemon
+
+Score = Callable[..., Path]
+
+
+def validate(daemon: Daemon, score: Path, *more: str) -> tuple[int, list[dict[str, Any]]]:
+    done = daemon.mozart("validate", score, "--json", *more)
+    return done.returncode, json.loads(done.stdout)["problems"]
+
+
+def codes(problems: list[dict[str, Any]], severity: str) -> list[str]:
+    return [problem["code"] for problem in problems if problem["severity"] == severity]
+
+
+HERE = "cat > seen.txt <<END\n{previous_outputs}\nEND"
+
+
+def test_A03_values_never_become_shell_text(shared_daemon: Daemon, score: Score, tmp_path: Path) -> None:
+    rules = [
+        {"type": "command_succeeds", "command": HERE},
+        {"type": "command_succeeds", "command": "test {word} = 'a b'"},
+    ]
+    path = score(
+        "say fine $(touch PWNED) `touch PWNED` done", "say two", cross_sheet={"auto_capture_stdout": True},
+        validations=rules, sheet={"skip_when_command": {"2": {"command": "printf %s {previous_outputs} > skip; false"}}},
+    )  # fmt: skip
+    job = shared_daemon.run(path, "--var", "word=a b")
+    assert shared_daemon.wait(job)["state"] == "completed"
+    workspace = tmp_path / "workspace"
+    assert "fine $(touch PWNED) `touch PWNED` done" in (workspace / "seen.txt").read_text()
+    assert "fine $(touch PWNED)" in (workspace / "skip").read_text()
+    assert not list(tmp_path.rglob("PWNED"))
+
+
+def test_A03_a_score_that_would_run_values_is_refused(cold: Daemon, score: Score) -> None:
+    bad = ["sh -c 'echo {previous_outputs}'", "echo `echo {word}`", "eval x={word}"]
+    path = score("say 1", validations=[{"type": "command_succeeds", "command": command} for command in bad])
+    code, problems = validate(cold, path, "--var", "word=x")
+    assert (code, codes(problems, "error")) == (1, ["V218"] * 3)
+    done = cold.mozart("run", path, "--var", "word=x")
+    assert done.returncode == 2
+    assert "V218" in done.stderr
+    good = score("say 1", validations=[{"type": "command_succeeds", "command": "python3 -c \"open('{workspace}/x')\""}])
+    code, problems = validate(cold, good)
+    assert (code, codes(problems, "warning")) == (0, ["V219"])
+
+
+def test_A03_a_prompt_is_no_shell_text(shared_daemon: Daemon, score: Score, tmp_path: Path) -> None:
+    """Neither in a text for a shell, nor in a list whose program is one."""
+    prompt = {"template": 'it\'s $(touch PWNED) "q"'}
+    for command in (
+        "printf %s '{prompt}'",
+        ["sh", "-c", "printf %s {prompt}"],
+        ["env", "sh", "-c", 'printf %s "{prompt}"'],
+    ):
+        path = score("x", backend={"type": "command", "command": command}, prompt=prompt)
+        job = shared_daemon.run(path)
+        shared_daemon.wait(job)
+        assert 'it\'s $(touch PWNED) "q"' in shared_daemon.mozart("logs", job, "--raw").stdout
+    path = score("x", backend={"type": "command", "command": ["python3", "-c", "print('{prompt}')"]}, prompt=prompt)
+    assert shared_daemon.mozart("run", path).returncode == 2
+    assert not list(tmp_path.rglob("PWNED"))
+
+
+def test_A03_what_is_too_long_for_a_command(shared_daemon: Daemon, score: Score) -> None:
+    rule = {"type": "command_succeeds", "command": "test -n {word}"}
+    job = shared_daemon.run(
+        score("say 1", validations=[rule], retry={"max_retries": 0}), "--var", f"word={'x' * 70_000}"
+    )
+    assert shared_daemon.wait(job)["state"] == "failed"
+    shown = shared_daemon.mozart("status", job, "--json").stdout
+    assert "E604" in shown
+    assert "70,000 bytes" in shown
