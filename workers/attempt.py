@@ -36,8 +36,9 @@ from backends.base import (
 from ipc import segments
 from ipc.errors import MozartError
 from ipc.messages import Assign, Finished, Noted, Running, Started
-from ipc.score.prompt import assemble
+from ipc.score.prompt import assemble, notes, script
 from ipc.score.rules import applicable, outside
+from ipc.score.scripts import refuse_foreign, takes_script
 from ipc.score.shell import compose, fill_backend, shown
 from ipc.score.template import TemplateProblem, render
 from ipc.score.variables import merge
@@ -93,6 +94,7 @@ class Attempt:
         self.capture: Capture | None = None
         self._mask = around.mask(())
         """Of what is told and kept of this attempt beside its output."""
+        self._is_script = takes_script(assignment["backend"])
         self._whole_prompt = ""
         """A file that only the agent is to see."""
         self.watched = assignment["watched"]
@@ -153,7 +155,8 @@ class Attempt:
         self.facts.applicable = len(rules)
         ground = Ground(assignment["workspace"], variables, shell, outside(assignment["prompt"]))
         validate.remember(rules, ground)
-        run = self._describe(directory, environment, self._write_prompt())
+        prompt = self._write_prompt(variables)
+        run = self._describe(directory, {**environment, **self._write_notes()}, prompt)
         if self.halt.verdict or not await self._run_agent(run):
             return
         ran = await validate.run_rules(rules, ground)
@@ -178,11 +181,11 @@ class Attempt:
             )
         return self.facts.verdict.name == "skipped"
 
-    def _write_prompt(self) -> str:
+    def _write_prompt(self, variables: Mapping[str, Any]) -> str:
         """Assemble the prompt and keep it beside the log, exactly as the agent gets it, but for secrets: with those it is
         in another file, for as long as the agent may read it."""
         assignment = self.assignment
-        text = _prompt(assignment, _mode(assignment))
+        text = _script(assignment, variables) if self._is_script else _prompt(assignment, _mode(assignment))
         path = assignment["prompt_file"]
         data = text.encode("utf-8", "replace")
         kept = self._mask.apply(data)
@@ -195,6 +198,22 @@ class Attempt:
         except OSError as error:
             raise _unwritable("keep the prompt in", path, error) from None
         return text
+
+    def _write_notes(self) -> dict[str, str]:
+        """For a script, in a file that it is told: what another prompt would say beside its template."""
+        if not self._is_script:
+            return {}
+        assignment = self.assignment
+        text = notes(
+            assignment["prompt"], assignment["variables"], assignment["validations"], _mode(assignment),
+            assignment["last"], assignment["lessons"],
+        )  # fmt: skip
+        path = assignment["prompt_file"].removesuffix(".prompt") + ".notes"
+        try:
+            _write(path, self._mask.apply(text.encode("utf-8", "replace")))
+        except OSError as error:
+            raise _unwritable("keep the notes in", path, error) from None
+        return {"MOZART_NOTES": path}
 
     def _describe(self, directory: str, environment: Mapping[str, str], prompt: str) -> Run:
         assignment = self.assignment
@@ -378,6 +397,15 @@ def _prompt(assignment: Assign, mode: str) -> str:
             assignment["prompt"], assignment["variables"], assignment["validations"], mode,
             assignment["last"], assignment["lessons"], assignment["score_dir"],
         )  # fmt: skip
+    except TemplateProblem as problem:
+        code = "E302" if problem.undefined else "E304"
+        raise MozartError(code, f"cannot make the prompt: {problem.message}", problem.hint) from None
+
+
+def _script(assignment: Assign, variables: Mapping[str, Any]) -> str:
+    try:
+        refuse_foreign(assignment["prompt"], variables)
+        return script(assignment["prompt"], assignment["variables"], assignment["score_dir"])
     except TemplateProblem as problem:
         code = "E302" if problem.undefined else "E304"
         raise MozartError(code, f"cannot make the prompt: {problem.message}", problem.hint) from None

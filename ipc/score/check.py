@@ -26,6 +26,7 @@ CHECKS: tuple[Callable[[LoadedScore], Iterable[Problem]], ...] = (
     rules.paths,
     rules.coverage,
     shell.values,
+    shell.scripts,
     flow.fan_out,
     flow.sheet_keys,
     flow.costs,

@@ -209,6 +209,8 @@ def _read_language(words: Sequence[str], i: int, end: int, name: str, language: 
         elif kind == "file":
             # `awk -f FILE`, and `-v NAME=VALUE`, whose value is data.
             given |= is_filter and word.startswith(("-f", "--file"))
+            if is_filter and step == 2 and word in ("-f", "--file"):
+                found.program = j + 1
             if step == 2 and j + 1 < end and not (is_awk and ASSIGNMENT.match(words[j + 1])):
                 found.code[j + 1] = name
             elif is_awk and attached and ASSIGNMENT.match(word[2:]):

@@ -10,8 +10,9 @@ from ipc.score.checks.templates import template_directory
 from ipc.score.expand import PlannedSheet, total_stages, waves
 from ipc.score.load import LoadedScore
 from ipc.score.problems import INFO, WARNING, Problem
-from ipc.score.prompt import assemble
+from ipc.score.prompt import assemble, script
 from ipc.score.rules import applicable
+from ipc.score.scripts import takes_script
 from ipc.score.template import TemplateProblem, names_used
 from ipc.score.variables import built_in, merge
 
@@ -68,7 +69,10 @@ def _add_prompts(loaded: LoadedScore, shown: list[dict[str, Any]], rules: Sequen
     for sheet, entry in zip(loaded.sheets, shown, strict=True):
         try:
             known = built_in(loaded.score, sheet, len(shown))
-            entry["prompt"] = assemble(prompt, known, rules, directory=directory)
+            runs = takes_script(loaded.score.backend_for(sheet.n).model_dump(mode="json"))
+            entry["prompt"] = (
+                script(prompt, known, directory) if runs else assemble(prompt, known, rules, directory=directory)
+            )
         except TemplateProblem as problem:
             entry["prompt"] = None
             failed.append((sheet.n, problem))

@@ -32,10 +32,7 @@ def assemble(
 
     Raises `template.TemplateProblem`.
     """
-    section = prompt if isinstance(prompt, Mapping) else prompt.model_dump(mode="json")
-    known = merge(variables, section.get("variables") or {})
-    if section.get("template_file"):
-        directory = os.path.dirname(section["template_file"])
+    section, known, directory = _begin(prompt, variables, directory)
     failed = [_failure(last, rules, known)] if last is not None and mode == "normal" else []
     original = "\n\n".join(_original(section, known, rules, failed, lessons, directory))
     if mode == "completion":
@@ -43,6 +40,39 @@ def assemble(
     if mode == "resume":
         return f"{_resume(last, rules, known)}\n\n{original}\n"
     return f"{original}\n"
+
+
+def script(prompt: Any, variables: Mapping[str, Any], directory: str | None = None) -> str:
+    """The prompt of a backend that runs it: the template's text and nothing else."""
+    section, known, directory = _begin(prompt, variables, directory)
+    text = render(section.get("template") or "", known, directory)
+    return text if text.endswith("\n") else f"{text}\n"
+
+
+def notes(
+    prompt: Any,
+    variables: Mapping[str, Any],
+    rules: Sequence[Rule],
+    mode: str = "normal",
+    last: LastAttempt | None = None,
+    lessons: Sequence[str] = (),
+) -> str:
+    """What a script's prompt would say beside its template."""
+    section, known, _ = _begin(prompt, variables, None)
+    failed = [_failure(last, rules, known)] if last is not None and mode == "normal" else []
+    parts = [_completion(last, rules, known)] if mode == "completion" else []
+    parts += _beside(section, known, rules, failed, lessons)
+    return "\n\n".join([part.strip("\n") for part in parts if part.strip()]) + "\n"
+
+
+def _begin(
+    prompt: Any, variables: Mapping[str, Any], directory: str | None
+) -> tuple[Mapping[str, Any], dict[str, Any], str | None]:
+    section = prompt if isinstance(prompt, Mapping) else prompt.model_dump(mode="json")
+    known = merge(variables, section.get("variables") or {})
+    if section.get("template_file"):
+        directory = os.path.dirname(section["template_file"])
+    return section, known, directory
 
 
 def _original(
@@ -53,17 +83,27 @@ def _original(
     lessons: Sequence[str],
     directory: str | None,
 ) -> list[str]:
-    text = section.get("template") or ""
-    used = names_used(text)
-    parts = [render(text, known, directory)]
-    parts += [f"## {title}\n\n{known[name]}" for name, title in _SECTIONS if known.get(name) and name not in used]
+    parts = [render(section.get("template") or "", known, directory)]
+    parts += _beside(section, known, rules, failed, lessons)
+    return [part.strip("\n") for part in parts if part.strip()]
+
+
+def _beside(
+    section: Mapping[str, Any],
+    known: dict[str, Any],
+    rules: Sequence[Rule],
+    failed: list[str],
+    lessons: Sequence[str],
+) -> list[str]:
+    used = names_used(section.get("template") or "")
+    parts = [f"## {title}\n\n{known[name]}" for name, title in _SECTIONS if known.get(name) and name not in used]
     parts += failed
     if lessons:
         parts.append(_list("What failed in this job so far", lessons))
     checks = [describe(rule, known) for _, rule in applicable(rules, known)]
     if checks:
         parts.append(_list("What will be checked when you are done", checks))
-    return [part.strip("\n") for part in parts if part.strip()]
+    return parts
 
 
 def _list(title: str, items: Sequence[str]) -> str:

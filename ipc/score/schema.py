@@ -101,6 +101,8 @@ class RecursiveLight(Section):
 class _BackendFields(Section):
     type: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = "claude_cli"
     command: Annotated[list[Text] | Text | None, BeforeValidator(text_or_texts)] = None
+    prompt_is: Literal["text", "script"] | None = None
+    """A script is run as it is: what Mozart has to say stands in the file $MOZART_NOTES. null: as the command shows."""
     env: TextMap = {}
     skip_permissions: bool = True
     disable_mcp: bool = True

@@ -240,10 +240,14 @@ class Script:
 
     def is_program(self, spot: Spot) -> bool:
         """Whether it is the prompt, as the whole program of an interpreter: `sh -c {prompt}`."""
-        if spot.name != "prompt" or spot.inside or self.unsure or not spot.levels:
+        return spot.name == "prompt" and self.is_whole(spot)
+
+    def is_whole(self, spot: Spot) -> bool:
+        """Whether it is all of an interpreter's program."""
+        if spot.inside or self.unsure or len(spot.levels) != 1:
             return False
-        simple, place = spot.levels[-1]
-        return len(spot.levels) == 1 and place == simple.reading.program and simple.words[place] == UNKNOWN
+        simple, place = spot.levels[0]
+        return place == simple.reading.program and simple.words[place] == UNKNOWN
 
     def is_code(self, spot: Spot) -> str:
         """Who reads the text around it as code, other than this shell; empty: nobody."""

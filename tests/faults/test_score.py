@@ -80,3 +80,75 @@ def test_A03_what_is_too_long_for_a_command(shared_daemon: Daemon, score: Score)
     shown = shared_daemon.mozart("status", job, "--json").stdout
     assert "E604" in shown
     assert "70,000 bytes" in shown
+
+
+SCRIPTS = [
+    "sh -s",
+    ["bash"],
+    ["bash", "-s", "--", "x"],
+    ["python3", "-"],
+    ["python3"],
+    "cd / && sh",
+    ["env", "A=1", "bash", "{prompt_file}"],
+    ["sh", "-c", "{prompt}"],
+    "bash {prompt_file}",
+    "cat {prompt_file} | sh",
+    ". {prompt_file}",
+    ["sh", "-c", "bash -e"],
+    ["timeout", "5", "perl"],
+    "sh < {prompt_file}",
+    ["awk", "-f", "{prompt_file}"],
+    "sh -c {prompt}",
+]
+TEXTS = [
+    ["python3", "my_agent.py"],
+    ["sh", "-c", "claude -p"],
+    "claude -p",
+    ["cat"],
+    ["bash", "agent.sh", "{prompt_file}"],
+    "python3 -m agent",
+    ["python3", "-c", "print(1)"],
+    "my-agent {prompt}",
+    ["env", "A=1", "claude", "-p"],
+    "ssh host claude -p",
+    ["node", "agent.js"],
+]
+
+
+def test_A18_what_a_backend_takes_its_prompt_for() -> None:
+    from ipc.score.scripts import takes_script
+
+    assert [command for command in SCRIPTS if not takes_script({"type": "command", "command": command})] == []
+    assert [command for command in TEXTS if takes_script({"type": "command", "command": command})] == []
+    assert takes_script({"type": "bash"})
+    assert not takes_script({"type": "claude_cli"})
+    assert takes_script({"type": "command", "command": ["x"], "prompt_is": "script"})
+    assert not takes_script({"type": "bash", "prompt_is": "text"})
+
+
+def test_A18_nothing_of_ours_becomes_part_of_a_script(shared_daemon: Daemon, score: Score, tmp_path: Path) -> None:
+    template = 'cat "$MOZART_NOTES" >> notes; stat -c %a "$MOZART_NOTES" >> modes; echo \'$(touch PWNED)\' > f; exit 0'
+    rules = [{"type": "command_succeeds", "command": "cat f; false"}]
+    prompt = {"template": template, "stakes": "touch PWNED"}
+    for command in ("sh -s", ["sh", "-c", "{prompt}"], ["bash", "{prompt_file}"]):
+        path = score(
+            "x", backend={"type": "command", "command": command, "working_directory": str(tmp_path)}, prompt=prompt,
+            validations=[{**rules[0], "command": "cat ../f; false"}], retry={"max_retries": 2, "max_completion_attempts": 0},
+        )  # fmt: skip
+        job = shared_daemon.run(path)
+        shared_daemon.wait(job)
+        sent = shared_daemon.mozart("logs", job, "--prompt").stdout
+        assert "touch PWNED" not in sent.replace(template, "")
+    assert "The last attempt at this task failed" in (tmp_path / "notes").read_text()
+    assert set((tmp_path / "modes").read_text().split()) == {"600"}
+    assert not list(tmp_path.rglob("PWNED"))
+
+
+def test_A03_a_script_holds_nothing_from_outside(cold: Daemon, score: Score) -> None:
+    backend = {"type": "command", "command": "sh -s"}
+    path = score("x", "y", backend=backend, prompt={"template": "echo {{ word }}"})
+    assert validate(cold, path, "--var", "word=main")[0] == 0
+    code, problems = validate(cold, path, "--var", "word=$(touch PWNED)")
+    assert (code, codes(problems, "error")) == (1, ["V218"])
+    path = score("x", "y", backend=backend, prompt={"template": "echo {{ previous_outputs }}"})
+    assert codes(validate(cold, path)[1], "error") == ["V218"]

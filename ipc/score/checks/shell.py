@@ -10,7 +10,10 @@ from ipc.errors import MozartError
 from ipc.score.load import LoadedScore
 from ipc.score.problems import ERROR, WARNING, Field, Problem
 from ipc.score.rules import outside
+from ipc.score.schema import Backend
+from ipc.score.scripts import refuse_foreign, takes_script
 from ipc.score.shell import FOREIGN_TO_BACKENDS, backend_placeholder, compose_words, read_script
+from ipc.score.template import TemplateProblem
 from ipc.score.variables import built_in, merge
 
 #: What a backend's command may name.
@@ -56,7 +59,12 @@ def _placed(
             if why:
                 message = f"{{{spot.name}}} cannot be passed to this command: {why.reason}"
                 yield loaded.found("V218", ERROR, path, message, why.hint)
-        elif spot.name in known and isinstance(known[spot.name], str) and (who := script.is_code(spot)):
+        elif (
+            spot.name in known
+            and isinstance(known[spot.name], str)
+            and not script.is_whole(spot)
+            and (who := script.is_code(spot))
+        ):
             where = who if who.startswith("in ") else f"as code for `{who}`"
             message = f"{{{spot.name}}} is pasted {where}: a quote or a space in it would break that"
             hint = "pass it as an argument, or read it from the environment: the workspace is $MOZART_WORKSPACE"
@@ -68,3 +76,23 @@ def _words(loaded: LoadedScore, path: Field, command: list[str]) -> Iterator[Pro
         compose_words(command, dict.fromkeys(BACKEND_NAMES, ""))
     except MozartError as error:
         yield loaded.found("V218", ERROR, path, error.message.replace("pass", "use", 1), error.hint)
+
+
+def scripts(loaded: LoadedScore) -> Iterator[Problem]:
+    """The first sheet whose prompt runs, and would run what somebody else wrote."""
+    score = loaded.score
+    if not any(takes_script(section.model_dump(mode="json")) for section in _chosen(loaded)):
+        return
+    sheets = loaded.sheets
+    known = merge(built_in(score, sheets[0], len(sheets)), score.prompt.variables)
+    try:
+        refuse_foreign(score.prompt.model_dump(mode="json"), known)
+    except MozartError as error:
+        yield loaded.found("V218", ERROR, ("prompt",), error.message, error.hint)
+    except TemplateProblem:
+        return  # `templates` says it.
+
+
+def _chosen(loaded: LoadedScore) -> Iterator[Backend]:
+    for n in (0, *loaded.score.sheet.backends):
+        yield from loaded.score.choices_for(n)
