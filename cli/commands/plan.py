@@ -72,7 +72,13 @@ def _counted(planned: dict[str, Any], waves: int) -> str:
     counts = [(planned["total_sheets"], "sheet"), (planned["total_stages"], "stage"), (waves, "wave")]
     if planned["total_stages"] == planned["total_sheets"]:
         del counts[1]
-    return ", ".join(f"{n:,} {word}{'s' if n != 1 else ''}" for n, word in counts)
+    if planned["in_order"] and planned["total_sheets"] > 1:
+        return ", ".join([*(_many(n, word) for n, word in counts[:-1]), "in order: each after the one before"])
+    return ", ".join(_many(n, word) for n, word in counts)
+
+
+def _many(n: int, word: str) -> str:
+    return f"{n:,} {word}{'s' if n != 1 else ''}"
 
 
 def _wave(sheets: Sequence[dict[str, Any]]) -> Iterator[tuple[str, ...]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ipc.score import routing
 from ipc.score.checks.templates import template_directory
-from ipc.score.expand import PlannedSheet, total_stages, waves
+from ipc.score.expand import PlannedSheet, in_order, total_stages, waves
 from ipc.score.load import LoadedScore
 from ipc.score.problems import INFO, WARNING, Problem
 from ipc.score.prompt import assemble, script
@@ -21,7 +21,8 @@ def plan(loaded: LoadedScore, problems: Sequence[Problem], prompts: bool = False
     """The document of `mozart plan --json`; `problems` become its warnings."""
     score = loaded.score
     sheets = loaded.sheets
-    wave_of = {n: i for i, wave in enumerate(waves(sheets), 1) for n in wave}
+    following = in_order(sheets) if score.plays_in_order else sheets
+    wave_of = {n: i for i, wave in enumerate(waves(following), 1) for n in wave}
     rules = [rule.model_dump(mode="json") for rule in score.validations]
     warnings = list(problems)
     shown = [_sheet(loaded, sheet, len(sheets), wave_of[sheet.n], rules) for sheet in sheets]
@@ -36,6 +37,7 @@ def plan(loaded: LoadedScore, problems: Sequence[Problem], prompts: bool = False
         "workspace": score.workspace,
         "total_sheets": len(sheets),
         "total_stages": total_stages(score.sheet),
+        "in_order": score.plays_in_order,
         "sheets": shown,
         "warnings": [problem.as_json() for problem in warnings],
     }

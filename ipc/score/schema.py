@@ -199,7 +199,8 @@ class Sheet(Section):
     size: Int = Field(ge=1)
     total_items: Int = Field(ge=1)
     start_item: Int = Field(1, ge=1)
-    dependencies: Annotated[dict[Int, list[Int]], BeforeValidator(int_keys)] = {}
+    dependencies: Annotated[dict[Int, list[Int]], BeforeValidator(int_keys)] | None = None
+    """null: not written, and without `parallel` the sheets play in number order; {}: they need nothing of each other."""
     fan_out: Annotated[dict[Int, Annotated[Int, Field(ge=1)]], BeforeValidator(int_keys)] = {}
     fan_out_stage_map: Annotated[dict[Int, StagePlace], BeforeValidator(int_keys)] | None = None
     skip_when: Annotated[dict[Int, Text], BeforeValidator(int_keys)] = {}
@@ -379,6 +380,11 @@ class Score(Section):
     def _check_across(self) -> Self:
         fail([*self._override_faults(), *self._expression_faults()])
         return self
+
+    @property
+    def plays_in_order(self) -> bool:
+        """Whether each sheet waits for the one before: nothing was said about what needs what."""
+        return self.sheet.dependencies is None and not self.parallel.enabled
 
     def backend_for(self, n: int) -> Backend:
         """The backend of sheet n, its override laid over the score's."""

@@ -152,3 +152,29 @@ def test_A03_a_script_holds_nothing_from_outside(cold: Daemon, score: Score) -> 
     assert (code, codes(problems, "error")) == (1, ["V218"])
     path = score("x", "y", backend=backend, prompt={"template": "echo {{ previous_outputs }}"})
     assert codes(validate(cold, path)[1], "error") == ["V218"]
+
+
+def attempts(daemon: Daemon, job: str) -> list[tuple[int, int]]:
+    """Sheet and attempt, as they began."""
+    return [(event["sheet"], event["attempt"]) for event in daemon.events(job) if event["type"] == "sheet.running"]
+
+
+def test_B12_sheets_play_in_order(shared_daemon: Daemon, score: Score) -> None:
+    retry = {"max_retries": 2, "base_delay_seconds": 0.05}
+    job = shared_daemon.run(score("exit 1", "say 2", "say 3", retry=retry))
+    assert attempts(shared_daemon, job) == [(1, 1), (1, 2)]
+    assert shared_daemon.wait(job)["state"] == "failed"
+    states = {sheet["n"]: sheet["state"] for sheet in shared_daemon.job(job)["sheets"]}
+    assert states == {1: "failed", 2: "blocked", 3: "blocked"}
+    for more in ({"sheet": {"dependencies": {}}}, {"parallel": {"enabled": True, "fail_fast": False}}):
+        job = shared_daemon.run(score("exit 1", "say 2", "say 3", retry=retry, **more))
+        assert (2, 1) in attempts(shared_daemon, job)
+
+
+def test_B12_a_plan_says_in_order(cold: Daemon, score: Score) -> None:
+    path = score("say 1", "say 2")
+    planned = json.loads(cold.mozart("plan", path, "--json").stdout)
+    assert planned["in_order"]
+    assert [sheet["dependencies"] for sheet in planned["sheets"]] == [[], []]
+    assert "in order" in cold.mozart("plan", path).stdout
+    assert "in order" not in cold.mozart("plan", score("say 1", "say 2", sheet={"dependencies": {}})).stdout

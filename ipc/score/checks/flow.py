@@ -19,7 +19,7 @@ def fan_out(loaded: LoadedScore) -> Iterator[Problem]:
     sheet = loaded.score.sheet
     if not any(count > 1 for count in sheet.fan_out.values()):
         return
-    if not sheet.dependencies:
+    if not sheet.dependencies and not loaded.score.plays_in_order:
         message = "fan_out without dependencies: every stage starts at once"
         yield loaded.found(
             "V206", WARNING, ("sheet", "fan_out"), message, "add sheet.dependencies, as in {2: [1], 3: [2]}"
