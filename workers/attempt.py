@@ -153,7 +153,7 @@ class Attempt:
             return
         rules = applicable(assignment["validations"], variables)
         self.facts.applicable = len(rules)
-        ground = Ground(assignment["workspace"], variables, shell, outside(assignment["prompt"]))
+        ground = Ground(assignment["workspace"], variables, shell, outside(assignment["prompt"]), directory)
         validate.remember(rules, ground)
         prompt = self._write_prompt(variables)
         run = self._describe(directory, {**environment, **self._write_notes()}, prompt)

@@ -63,6 +63,8 @@ def render(planned: dict[str, Any]) -> Iterator[str]:
     yield output.table(HEADER, rows[:ALL_ROWS])
     if len(rows) > ALL_ROWS:
         yield f"… and {len(rows) - ALL_ROWS:,} rows more; --json has them all"
+    for rule in planned["rule_paths"]:
+        yield f"rule {rule['rule'] + 1}: {rule['path']} is looked up as {', then as '.join(rule['places'])}"
     for sheet in planned["sheets"]:
         if "prompt" in sheet:
             yield from _prompt(sheet)

@@ -24,6 +24,7 @@ CHECKS: tuple[Callable[[LoadedScore], Iterable[Problem]], ...] = (
     rules.placeholders,
     rules.patterns,
     rules.paths,
+    rules.ambiguous,
     rules.coverage,
     shell.values,
     shell.scripts,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ipc.score import routing
+from ipc.score.checks.rules import places
 from ipc.score.checks.templates import template_directory
 from ipc.score.expand import PlannedSheet, in_order, total_stages, waves
 from ipc.score.load import LoadedScore
@@ -39,6 +40,7 @@ def plan(loaded: LoadedScore, problems: Sequence[Problem], prompts: bool = False
         "total_stages": total_stages(score.sheet),
         "in_order": score.plays_in_order,
         "sheets": shown,
+        "rule_paths": [{"rule": i, "path": path, "places": found} for i, path, found in places(loaded)],
         "warnings": [problem.as_json() for problem in warnings],
     }
 

@@ -178,3 +178,42 @@ def test_B12_a_plan_says_in_order(cold: Daemon, score: Score) -> None:
     assert [sheet["dependencies"] for sheet in planned["sheets"]] == [[], []]
     assert "in order" in cold.mozart("plan", path).stdout
     assert "in order" not in cold.mozart("plan", score("say 1", "say 2", sheet={"dependencies": {}})).stdout
+
+
+def test_B13_a_relative_path_is_looked_up_where_the_agent_runs(
+    shared_daemon: Daemon, score: Score, tmp_path: Path
+) -> None:
+    (tmp_path / "proj").mkdir()
+    rules: list[dict[str, Any]] = [
+        {"type": "file_exists", "path": "src/a.py"}, {"type": "file_modified", "path": "src/a.py"},
+        {"type": "content_contains", "path": "src/a.py", "pattern": "hello"},
+        {"type": "content_regex", "path": "src/a.py", "pattern": "h.+o"},
+        {"type": "command_succeeds", "command": "test -f a.py", "working_directory": "src"},
+    ]  # fmt: skip
+    backend = {"type": "command", "command": "mkdir -p src; echo hello > src/a.py", "working_directory": "./proj"}
+    path = score("x", backend=backend, validations=rules)
+    planned = json.loads(shared_daemon.mozart("plan", path, "--json").stdout)
+    places = [str(tmp_path / "workspace/src/a.py"), str(tmp_path / "proj/src/a.py")]
+    assert planned["rule_paths"][0] == {"rule": 0, "path": "src/a.py", "places": places}
+    assert f"{places[0]}, then as {places[1]}" in shared_daemon.mozart("plan", path).stdout
+    job = shared_daemon.run(path)
+    assert shared_daemon.wait(job)["state"] == "completed"
+    # Now it is there twice.
+    (tmp_path / "workspace" / "src").mkdir()
+    (tmp_path / "workspace" / "src" / "a.py").write_text("other")
+    assert "V225" in codes(validate(shared_daemon, path)[1], "warning")
+    job = shared_daemon.run(path)
+    assert shared_daemon.wait(job)["state"] == "failed"
+
+
+def test_B13_nothing_outside_of_both_is_looked_at(shared_daemon: Daemon, score: Score, tmp_path: Path) -> None:
+    (tmp_path / "proj").mkdir()
+    backend = {"type": "command", "command": "ln -sf /etc/passwd p; ln -sf /etc d", "working_directory": "./proj"}
+    retry = {"max_retries": 0, "max_completion_attempts": 0}
+    for rule in (
+        {"type": "file_exists", "path": "p"},
+        {"type": "content_contains", "path": "d/passwd", "pattern": "root"},
+    ):
+        job = shared_daemon.run(score("x", backend=backend, validations=[rule], retry=retry))
+        assert shared_daemon.wait(job)["state"] == "failed"
+        assert "E601" in shared_daemon.mozart("status", job, "--json").stdout
