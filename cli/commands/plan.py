@@ -58,6 +58,7 @@ def render(planned: dict[str, Any]) -> Iterator[str]:
         waves.setdefault(sheet["wave"], []).append(sheet)
     yield output.paint(planned["name"], output.BOLD)
     yield f"{_counted(planned, len(waves))}, in {planned['workspace']}"
+    yield f"up to {_many(planned['max_attempts'], 'attempt')} a sheet"
     yield ""
     rows = [row for _, sheets in sorted(waves.items()) for row in _wave(sheets)]
     yield output.table(HEADER, rows[:ALL_ROWS])

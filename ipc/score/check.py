@@ -31,6 +31,8 @@ CHECKS: tuple[Callable[[LoadedScore], Iterable[Problem]], ...] = (
     flow.fan_out,
     flow.sheet_keys,
     flow.costs,
+    flow.switches,
+    flow.retries,
     flow.versions,
     backends.timeouts,
     backends.permissions,

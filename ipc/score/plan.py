@@ -39,6 +39,7 @@ def plan(loaded: LoadedScore, problems: Sequence[Problem], prompts: bool = False
         "total_sheets": len(sheets),
         "total_stages": total_stages(score.sheet),
         "in_order": score.plays_in_order,
+        "max_attempts": max(1, score.retry.max_retries),
         "sheets": shown,
         "rule_paths": [{"rule": i, "path": path, "places": found} for i, path, found in places(loaded)],
         "warnings": [problem.as_json() for problem in warnings],

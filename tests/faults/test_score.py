@@ -217,3 +217,43 @@ def test_B13_nothing_outside_of_both_is_looked_at(shared_daemon: Daemon, score: 
         job = shared_daemon.run(score("x", backend=backend, validations=[rule], retry=retry))
         assert shared_daemon.wait(job)["state"] == "failed"
         assert "E601" in shared_daemon.mozart("status", job, "--json").stdout
+
+
+def test_A12_a_section_that_is_written_is_on_or_said_to_be_off(cold: Daemon, score: Score) -> None:
+    path = score(
+        "say 1", cost_limits={"warn_at_percent": 50}, parallel={"max_concurrent": 3}, isolation={"branch_prefix": "x"},
+        ai_review={"min_score": 1}, bridge={"mcp_servers": []}, learning={"auto_apply": {"trust_threshold": 0.5}},
+        cross_sheet={"max_output_chars": 5},
+    )  # fmt: skip
+    code, problems = validate(cold, path)
+    off = {problem["field"] for problem in problems if problem["code"] == "V220"}
+    assert off == {"parallel", "isolation", "ai_review", "bridge", "learning.auto_apply", "cross_sheet"}
+    assert all(problem["line"] for problem in problems)
+    assert "cost_limits has no limit" in [problem["message"] for problem in problems if problem["code"] == "V213"]
+    assert code == 0
+    assert "V220" in cold.mozart("plan", path).stderr
+    limited = score("say 1", cost_limits={"max_cost_per_job": 5})
+    assert codes(validate(cold, limited)[1], "error") == ["V213"]
+    assert not codes(validate(cold, score("say 1", cost_limits={"max_cost_per_job": 5, "enabled": False}))[1], "error")
+
+
+def test_A12_silence_is_noticed_when_that_is_written(shared_daemon: Daemon, score: Score) -> None:
+    path = score("sleep 60", stale_detection={"idle_timeout_seconds": 0.2}, retry={"max_retries": 0})
+    assert shared_daemon.wait(shared_daemon.run(path))["state"] == "failed"
+    watching = {
+        "feedback": {},
+        "grounding": {"hooks": []},
+        "checkpoints": {"triggers": []},
+        "concert": {"max_chain_depth": 3},
+    }
+    done = shared_daemon.mozart("run", score("say 1", **watching))
+    assert all(name in done.stderr for name in watching)
+
+
+def test_A13_how_often_a_sheet_is_tried_is_said(cold: Daemon, score: Score) -> None:
+    path = score("say 1", retry={"max_retries": 1})
+    found = [problem for problem in validate(cold, path)[1] if problem["code"] == "V221"]
+    assert "max_retries: 2" in found[0]["hint"]
+    assert "up to 1 attempt a sheet" in cold.mozart("plan", path).stdout
+    assert "up to 4 attempts a sheet" in cold.mozart("plan", score("say 1", retry={"max_retries": 4})).stdout
+    assert "first" in cold.mozart("schema").stdout.partition('"max_retries"')[2][:400]

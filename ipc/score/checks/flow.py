@@ -1,4 +1,5 @@
-"""The flow between sheets: V206 and V207 fan-out, V212 keys of sheets that do not exist, V213 costs, V009 versions."""
+"""The flow between sheets: V206 and V207 fan-out, V212 keys of sheets that do not exist, V213 costs,
+V220 sections that are off, V221 retries that are none, V009 versions."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 
 from ipc.score.expand import total_sheets
 from ipc.score.load import LoadedScore
-from ipc.score.problems import ERROR, WARNING, Field, Problem
+from ipc.score.problems import ERROR, WARNING, Field, Problem, dotted
 
 #: Backends whose usage nobody can price.
 UNPRICED = ("command",)
@@ -49,10 +50,39 @@ def costs(loaded: LoadedScore) -> Iterator[Problem]:
     score = loaded.score
     if score.cost_limits is None or not score.cost_limits.enabled:
         return
+    if not score.cost_limits.is_limiting:
+        hint = "set max_cost_per_job or max_cost_per_sheet"
+        yield loaded.found("V213", WARNING, ("cost_limits",), "cost_limits has no limit", hint)
+        return
     kinds = {score.backend.type, *(score.backend_for(n).type for n in score.sheet.backends)}
     for kind in sorted(kinds.intersection(UNPRICED)):
-        message = f"cost limits cannot be kept: nobody knows what the backend {kind} costs"
+        message = f"cost_limits cannot be enforced: the `{kind}` backend reports no cost"
         yield loaded.found("V213", ERROR, ("cost_limits",), message, "use a backend that reports its usage")
+
+
+#: They do more than bound or watch, so they are off until they are switched on.
+_SWITCHED: tuple[Field, ...] = (
+    ("parallel",), ("isolation",), ("ai_review",), ("bridge",), ("learning", "auto_apply"), ("learning", "exploration_budget"),
+    ("learning", "entropy_response"),
+)  # fmt: skip
+
+
+def switches(loaded: LoadedScore) -> Iterator[Problem]:
+    """Sections that are written and do nothing."""
+    for path in _SWITCHED:
+        if loaded.has_section(*path) and not loaded.is_written(*path, "enabled"):
+            message = f"{dotted(path)} is off: it needs `enabled: true`"
+            yield loaded.found("V220", WARNING, path, message, "add `enabled: true` to it, or remove the section")
+    cross = loaded.score.cross_sheet
+    if cross is not None and not cross.auto_capture_stdout and not cross.capture_files:
+        message = "cross_sheet captures nothing: neither auto_capture_stdout nor capture_files is set"
+        yield loaded.found("V220", WARNING, ("cross_sheet",), message, "add `auto_capture_stdout: true`")
+
+
+def retries(loaded: LoadedScore) -> Iterator[Problem]:
+    if loaded.score.retry.max_retries == 1 and loaded.is_written("retry", "max_retries"):
+        message = "max_retries: 1 allows one attempt, so nothing is retried: the first attempt counts"
+        yield loaded.found("V221", WARNING, ("retry", "max_retries"), message, "write `max_retries: 2` for one retry")
 
 
 def versions(loaded: LoadedScore) -> Iterator[Problem]:

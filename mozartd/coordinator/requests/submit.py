@@ -210,7 +210,7 @@ def _breaker(score: Score) -> dict[str, Any]:
 
 def _costs(score: Score) -> dict[str, Any]:
     costs = score.cost_limits
-    if costs is None or not costs.enabled:
+    if costs is None or not costs.is_limiting:
         return {}
     return {
         "max_cost_sheet": costs.max_cost_per_sheet,

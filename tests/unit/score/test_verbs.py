@@ -104,6 +104,7 @@ def test_plan_shows_the_waves(mozart: Mozart, write: Write, tmp_path: Path) -> N
         == f"""\
 song
 5 sheets, 3 stages, 3 waves, in {tmp_path}/workspace
+up to 3 attempts a sheet
 
 WAVE  SHEET  STAGE       AFTER  BACKEND  TIMEOUT  CHECKS
 1     1                         command  30m00s   1
