@@ -44,6 +44,14 @@ DROPPED_ENVIRONMENT = frozenset(
 )
 
 
+#: A command line (or a text for a shell) and the values of its `{names}` → what is executed, and what its environment gets.
+Fill = Callable[[Sequence[str] | str, Mapping[str, str]], tuple[list[str], Mapping[str, str]]]
+
+
+def _cannot_fill(given: Sequence[str] | str, values: Mapping[str, str]) -> tuple[list[str], Mapping[str, str]]:
+    raise ValueError("cannot fill a command: nobody said how")
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """All that a backend may know of an attempt. Paths are absolute; `options` is the score's backend section."""
@@ -64,6 +72,8 @@ class Run:
     """What that session had used before, for agents that count a session's tokens and not a run's."""
     system_prompt: str | None = None
     is_root: bool = False
+    fill: Fill = _cannot_fill
+    """Puts values into a command so that none of them becomes code."""
     clock: Callable[[], float] = time.time
     """Read when a line tells a time of day ("resets 3pm"), which means nothing without now."""
 

@@ -20,7 +20,10 @@ from backends.resets import zone_of
 #: The kernel's MAX_ARG_STRLEN: a longer argument does not exec.
 LONGEST_ARGUMENT = 128 * 1024 - 1
 
-_PLACEHOLDER = re.compile(r"\{(prompt|prompt_file|workspace|model)\}")
+#: What a shell's command is told of a prompt goes by its environment.
+LONGEST_VALUE = 64 * 1024
+
+_PLACEHOLDER = re.compile(r"(?<!\$)\{(prompt|prompt_file|workspace|model)\}")
 
 
 class CommandBackend:
@@ -34,14 +37,15 @@ class CommandBackend:
         if not given or given == [""]:
             raise ValueError("cannot run a command: backend.command is empty")
         extra = [str(word) for word in run.options.get("cli_extra_args") or ()]
-        if isinstance(given, str):
-            argv = ["/bin/sh", "-c", _fill(given, run, quote=True), *(["sh", *extra] if extra else [])]
-        else:
-            argv = [_fill(str(word), run, quote=False) for word in given] + extra
-        used = set(_PLACEHOLDER.findall(given if isinstance(given, str) else "\n".join(map(str, given))))
+        words = given if isinstance(given, str) else [str(word) for word in given]
+        used = set(_PLACEHOLDER.findall(given if isinstance(given, str) else "\n".join(words)))
+        if isinstance(given, str) and "prompt" in used:
+            _check([run.prompt], True, LONGEST_VALUE)
+        argv, environment = run.fill(words, _values(run))
+        argv += ["sh", *extra] if isinstance(given, str) and extra else extra
         _check(argv, "prompt" in used)
         told = used & {"prompt", "prompt_file"}
-        return Command(argv, None if told else run.prompt.encode("utf-8", "replace"))
+        return Command(argv, None if told else run.prompt.encode("utf-8", "replace"), environment)
 
     def parser(self, run: Run) -> CommandParser:
         return CommandParser(run)
@@ -89,20 +93,18 @@ class CommandParser:
         return found
 
 
-def _fill(text: str, run: Run, quote: bool) -> str:
-    """Only the four names: `${HOME}`, `{print $1}` and JSON stay as they are."""
+def _values(run: Run) -> dict[str, str]:
     model = run.options.get("cli_model") or run.options.get("model") or ""
-    values = {"prompt": run.prompt, "prompt_file": run.prompt_file, "workspace": run.workspace, "model": str(model)}
-    return _PLACEHOLDER.sub(lambda found: shlex.quote(values[found[1]]) if quote else values[found[1]], text)
+    return {"prompt": run.prompt, "prompt_file": run.prompt_file, "workspace": run.workspace, "model": str(model)}
 
 
-def _check(argv: list[str], has_prompt: bool) -> None:
+def _check(argv: Sequence[str], has_prompt: bool, most: int = LONGEST_ARGUMENT) -> None:
     for word in argv:
         size = len(word.encode("utf-8", "surrogateescape"))
-        if size > LONGEST_ARGUMENT:
+        if size > most:
             advice = ": use {prompt_file}, or leave {prompt} out and read stdin" if has_prompt else ""
             raise PromptTooLongError(
-                f"cannot pass an argument of {size:,} bytes to a program (the kernel takes 131,071){advice}"
+                f"cannot pass an argument of {size:,} bytes to a program (at most {most:,} are possible){advice}"
             )
         if "\0" in word:
             advice = ": use {prompt_file}, or leave {prompt} out and read stdin" if has_prompt else ""

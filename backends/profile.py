@@ -59,7 +59,8 @@ class ProfileBackend:
         argv += known.system_prompt if run.system_prompt is not None else []
         argv += known.bypass if options.get("skip_permissions", True) else []
         argv += known.no_mcp if options.get("disable_mcp", True) else []
-        filled = [_fill(word, run) for word in argv] + [str(word) for word in options.get("cli_extra_args") or ()]
+        filled, passed = run.fill(argv, _given(run))
+        filled += [str(word) for word in options.get("cli_extra_args") or ()]
         if any(len(word.encode("utf-8", "surrogateescape")) > LONGEST_ARGUMENT or "\0" in word for word in filled):
             raise PromptTooLongError(
                 f"cannot pass this prompt to {self.name} in an argument: it is too long or holds a NUL byte"
@@ -68,7 +69,10 @@ class ProfileBackend:
         return Command(
             filled,
             stdin=run.prompt.encode("utf-8", "replace") if known.prompt == "stdin" else None,
-            environment={key: _fill(each, run) for key, each in environment.items() if key not in run.environment},
+            environment={
+                **{key: _fill(each, run) for key, each in environment.items() if key not in run.environment},
+                **passed,
+            },
             spool=known.spool,
             stop=tuple((Signals[f"SIG{name}"], 3.0) for name in known.stop),
         )
@@ -81,7 +85,12 @@ class ProfileBackend:
 
 
 def _fill(word: str, run: Run) -> str:
-    values = {
+    values = _given(run)
+    return _PLACEHOLDER.sub(lambda found: values[found[1]], word)
+
+
+def _given(run: Run) -> dict[str, str]:
+    return {
         "directory": run.directory,
         "model": str(run.options.get("cli_model") or ""),
         "prompt": run.prompt,
@@ -90,7 +99,6 @@ def _fill(word: str, run: Run) -> str:
         "system_prompt_file": str(run.options.get("system_prompt_file") or ""),
         "workspace": run.workspace,
     }
-    return _PLACEHOLDER.sub(lambda found: values[found[1]], word)
 
 
 _PLACEHOLDER = re.compile(r"\{(directory|model|prompt|prompt_file|session|system_prompt_file|workspace)\}")

@@ -48,6 +48,7 @@ def attempt(name: str, profile: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def _describe(name: str, directory: str) -> Run:
     from ipc.score.schema import Backend
+    from ipc.score.shell import fill_backend
 
     # With a command, because `command` is refused without one; nobody else looks at it.
     section = Backend.model_validate({"type": name, "command": ["cat"]})
@@ -58,7 +59,7 @@ def _describe(name: str, directory: str) -> Run:
     environment = {key: value for key, value in ours.items() if key not in DROPPED_ENVIRONMENT}
     return Run(
         section.model_dump(mode="json"), PROMPT, prompt_file, directory, directory, environment, str(uuid.uuid4()),
-        is_root=os.geteuid() == 0,
+        is_root=os.geteuid() == 0, fill=fill_backend,
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import backends
 from backends.base import (
@@ -38,10 +38,12 @@ from ipc.errors import MozartError
 from ipc.files import NotRegularError, read_regular
 from ipc.forkserver import Bounds, ForkServer, GivenUpError
 from ipc.messages import Assign, Finished, Noted, Running, Started
-from ipc.score.prompt import assemble
+from ipc.score.prompt import assemble, notes, script
 from ipc.score.rendering import rendered_on_loop
-from ipc.score.rules import applicable, fill
-from ipc.score.template import TemplateProblem, render
+from ipc.score.rules import applicable, outside
+from ipc.score.scripts import refuse_outside, takes_script
+from ipc.score.shell import compose, fill_backend, shown
+from ipc.score.template import TemplateProblem, names_used, render
 from ipc.score.variables import merge
 from workers import before, machine, validate, workspace
 from workers.agent import CAPPED, UNWRITABLE, Ran, Vigil, run_agent
@@ -69,6 +71,7 @@ COLLECT = Bounds(seconds=20.0)
 USAGE_SECONDS = 0.1
 
 Send = Callable[[Any], None]
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -102,6 +105,7 @@ class Attempt:
         self._vigil: Vigil | None = None
         self._mask = around.mask(())
         """Of what is told and kept of this attempt beside its output."""
+        self._is_script = takes_script(assignment["backend"])
         self._whole_prompt = ""
         """A file that only the agent is to see."""
         self.watched = assignment["watched"]
@@ -169,14 +173,17 @@ class Attempt:
             return
         rules = applicable(assignment["validations"], variables)
         self.facts.applicable = len(rules)
-        ground = Ground(assignment["workspace"], variables, shell, self._around.works)
+        ground = Ground(
+            assignment["workspace"], variables, shell, self._around.works, outside(assignment["prompt"]), directory
+        )
         validate.remember(rules, ground)
         held = assignment.get("held")
         self.facts.held = await before.held(rules, ground) if held is None else held
-        text = await self.halt.race(_prompt(self._around.works, assignment, _mode(assignment)))
+        text = await self.halt.race(self._prompt(variables))
         if text is None:
             return
-        run = self._describe(directory, environment, self._write_prompt(text))
+        told = await self.halt.race(self._write_notes())
+        run = self._describe(directory, {**environment, **(told or {})}, self._write_prompt(text))
         if self.halt.verdict or not await self._run_agent(run):
             return
         ran = await validate.run_rules(rules, ground)
@@ -187,8 +194,8 @@ class Attempt:
 
     async def _is_skipped(self, skip: Mapping[str, Any], variables: Mapping[str, Any], shell: Shell) -> bool:
         """Exit 0 skips. What is not an answer (a time-out, no such program) lets the sheet run, and is told."""
-        command = fill(skip["command"], variables, quote=True)
-        ended = await shell.run(("/bin/sh", "-c", command), self.assignment["workspace"], skip["timeout_seconds"])
+        given = skip["command"], variables, outside(self.assignment["prompt"])
+        ended = await shell.script(compose(*given), self.assignment["workspace"], skip["timeout_seconds"])
         if self.halt.verdict:
             return False
         if ended.timed_out:
@@ -196,8 +203,21 @@ class Attempt:
         elif ended.signal is not None or ended.exit_code in (126, 127):
             self.facts.note = f"skip_when_command failed ({validate.how_it_ended(ended)}), so the sheet ran"
         elif ended.exit_code == 0:
-            self.facts.verdict = Verdict("skipped", message=skip.get("description") or f"skip_when_command: {command}")
+            self.facts.verdict = Verdict(
+                "skipped", message=skip.get("description") or f"skip_when_command: {shown(*given)}"
+            )
         return self.facts.verdict.name == "skipped"
+
+    async def _prompt(self, variables: Mapping[str, Any]) -> str:
+        works, assignment = self._around.works, self.assignment
+        if not self._is_script:
+            return await _rendered(
+                works, assemble, assignment["prompt"], assignment["variables"], assignment["validations"],
+                _mode(assignment), assignment["last"], assignment["lessons"], assignment["score_dir"],
+            )  # fmt: skip
+        used = await _rendered(works, names_used, assignment["prompt"].get("template") or "")
+        refuse_outside(assignment["prompt"], variables, used)
+        return await _rendered(works, script, assignment["prompt"], assignment["variables"], assignment["score_dir"])
 
     def _write_prompt(self, text: str) -> str:
         """Keep the prompt beside the log, exactly as the agent gets it, but for secrets: with those it is
@@ -216,6 +236,22 @@ class Attempt:
             raise _unwritable("keep the prompt in", path, error) from None
         return text
 
+    async def _write_notes(self) -> dict[str, str]:
+        """For a script, in a file that it is told: what another prompt would say beside its template."""
+        if not self._is_script:
+            return {}
+        assignment = self.assignment
+        text = await _rendered(
+            self._around.works, notes, assignment["prompt"], assignment["variables"], assignment["validations"],
+            _mode(assignment), assignment["last"], assignment["lessons"],
+        )  # fmt: skip
+        path = assignment["prompt_file"].removesuffix(".prompt") + ".notes"
+        try:
+            _write(path, self._mask.apply(text.encode("utf-8", "replace")))
+        except OSError as error:
+            raise _unwritable("keep the notes in", path, error) from None
+        return {"MOZART_NOTES": path}
+
     def _describe(self, directory: str, environment: Mapping[str, str], prompt: str) -> Run:
         assignment = self.assignment
         return Run(
@@ -230,6 +266,7 @@ class Attempt:
             used=Usage(**used) if (used := assignment.get("session_used")) else None,
             system_prompt=_system_prompt(assignment["backend"]),
             is_root=os.geteuid() == 0,
+            fill=fill_backend,
         )
 
     async def _run_agent(self, run: Run) -> bool:
@@ -419,12 +456,9 @@ def _backend(assignment: Assign) -> Backend:
         raise MozartError("E301", str(error)) from None
 
 
-async def _prompt(works: ForkServer, assignment: Assign, mode: str) -> str:
+async def _rendered(works: ForkServer, work: Callable[..., T], *given: Any) -> T:
     try:
-        return await rendered_on_loop(
-            works, assemble, assignment["prompt"], assignment["variables"], assignment["validations"], mode,
-            assignment["last"], assignment["lessons"], assignment["score_dir"],
-        )  # fmt: skip
+        return await rendered_on_loop(works, work, *given)
     except TemplateProblem as problem:
         code = "E302" if problem.undefined else "E304"
         raise MozartError(code, f"cannot make the prompt: {problem.message}", problem.hint) from None

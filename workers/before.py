@@ -13,7 +13,7 @@ from ipc.errors import MozartError
 from ipc.messages import Validation
 from ipc.score.rules import fill
 from workers import workspace
-from workers.validate import Ground, Rule, run_rules
+from workers.validate import Ground, Rule, root_of, run_rules
 
 #: Longer files are not read for this.
 READ_BYTES = 64 * 1024
@@ -54,7 +54,7 @@ def _is_cheap(rule: Rule, ground: Ground) -> bool:
 
 def _path(rule: Rule, ground: Ground) -> str:
     try:
-        return workspace.confine(fill(rule["path"], ground.variables), ground.workspace)
+        return workspace.confine(fill(rule["path"], ground.variables), root_of(rule["path"], ground))
     except MozartError:
         # Said when the rule runs.
         return ""

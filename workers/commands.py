@@ -12,8 +12,10 @@ import os
 import signal
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
+from ipc.score.shell import Composed
 from workers import stop
 from workers.halt import Halt
 from workers.mask import Mask, MaskStream
@@ -45,15 +47,27 @@ class Shell:
     halt: Halt
     mask: Mask
 
-    async def run(self, argv: Sequence[str], directory: str, timeout: float, stdin: int | None = None) -> Ended:
-        """Raises MozartError when it cannot be started. Stopped at the time limit, or when the attempt is."""
+    async def script(self, command: Composed, directory: str, timeout: float) -> Ended:
+        """A command of the score, with the values that it refers to."""
+        return await self.run(("/bin/sh", "-c", command.text), directory, timeout, more=command.environment)
+
+    async def run(
+        self,
+        argv: Sequence[str],
+        directory: str,
+        timeout: float,
+        stdin: int | None = None,
+        more: Mapping[str, str] = MappingProxyType({}),
+    ) -> Ended:
+        """Raises MozartError when it cannot be started. Stopped at the time limit, or when the attempt is. `more`: in its
+        environment."""
         try:
             tail = Tail(self.children.loop, self.mask.stream())
         except OSError as error:
             raise explain(error, argv[0], directory) from None
         try:
             child = spawn(
-                self.children, argv, directory=directory, environment=self.environment, stdin=stdin,
+                self.children, argv, directory=directory, environment={**self.environment, **more}, stdin=stdin,
                 stdout=tail.writing, stderr=tail.writing,
             )  # fmt: skip
         except BaseException:

@@ -7,6 +7,7 @@ Called by `attempt` after an agent that ended by itself.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -18,6 +19,7 @@ from ipc.errors import MozartError
 from ipc.forkserver import Bounds, ForkServer, GivenUpError
 from ipc.messages import Validation
 from ipc.score.rules import condition_fault, describe, fill
+from ipc.score.shell import compose, shown
 from workers import match, workspace
 from workers.commands import Ended, Shell
 from workers.workspace import Remembered
@@ -46,19 +48,26 @@ class Ground:
     variables: Mapping[str, Any]
     shell: Shell
     works: ForkServer
-    before: dict[int, Remembered] = field(default_factory=dict)
-    """index of a file_modified rule → its file before the attempt."""
+    outside: frozenset[str] = frozenset()
+    """Variables whose values are not the author's."""
+    directory: str = ""
+    """Where the agent runs: relative paths that the workspace does not have are looked up here."""
+    before: dict[tuple[int, str], Remembered] = field(default_factory=dict)
+    """index of a file_modified rule, and where it is looked up → its file before the attempt."""
+
+    @property
+    def roots(self) -> list[str]:
+        return list(dict.fromkeys(filter(None, (self.workspace, self.directory))))
 
 
 def remember(rules: Sequence[tuple[int, Rule]], ground: Ground) -> None:
     """Take the snapshot that file_modified compares with."""
     for index, rule in rules:
         if rule["type"] == "file_modified":
-            try:
-                ground.before[index] = workspace.remember(_path(rule, ground), ground.workspace)
-            except MozartError:
-                # Said when the rule runs.
-                ground.before[index] = Remembered()
+            for root in ground.roots:
+                # A path that leads out of there is told when the rule runs.
+                with contextlib.suppress(MozartError):
+                    ground.before[index, root] = workspace.remember(_path(rule, ground, root), root)
 
 
 async def run_rules(rules: Sequence[tuple[int, Rule]], ground: Ground) -> list[Validation]:
@@ -114,29 +123,32 @@ async def _file_with_retries(index: int, rule: Rule, ground: Ground) -> Found:
 
 
 async def _file(index: int, rule: Rule, ground: Ground) -> Found:
-    path = _path(rule, ground)
-    shown = _shown(path, ground)
-    found = _presence(index, rule, path, shown, ground)
+    root = root_of(rule["path"], ground)
+    path = _path(rule, ground, root)
+    shown = _shown(path, root)
+    found = _presence(index, rule, path, shown, root, ground)
     if found.passed and rule["type"].startswith("content_"):
-        return await _content(rule, path, shown, ground)
+        return await _content(rule, path, shown, root, ground)
     return found
 
 
-def _presence(index: int, rule: Rule, path: str, shown: str, ground: Ground) -> Found:
+def _presence(index: int, rule: Rule, path: str, shown: str, root: str, ground: Ground) -> Found:
     if not os.path.exists(path):
-        return Found(False, f"{shown} does not exist in {ground.workspace}", "E201")
+        relative = not os.path.isabs(fill(rule["path"], ground.variables))
+        places = " or ".join(ground.roots if relative else [ground.workspace])
+        return Found(False, f"{shown} does not exist in {places}", "E201")
     if rule["type"] != "file_modified":
         return Found(True, f"{shown} exists")
-    if workspace.has_changed(ground.before[index], path, ground.workspace):
+    if workspace.has_changed(ground.before.get((index, root), Remembered()), path, root):
         return Found(True, f"{shown} was modified")
     return Found(False, f"{shown} is as it was before the attempt", "E202")
 
 
-async def _content(rule: Rule, path: str, shown: str, ground: Ground) -> Found:
+async def _content(rule: Rule, path: str, shown: str, root: str, ground: Ground) -> Found:
     pattern = fill(rule["pattern"], ground.variables)
     how = "text" if rule["type"] == "content_contains" else "pattern"
     try:
-        file = workspace.open_file(path, ground.workspace)
+        file = workspace.open_file(path, root)
         if file is None:
             return Found(False, f"{shown} is not a regular file", "E202")
         with file:
@@ -174,27 +186,37 @@ def _brief(pattern: str) -> str:
     return repr(pattern if len(pattern) <= PATTERN_CHARS else pattern[:PATTERN_CHARS] + "…")
 
 
-def _path(rule: Rule, ground: Ground) -> str:
-    return workspace.confine(fill(rule["path"], ground.variables), ground.workspace)
+def root_of(path: str, ground: Ground) -> str:
+    """Where a rule's path is looked up: the workspace, else where the agent runs, if it is there."""
+    path = fill(path, ground.variables)
+    if os.path.isabs(path) or os.path.lexists(os.path.join(ground.workspace, path)):
+        return ground.workspace
+    return next((root for root in ground.roots if os.path.lexists(os.path.join(root, path))), ground.workspace)
 
 
-def _shown(path: str, ground: Ground) -> str:
-    """The path as people know it: from the workspace."""
-    return os.path.relpath(path, os.path.realpath(ground.workspace))
+def _path(rule: Rule, ground: Ground, root: str) -> str:
+    return workspace.confine(fill(rule["path"], ground.variables), root)
+
+
+def _shown(path: str, root: str) -> str:
+    """The path as people know it: from where it was looked up."""
+    return os.path.relpath(path, os.path.realpath(root))
 
 
 # ---- commands -------------------------------------------------------------------------------------------------------
 
 
 async def _command(rule: Rule, ground: Ground) -> Found:
-    command = fill(rule["command"], ground.variables, quote=True)
-    directory = workspace.confine(fill(rule.get("working_directory") or ".", ground.variables), ground.workspace)
+    command = compose(rule["command"], ground.variables, ground.outside)
+    place = rule.get("working_directory") or "."
+    directory = workspace.confine(fill(place, ground.variables), root_of(place, ground))
     workspace.require_directory(directory)
-    ended = await ground.shell.run(("/bin/sh", "-c", command), directory, rule["timeout_seconds"])
+    ended = await ground.shell.script(command, directory, rule["timeout_seconds"])
+    words = shown(rule["command"], ground.variables, ground.outside)
     if ended.timed_out:
-        return Found(False, with_output(f"{command!r} ran longer than {rule['timeout_seconds']:g} s", ended), "E204")
+        return Found(False, with_output(f"{words!r} ran longer than {rule['timeout_seconds']:g} s", ended), "E204")
     if ended.exit_code == 0:
-        return Found(True, f"exit 0: {command}")
+        return Found(True, f"exit 0: {words}")
     return Found(False, with_output(how_it_ended(ended), ended), "E203")
 
 

@@ -60,11 +60,14 @@ def render(planned: dict[str, Any]) -> Iterator[str]:
         waves.setdefault(sheet["wave"], []).append(sheet)
     yield output.paint(planned["name"], output.BOLD)
     yield f"{_counted(planned, len(waves))}, in {planned['workspace']}"
+    yield f"up to {_many(planned['max_attempts'], 'attempt')} a sheet"
     yield ""
     rows = [row for _, sheets in sorted(waves.items()) for row in _wave(sheets)]
     yield output.table(HEADER, rows[:ALL_ROWS])
     if len(rows) > ALL_ROWS:
         yield f"… and {len(rows) - ALL_ROWS:,} rows more; --json has them all"
+    for rule in planned["rule_paths"]:
+        yield f"rule {rule['rule'] + 1}: {rule['path']} is looked up as {', then as '.join(rule['places'])}"
     for sheet in planned["sheets"]:
         if "prompt" in sheet:
             yield from _prompt(sheet)
@@ -74,7 +77,13 @@ def _counted(planned: dict[str, Any], waves: int) -> str:
     counts = [(planned["total_sheets"], "sheet"), (planned["total_stages"], "stage"), (waves, "wave")]
     if planned["total_stages"] == planned["total_sheets"]:
         del counts[1]
-    return ", ".join(f"{n:,} {word}{'s' if n != 1 else ''}" for n, word in counts)
+    if planned["in_order"] and planned["total_sheets"] > 1:
+        return ", ".join([*(_many(n, word) for n, word in counts[:-1]), "in order: each after the one before"])
+    return ", ".join(_many(n, word) for n, word in counts)
+
+
+def _many(n: int, word: str) -> str:
+    return f"{n:,} {word}{'s' if n != 1 else ''}"
 
 
 def _wave(sheets: Sequence[dict[str, Any]]) -> Iterator[tuple[str, ...]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from ipc.score.checks import backends, conditions, flow, machine, rules, templates
+from ipc.score.checks import backends, conditions, flow, machine, rules, shell, templates
 from ipc.score.load import LoadedScore
 from ipc.score.problems import ERROR, WARNING, Problem
 from ipc.score.unavailable import unavailable
@@ -24,10 +24,15 @@ CHECKS: tuple[Callable[[LoadedScore], Iterable[Problem]], ...] = (
     rules.placeholders,
     rules.patterns,
     rules.paths,
+    rules.ambiguous,
     rules.coverage,
+    shell.values,
+    shell.scripts,
     flow.fan_out,
     flow.sheet_keys,
     flow.costs,
+    flow.switches,
+    flow.retries,
     flow.versions,
     backends.timeouts,
     backends.permissions,

@@ -48,6 +48,11 @@ def expand(score: Score) -> list[PlannedSheet]:
     return _expand_stages(score.sheet) if score.sheet.fan_out else _expand_items(score.sheet)
 
 
+def in_order(sheets: Sequence[PlannedSheet]) -> list[PlannedSheet]:
+    """The same sheets, each waiting for the one before."""
+    return [sheet._replace(dependencies=(sheet.n - 1,) if sheet.n > 1 else ()) for sheet in sheets]
+
+
 def _expand_items(sheet: Sheet) -> list[PlannedSheet]:
     places = sheet.fan_out_stage_map or {}
     planned = []
@@ -56,7 +61,7 @@ def _expand_items(sheet: Sheet) -> list[PlannedSheet]:
         end = min(start + sheet.size - 1, sheet.total_items)
         place = places.get(n)
         stage, instance, fan_count = (place.stage, place.instance, place.fan_count) if place else (n, 1, 1)
-        dependencies = tuple(sorted(set(sheet.dependencies.get(n, ()))))
+        dependencies = tuple(sorted(set((sheet.dependencies or {}).get(n, ()))))
         planned.append(PlannedSheet(n, stage, instance, fan_count, start, end, dependencies))
     return planned
 
@@ -65,7 +70,7 @@ def _expand_stages(sheet: Sheet) -> list[PlannedSheet]:
     members = stage_members(sheet.total_items, sheet.fan_out)
     planned = []
     for stage, numbers in members.items():
-        sources = [members[source] for source in sorted(set(sheet.dependencies.get(stage, ())))]
+        sources = [members[source] for source in sorted(set((sheet.dependencies or {}).get(stage, ())))]
         # Instances that wait for the same sheets share one tuple: a wide fan-in costs its edges once in memory.
         shared = _join([source for source in sources if not _is_paired(source, numbers)])
         paired = [source for source in sources if _is_paired(source, numbers)]
@@ -176,7 +181,7 @@ def _range_faults(sheet: Sheet) -> list[GraphFault]:
     total = sheet.total_items if sheet.fan_out else total_sheets(sheet)
     what = "stage" if sheet.fan_out else "sheet"
     faults = []
-    for n, before in sheet.dependencies.items():
+    for n, before in (sheet.dependencies or {}).items():
         field: tuple[str | int, ...] = ("dependencies", n)
         if not 1 <= n <= total:
             faults.append(GraphFault("V110", field, f"{what} {n} does not exist", f"{what}s are 1 to {total}"))
@@ -204,7 +209,7 @@ def _map_faults(sheet: Sheet) -> Iterator[GraphFault]:
 
 
 def _shape_faults(sheet: Sheet) -> list[GraphFault]:
-    cycle = find_cycle(sheet.dependencies)
+    cycle = find_cycle(sheet.dependencies or {})
     if cycle:
         message = f"these wait for each other in a circle: {_chain(cycle)}"
         return [GraphFault("V111", ("dependencies", cycle[0]), message, "remove one of these dependencies")]
@@ -224,7 +229,7 @@ def _chain(cycle: Sequence[int]) -> str:
 
 def _count_edges(sheet: Sheet) -> int:
     edges = 0
-    for n, before in sheet.dependencies.items():
+    for n, before in (sheet.dependencies or {}).items():
         width = sheet.fan_out.get(n, 1)
         for source in set(before):
             other = sheet.fan_out.get(source, 1)

@@ -61,6 +61,13 @@ class LoadedScore:
             here = here[key]
         return True
 
+    def has_section(self, *path: str | int) -> bool:
+        """Whether the file has this section; null is none."""
+        here: Any = self.document.data
+        for part in path:
+            here = here[key] if (key := find_key(here, part)) is not None else None
+        return here is not None
+
 
 def load_score(
     path: str,
@@ -97,11 +104,19 @@ def read_score(
 
 
 def _written_faults(document: Document) -> list[Problem]:
-    prompt = document.data.get("prompt")
+    prompt, costs = document.data.get("prompt"), document.data.get("cost_limits")
+    if isinstance(costs, dict) and costs.get("enabled") is True and not _has_limit(costs):
+        message = "cost_limits is enabled without a limit"
+        hint = "set max_cost_per_job or max_cost_per_sheet"
+        return [document.problem("E302", ERROR, ("cost_limits", "enabled"), message, hint)]
     if isinstance(prompt, dict) and prompt.get("template") is not None and prompt.get("template_file") is not None:
-        message = "prompt.template and prompt.template_file exclude each other"
+        message = "set either prompt.template or prompt.template_file, not both"
         return [document.problem("E301", ERROR, ("prompt", "template_file"), message, "remove one of them")]
     return []
+
+
+def _has_limit(costs: Mapping[str, Any]) -> bool:
+    return any(costs.get(name) is not None for name in ("max_cost_per_job", "max_cost_per_sheet"))
 
 
 def _validate(document: Document, lenient: bool, problems: list[Problem]) -> Score:

@@ -1,4 +1,5 @@
-"""The sections that a score may leave out altogether: null stands for "not written".
+"""The sections that a score may leave out altogether: null stands for "not written". Those that only bound or watch are on when
+they are written, unless `enabled: false`; those that do more need `enabled: true`.
 
 What is not built of them is accepted here and refused by `unavailable`, so that old scores load and plan. Part of `schema`,
 which puts them together.
@@ -43,7 +44,7 @@ class CrossSheet(Section):
 
 
 class Feedback(Section):
-    enabled: bool = False
+    enabled: bool = True
     pattern: Regex = "(?s)FEEDBACK_START(.+?)FEEDBACK_END"
     format: Literal["json", "yaml", "text"] = "json"
 
@@ -102,7 +103,7 @@ class Hook(Section):
 
 
 class Concert(Section):
-    enabled: bool = False
+    enabled: bool = True
     max_chain_depth: Int = Field(5, ge=1, le=100)
     cooldown_between_jobs_seconds: Seconds = 30.0
     inherit_workspace: bool = True
@@ -184,7 +185,7 @@ class GroundingHook(Section):
 
 
 class Grounding(Section):
-    enabled: bool = False
+    enabled: bool = True
     hooks: list[GroundingHook] = []
     fail_on_grounding_failure: bool = True
     escalate_on_failure: bool = True
@@ -208,7 +209,7 @@ class Trigger(Section):
 
 
 class Checkpoints(Section):
-    enabled: bool = False
+    enabled: bool = True
     triggers: list[Trigger] = []
 
 

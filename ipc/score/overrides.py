@@ -20,11 +20,19 @@ def apply(document: Document, variables: Mapping[str, str], sets: Mapping[str, s
     """Raises MozartError for a field that cannot be set."""
     for name, text in variables.items():
         _set(document, ("prompt", "variables", name), _variable(text))
+    if variables:
+        _set(document, ("prompt", "given"), sorted({*_given(document), *variables}))
     for name, text in sets.items():
         _set(document, tuple(name.split(".")), _value(name, text))
     if workspace is not None:
         # What is typed starts where it is typed, unlike what the score says.
         _set(document, ("workspace",), os.path.abspath(os.path.expanduser(workspace)))
+
+
+def _given(document: Document) -> list[str]:
+    prompt = document.data.get("prompt")
+    written = prompt.get("given") if isinstance(prompt, dict) else None
+    return [name for name in written if isinstance(name, str)] if isinstance(written, list) else []
 
 
 def _variable(text: str) -> Any:

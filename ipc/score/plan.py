@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from ipc.score import routing
+from ipc.score.checks.rules import places
 from ipc.score.checks.templates import template_directory
-from ipc.score.expand import PlannedSheet, total_stages, waves
+from ipc.score.expand import PlannedSheet, in_order, total_stages, waves
 from ipc.score.load import LoadedScore
 from ipc.score.problems import INFO, WARNING, Problem
-from ipc.score.prompt import assemble
+from ipc.score.prompt import assemble, script
 from ipc.score.rendering import rendered
 from ipc.score.rules import applicable
+from ipc.score.scripts import takes_script
 from ipc.score.template import TemplateProblem, names_used
 from ipc.score.variables import built_in, merge
 
@@ -25,7 +27,8 @@ def plan(loaded: LoadedScore, problems: Sequence[Problem], prompts: bool = False
     """The document of `mozart plan --json`; `problems` become its warnings."""
     score = loaded.score
     sheets = loaded.sheets
-    wave_of = {n: i for i, wave in enumerate(waves(sheets), 1) for n in wave}
+    following = in_order(sheets) if score.plays_in_order else sheets
+    wave_of = {n: i for i, wave in enumerate(waves(following), 1) for n in wave}
     rules = [rule.model_dump(mode="json") for rule in score.validations]
     warnings = list(problems)
     shown = [_sheet(loaded, sheet, len(sheets), wave_of[sheet.n], rules) for sheet in sheets]
@@ -40,7 +43,10 @@ def plan(loaded: LoadedScore, problems: Sequence[Problem], prompts: bool = False
         "workspace": score.workspace,
         "total_sheets": len(sheets),
         "total_stages": total_stages(score.sheet),
+        "in_order": score.plays_in_order,
+        "max_attempts": max(1, score.retry.max_retries),
         "sheets": shown,
+        "rule_paths": [{"rule": i, "path": path, "places": found} for i, path, found in places(loaded)],
         "warnings": [problem.as_json() for problem in warnings],
     }
 
@@ -76,7 +82,10 @@ def _add_prompts(loaded: LoadedScore, shown: list[dict[str, Any]], rules: Sequen
             if time.monotonic() > until:
                 raise TemplateProblem(f"the prompts before it took more than {PATIENCE:g} s")
             known = built_in(loaded.score, sheet, len(shown))
-            entry["prompt"] = rendered(assemble, prompt, known, rules, "normal", None, (), directory)
+            if takes_script(loaded.score.backend_for(sheet.n).model_dump(mode="json")):
+                entry["prompt"] = rendered(script, prompt, known, directory)
+            else:
+                entry["prompt"] = rendered(assemble, prompt, known, rules, "normal", None, (), directory)
         except TemplateProblem as problem:
             entry["prompt"] = None
             failed.append((sheet.n, problem))

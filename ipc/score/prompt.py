@@ -34,10 +34,7 @@ def assemble(
 
     Raises `template.TemplateProblem`; `at_once`: also TooMuchError, for what may take long.
     """
-    section = prompt if isinstance(prompt, Mapping) else prompt.model_dump(mode="json")
-    known = merge(variables, section.get("variables") or {})
-    if section.get("template_file"):
-        directory = os.path.dirname(section["template_file"])
+    section, known, directory = _begin(prompt, variables, directory)
     failed = [_failure(last, rules, known)] if last is not None and mode == "normal" else []
     original = "\n\n".join(_original(section, known, rules, failed, lessons, directory, at_once))
     if mode == "completion":
@@ -45,6 +42,41 @@ def assemble(
     if mode == "resume":
         return f"{_resume(last, rules, known)}\n\n{original}\n"
     return f"{original}\n"
+
+
+def script(prompt: Any, variables: Mapping[str, Any], directory: str | None = None, *, at_once: bool = False) -> str:
+    """The prompt of a backend that runs it: the template's text and nothing else. Raises as `assemble`."""
+    section, known, directory = _begin(prompt, variables, directory)
+    text = render(section.get("template") or "", known, directory, section.get("includes") or NOTHING, at_once)
+    return text if text.endswith("\n") else f"{text}\n"
+
+
+def notes(
+    prompt: Any,
+    variables: Mapping[str, Any],
+    rules: Sequence[Rule],
+    mode: str = "normal",
+    last: LastAttempt | None = None,
+    lessons: Sequence[str] = (),
+    *,
+    at_once: bool = False,
+) -> str:
+    """What a script's prompt would say beside its template. Raises as `assemble`."""
+    section, known, _ = _begin(prompt, variables, None)
+    failed = [_failure(last, rules, known)] if last is not None and mode == "normal" else []
+    parts = [_completion(last, rules, known)] if mode == "completion" else []
+    parts += _beside(section, known, rules, failed, lessons, at_once)
+    return "\n\n".join([part.strip("\n") for part in parts if part.strip()]) + "\n"
+
+
+def _begin(
+    prompt: Any, variables: Mapping[str, Any], directory: str | None
+) -> tuple[Mapping[str, Any], dict[str, Any], str | None]:
+    section = prompt if isinstance(prompt, Mapping) else prompt.model_dump(mode="json")
+    known = merge(variables, section.get("variables") or {})
+    if section.get("template_file"):
+        directory = os.path.dirname(section["template_file"])
+    return section, known, directory
 
 
 def _original(
@@ -57,16 +89,28 @@ def _original(
     at_once: bool,
 ) -> list[str]:
     text = section.get("template") or ""
-    used = names_used(text, at_once)
     parts = [render(text, known, directory, section.get("includes") or NOTHING, at_once)]
-    parts += [f"## {title}\n\n{known[name]}" for name, title in _SECTIONS if known.get(name) and name not in used]
+    parts += _beside(section, known, rules, failed, lessons, at_once)
+    return [part.strip("\n") for part in parts if part.strip()]
+
+
+def _beside(
+    section: Mapping[str, Any],
+    known: dict[str, Any],
+    rules: Sequence[Rule],
+    failed: list[str],
+    lessons: Sequence[str],
+    at_once: bool,
+) -> list[str]:
+    used = names_used(section.get("template") or "", at_once)
+    parts = [f"## {title}\n\n{known[name]}" for name, title in _SECTIONS if known.get(name) and name not in used]
     parts += failed
     if lessons:
         parts.append(_list("What failed in this job so far", lessons))
     checks = [describe(rule, known) for _, rule in applicable(rules, known)]
     if checks:
         parts.append(_list("What will be checked when you are done", checks))
-    return [part.strip("\n") for part in parts if part.strip()]
+    return parts
 
 
 def _list(title: str, items: Sequence[str]) -> str:

@@ -11,12 +11,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ipc.score.expressions import ExpressionError, compile_expression
-from ipc.score.shell import quote_at
+from ipc.score.shell import PLACEHOLDER, shown
 
 Rule = Mapping[str, Any]
 
-#: `{name}`, but neither the shell's `${name}` nor Jinja's `{{name}}`.
-_PLACEHOLDER = re.compile(r"(?<![{$])\{([A-Za-z_]\w*)\}(?!\})")
+#: Variables that hold what agents said.
+FOREIGN = frozenset({"previous_outputs", "previous_files", "outputs", "feedback"})
+
+
+def outside(prompt: Mapping[str, Any]) -> frozenset[str]:
+    """Variables whose values are not the author's; `prompt` is a dumped `schema.Prompt`."""
+    return (FOREIGN - set(prompt.get("variables") or ())) | set(prompt.get("given") or ())
 
 
 def applicable(rules: Sequence[Rule], variables: Mapping[str, Any]) -> list[tuple[int, Rule]]:
@@ -46,22 +51,18 @@ def _applies(rule: Rule, variables: Mapping[str, Any]) -> bool:
         return True
 
 
-def fill(text: str, variables: Mapping[str, Any], quote: bool = False) -> str:
-    """`text` with each `{name}` of a known variable replaced, other braces left. `quote`: for a shell command."""
+def fill(text: str, variables: Mapping[str, Any]) -> str:
+    """`text` with each `{name}` of a known variable replaced, other braces left. Not for a shell, see `shell.compose`."""
 
     def value(match: re.Match[str]) -> str:
-        name = match.group(1)
-        if name not in variables:
-            return match.group(0)
-        found = str(variables[name])
-        return quote_at(text, match.start(), found) if quote else found
+        return str(variables[match[1]]) if match[1] in variables else match[0]
 
-    return _PLACEHOLDER.sub(value, text)
+    return PLACEHOLDER.sub(value, text)
 
 
 def placeholders(text: str) -> list[str]:
     """The names that `fill` would look for."""
-    return _PLACEHOLDER.findall(text)
+    return PLACEHOLDER.findall(text)
 
 
 def describe(rule: Rule, variables: Mapping[str, Any]) -> str:
@@ -83,4 +84,4 @@ def _in_words(rule: Rule, variables: Mapping[str, Any]) -> str:
             return f"the file {path} contains {pattern!r}"
         case "content_regex":
             return f"the file {path} matches the regular expression {pattern!r}"
-    return f"this command succeeds: {fill(rule.get('command') or '', variables, quote=True).strip()}"
+    return f"this command succeeds: {shown(rule.get('command') or '', variables, FOREIGN).strip()}"

@@ -102,6 +102,11 @@ class RecursiveLight(Section):
 class _BackendFields(Section):
     type: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = "claude_cli"
     command: Annotated[list[Text] | Text | None, BeforeValidator(text_or_texts)] = None
+    prompt_is: Literal["text", "script"] | None = Field(
+        None,
+        description="A script is run as it is: what Mozart has to say stands in the file $MOZART_NOTES. "
+        "null: as the command shows.",
+    )
     env: TextMap = {}
     skip_permissions: bool = True
     disable_mcp: bool = True
@@ -200,7 +205,11 @@ class Sheet(Section):
     size: Int = Field(ge=1)
     total_items: Int = Field(ge=1)
     start_item: Int = Field(1, ge=1)
-    dependencies: Annotated[dict[Int, list[Int]], BeforeValidator(int_keys)] = {}
+    dependencies: Annotated[dict[Int, list[Int]], BeforeValidator(int_keys)] | None = Field(
+        None,
+        description="Sheets that must be complete first. Not written, and without `parallel`, the sheets play in number "
+        "order; {}: they need nothing of each other.",
+    )
     fan_out: Annotated[dict[Int, Annotated[Int, Field(ge=1)]], BeforeValidator(int_keys)] = {}
     fan_out_stage_map: Annotated[dict[Int, StagePlace], BeforeValidator(int_keys)] | None = None
     skip_when: Annotated[dict[Int, Text], BeforeValidator(int_keys)] = {}
@@ -221,10 +230,15 @@ class Prompt(Section):
     variables: Variables = {}
     stakes: Text | None = None
     thinking_method: Text | None = None
+    given: list[Text] = Field(
+        [], description="Variables whose values are not the author's, as `--var` notes: commands get them by reference."
+    )
 
 
 class Retry(Section):
-    max_retries: Count = 3
+    max_retries: Int = Field(
+        3, ge=0, description="Whole attempts of a sheet, the first included: 0 and 1 mean no retry, 2 means one."
+    )
     base_delay_seconds: Positive = 10.0
     max_delay_seconds: Positive = 3600.0
     exponential_base: Number = Field(2.0, gt=1)
@@ -265,7 +279,7 @@ class CircuitBreaker(Section):
 
 
 class CostLimits(Section):
-    enabled: bool = False
+    enabled: bool = True
     max_cost_per_sheet: Positive | None = None
     max_cost_per_job: Positive | None = None
     cost_per_1k_input_tokens: Positive = 0.003
@@ -274,16 +288,13 @@ class CostLimits(Section):
     on_reached: Literal["stop", "finish"] | None = None
     """What becomes of agents that run when a limit is reached; null: `stop` where their price is known while they run."""
 
-    @model_validator(mode="after")
-    def _check_limit(self) -> Self:
-        if self.enabled and self.max_cost_per_sheet is None and self.max_cost_per_job is None:
-            message = "cost_limits are enabled without a limit"
-            fail([("E302", ("enabled",), message, "set max_cost_per_job or max_cost_per_sheet")])
-        return self
+    @property
+    def is_limiting(self) -> bool:
+        return self.enabled and (self.max_cost_per_sheet is not None or self.max_cost_per_job is not None)
 
 
 class StaleDetection(Section):
-    enabled: bool = False
+    enabled: bool = True
     idle_timeout_seconds: Positive = 300.0
     first_byte_seconds: Positive | None = None
     """How long an agent may print nothing at all; null: as the backend knows it."""
@@ -353,7 +364,7 @@ class Score(Section):
     rate_limit: RateLimit = defaults()
     circuit_breaker: CircuitBreaker | None = None
     cost_limits: CostLimits | None = None
-    stale_detection: StaleDetection = defaults()
+    stale_detection: StaleDetection | None = None
     parallel: Parallel = defaults()
     cross_sheet: CrossSheet | None = None
     feedback: Feedback | None = None
@@ -382,6 +393,11 @@ class Score(Section):
     def _check_across(self) -> Self:
         fail([*self._override_faults(), *self._expression_faults()])
         return self
+
+    @property
+    def plays_in_order(self) -> bool:
+        """Whether each sheet waits for the one before: nothing was said about what needs what."""
+        return self.sheet.dependencies is None and not self.parallel.enabled
 
     def backend_for(self, n: int) -> Backend:
         """The backend of sheet n, its override laid over the score's."""

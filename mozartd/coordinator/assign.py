@@ -187,7 +187,7 @@ class Assigner:
         score = parts.score
         history = sheet.history
         resumed = attempt.mode != "normal"
-        cross = score.cross_sheet
+        cross, stale = score.cross_sheet, score.stale_detection
         return {
             "type": "assign", "attempt": attempt.id, "job": job.id, "sheet": sheet.n, "k": attempt.k,
             "mode": attempt.mode,  # type: ignore[typeddict-item]
@@ -195,8 +195,8 @@ class Assigner:
             "prompt_file": self._paths.attempt_prompt(job.id, sheet.n, attempt.k),
             "score_dir": os.path.dirname(job.score_path), "workspace": job.workspace, "environment": parts.environment,
             "backend": self._backend(job, sheet, parts), "timeout_seconds": parts.timeout_of(sheet.n, history.choice),
-            "idle_seconds": score.stale_detection.idle_timeout_seconds if score.stale_detection.enabled else None,
-            "first_byte_seconds": score.stale_detection.first_byte_seconds,
+            "idle_seconds": stale.idle_timeout_seconds if stale and stale.enabled else None,
+            "first_byte_seconds": stale.first_byte_seconds if stale else None,
             "prompt": parts.prompt, "variables": _variables(job, sheet, attempt, score), "validations": parts.validations,
             "skip_command": parts.skip_commands.get(sheet.n),
             "capture": cross.model_dump(mode="json") if cross and cross.capture_files else None,

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from backends.base import STDERR, STDOUT, Backend, Ending, Event, Limited, Result, Run, Session, Usage, Verdict
+from ipc.score.shell import fill_backend
 
 CAPTURES = Path(__file__).resolve().parents[3] / "shared" / "captures"
 needs_captures = pytest.mark.skipif(not CAPTURES.is_dir(), reason=f"no recordings in {CAPTURES}")
@@ -57,6 +58,7 @@ def run_of(options: Mapping[str, Any] | None = None, **others: Any) -> Run:
     }
     given |= {"environment": {"TZ": "UTC"}, "session_id": "3f0e1c1e-0000-4000-8000-000000000001"}
     given["clock"] = lambda: NOW
+    given["fill"] = fill_backend
     return Run(options or {}, **(given | others))
 
 

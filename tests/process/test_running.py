@@ -434,7 +434,7 @@ def test_a_hold_that_is_cleared_keeps_nobody_waiting(start_daemon: Callable[...,
     """Neither those who were kept from starting nor the one that met the limit."""
     daemon = start_daemon(workers=1)
     limited = "attempt 1: err 429 Too Many Requests, please try again in 2 hours\nattempt 1: exit 1\nsay done"
-    job = submit(daemon, score(limited, "say 2", retry=ONCE))
+    job = submit(daemon, score(limited, "say 2", retry=ONCE, sheet={"dependencies": {}}))
     daemon.wait_for(job, "sheet.waiting", 1)
     assert daemon.status()["holds"] == 1
     cleared = daemon.request("limits.clear", scope="command")["holds"]

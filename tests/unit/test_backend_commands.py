@@ -9,6 +9,7 @@ import pytest
 
 import backends
 from backends.base import Command, Run, Usage
+from ipc.score.shell import fill_backend
 
 SESSION = "3f0e1c1e-0000-4000-8000-000000000001"
 
@@ -21,6 +22,7 @@ def run_of(options: dict[str, Any] | None = None, **others: Any) -> Run:
         "directory": "/d",
         "environment": {},
         "session_id": SESSION,
+        "fill": fill_backend,
     }
     return Run(options or {}, **(given | others))
 
@@ -61,7 +63,8 @@ def test_arguments_are_filled_as_they_are() -> None:
 
 def test_a_shell_string_is_filled_quoted() -> None:
     made = command("command", {"command": "echo {prompt} > {workspace}/a"}, prompt="it's $(rm -rf x)")
-    assert list(made.argv) == ["/bin/sh", "-c", "echo 'it'\"'\"'s $(rm -rf x)' > '/w s'/a"]
+    assert list(made.argv) == ["/bin/sh", "-c", "echo \"${MOZART_VALUE_PROMPT}\" > '/w s'/a"]
+    assert made.environment == {"MOZART_VALUE_PROMPT": "it's $(rm -rf x)"}
 
 
 def test_other_braces_are_the_shells() -> None:

@@ -29,7 +29,7 @@ SHORT_SECONDS, LONG_SECONDS = 60, 7200
 _COMMON = frozenset(
     {
         "type", "env", "working_directory", "timeout_seconds", "timeout_overrides", "max_output_capture_bytes", "fallbacks",
-        "max_wait",
+        "max_wait", "prompt_is",
     }
 )  # fmt: skip
 _CLI = frozenset(

@@ -1,4 +1,5 @@
-"""The flow between sheets: V206 and V207 fan-out, V212 keys of sheets that do not exist, V213 costs, V009 versions."""
+"""The flow between sheets: V206 and V207 fan-out, V212 keys of sheets that do not exist, V213 costs,
+V220 sections that are off, V221 retries that are none, V009 versions."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from ipc.score.costs import unknown
 from ipc.score.expand import total_sheets
 from ipc.score.load import LoadedScore
-from ipc.score.problems import ERROR, WARNING, Field, Problem
+from ipc.score.problems import ERROR, WARNING, Field, Problem, dotted
 
 #: Backends whose usage nobody can price.
 UNPRICED = ("command",)
@@ -20,7 +21,7 @@ def fan_out(loaded: LoadedScore) -> Iterator[Problem]:
     sheet = loaded.score.sheet
     if not any(count > 1 for count in sheet.fan_out.values()):
         return
-    if not sheet.dependencies:
+    if not sheet.dependencies and not loaded.score.plays_in_order:
         message = "fan_out without dependencies: every stage starts at once"
         yield loaded.found(
             "V206", WARNING, ("sheet", "fan_out"), message, "add sheet.dependencies, as in {2: [1], 3: [2]}"
@@ -50,15 +51,44 @@ def costs(loaded: LoadedScore) -> Iterator[Problem]:
     score = loaded.score
     if score.cost_limits is None or not score.cost_limits.enabled:
         return
+    if not score.cost_limits.is_limiting:
+        hint = "set max_cost_per_job or max_cost_per_sheet"
+        yield loaded.found("V213", WARNING, ("cost_limits",), "cost_limits has no limit", hint)
+        return
     kinds = {score.backend.type, *(score.backend_for(n).type for n in score.sheet.backends)}
     for kind in sorted(kinds.intersection(UNPRICED)):
-        message = f"cost limits cannot be kept: nobody knows what the backend {kind} costs"
+        message = f"cost_limits cannot be enforced: the `{kind}` backend reports no cost"
         yield loaded.found("V213", ERROR, ("cost_limits",), message, "use a backend that reports its usage")
     if score.cost_limits.on_reached is None:
         for backend in sorted({each for each in unknown(score) if each.split()[0] not in UNPRICED}):
             message = f"an agent may go beyond the cost limit before it ends: nobody knows the price of {backend} while it runs"
             hint = "set a model of the price table, or write `on_reached: finish` to accept it"
             yield loaded.found("V213", WARNING, ("cost_limits",), message, hint)
+
+
+#: They do more than bound or watch, so they are off until they are switched on.
+_SWITCHED: tuple[Field, ...] = (
+    ("parallel",), ("isolation",), ("ai_review",), ("bridge",), ("learning", "auto_apply"), ("learning", "exploration_budget"),
+    ("learning", "entropy_response"),
+)  # fmt: skip
+
+
+def switches(loaded: LoadedScore) -> Iterator[Problem]:
+    """Sections that are written and do nothing."""
+    for path in _SWITCHED:
+        if loaded.has_section(*path) and not loaded.is_written(*path, "enabled"):
+            message = f"{dotted(path)} is off: it needs `enabled: true`"
+            yield loaded.found("V220", WARNING, path, message, "add `enabled: true` to it, or remove the section")
+    cross = loaded.score.cross_sheet
+    if cross is not None and not cross.auto_capture_stdout and not cross.capture_files:
+        message = "cross_sheet captures nothing: neither auto_capture_stdout nor capture_files is set"
+        yield loaded.found("V220", WARNING, ("cross_sheet",), message, "add `auto_capture_stdout: true`")
+
+
+def retries(loaded: LoadedScore) -> Iterator[Problem]:
+    if loaded.score.retry.max_retries == 1 and loaded.is_written("retry", "max_retries"):
+        message = "max_retries: 1 allows one attempt, so nothing is retried: the first attempt counts"
+        yield loaded.found("V221", WARNING, ("retry", "max_retries"), message, "write `max_retries: 2` for one retry")
 
 
 def versions(loaded: LoadedScore) -> Iterator[Problem]:

@@ -1,5 +1,5 @@
 """Validation rules: V106 empty pattern, V107 absolute path missing now, V201 Jinja braces, V203 none, V205 only file_exists,
-V214 path leaves the workspace; V101 also for a path's `{name}` that nothing fills."""
+V214 path leaves the workspace, V225 it could mean two files; V101 also for a path's `{name}` that nothing fills."""
 
 from __future__ import annotations
 
@@ -57,6 +57,26 @@ def paths(loaded: LoadedScore) -> Iterator[Problem]:
         elif os.path.isabs(rule.path) and not os.path.exists(os.path.dirname(path)):
             message = f"the directory of {path} does not exist now"
             yield loaded.found("V107", WARNING, where, message, "use {workspace}/…, which moves with --workspace")
+
+
+def places(loaded: LoadedScore) -> Iterator[tuple[int, str, list[str]]]:
+    """Of each rule with a relative path: its number, the path, and where it is looked up, the first preferred."""
+    score, sheets = loaded.score, loaded.sheets
+    variables = merge(built_in(score, sheets[0], len(sheets)), score.prompt.variables)
+    directory = score.backend_for(sheets[0].n).working_directory or loaded.directory
+    for i, rule in enumerate(score.validations):
+        path = fill(rule.path or "/", variables)
+        if not os.path.isabs(path) and not JINJA.search(path):
+            roots = dict.fromkeys((score.workspace, directory))
+            yield i, path, [os.path.normpath(os.path.join(root, path)) for root in roots]
+
+
+def ambiguous(loaded: LoadedScore) -> Iterator[Problem]:
+    for i, path, found in places(loaded):
+        if len(found) > 1 and all(map(os.path.lexists, found)):
+            message = f"{path} is both {found[0]} and {found[1]}: the first is looked at"
+            hint = f"write {{workspace}}/{path} for the first, or the whole path within the workspace"
+            yield loaded.found("V225", WARNING, ("validations", i, "path"), message, hint)
 
 
 def _leaves(path: str, workspace: str) -> bool:

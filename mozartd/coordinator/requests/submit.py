@@ -23,7 +23,7 @@ from ipc.environment import is_named
 from ipc.errors import EXIT_USAGE, MozartError
 from ipc.score import routing
 from ipc.score.costs import when_reached
-from ipc.score.expand import PlannedSheet, expand
+from ipc.score.expand import PlannedSheet, expand, in_order
 from ipc.score.schema import Score
 from ipc.score.unavailable import unavailable
 from ipc.states import JOB_ENDED
@@ -131,6 +131,8 @@ def make_job(score: Score, path: str, now: float, start_sheet: int | None = None
     if start_sheet is not None and not 1 <= start_sheet <= len(planned):
         message = f"cannot start at sheet {start_sheet}: {path} has {len(planned)}"
         raise MozartError("E301", message, "sheets are numbered from 1", EXIT_USAGE)
+    if score.plays_in_order:
+        planned = in_order(planned)
     choices = choices_by_sheet(score, _private_suffix(score, private))
     sheets = [
         Sheet(
@@ -214,7 +216,7 @@ def _breaker(score: Score) -> dict[str, Any]:
 
 def _costs(score: Score) -> dict[str, Any]:
     costs = score.cost_limits
-    if costs is None or not costs.enabled:
+    if costs is None or not costs.is_limiting:
         return {}
     return {
         "max_cost_sheet": costs.max_cost_per_sheet,

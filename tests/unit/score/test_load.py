@@ -89,7 +89,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str, str]] = {
     "an unknown field of a sheet": (
         {"sheet": {**SHEET, "skip_when": {2: "sheets[1].statu"}}}, "V112", "sheet.skip_when[2]", "status, attempts",
     ),
-    "two templates": ({"prompt": {"template": "a", "template_file": "/dev/null"}}, "E301", "prompt.template_file", "exclude"),
+    "two templates": ({"prompt": {"template": "a", "template_file": "/dev/null"}}, "E301", "prompt.template_file", "not both"),
     "a template that is not there": ({"prompt": {"template_file": "a.md"}}, "V003", "prompt.template_file", "does not exist"),
     "a template that is a directory": ({"prompt": {"template_file": "."}}, "V003", "prompt.template_file", "a directory"),
     "a system prompt that is not there": (

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipc.score.rules import applicable, condition_fault, describe, fill, placeholders
-from ipc.score.shell import open_quote
+from ipc.score.shell import compose, read_script
 
 VARIABLES: dict[str, Any] = {"workspace": "/my work", "sheet_num": 3, "stage": 2, "name": "it's", "n": 1.5}
 
@@ -68,7 +68,7 @@ def test_placeholders() -> None:
     ],
 )
 def test_commands_get_one_word_wherever_it_lands(text: str, expected: str) -> None:
-    assert fill(text, VARIABLES, quote=True) == expected
+    assert compose(text, VARIABLES).text == expected
 
 
 COMMANDS = [
@@ -83,7 +83,7 @@ COMMANDS = [
     | st.text("'\"$`\\(){} ;&|<>#!*~", max_size=12)
 )
 def test_a_real_shell_sees_the_value_itself(value: str) -> None:
-    script = "\nprintf '\\0'\n".join(fill(command, {"v": value}, quote=True) for command in COMMANDS)
+    script = "\nprintf '\\0'\n".join(compose(command, {"v": value}).text for command in COMMANDS)
     done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, check=True, timeout=20)
     assert done.stdout.decode() == "\0".join([value] * len(COMMANDS))
 
@@ -92,11 +92,11 @@ def test_a_real_shell_sees_the_value_itself(value: str) -> None:
     ("command", "quote"),
     [
         ("", ""), ("a 'b", "'"), ('a "b', '"'), ("a 'b' ", ""), ('"$(', ""), ('"$(a "', '"'), ('"$(a) ', '"'), ("a#'b", "'"),
-        ("a #'b", ""),
+        ("a #'b", "#"), ("cat <<E\n'", "<<"), ("cat <<'E'\n'", "<<'"),
     ],
 )  # fmt: skip
 def test_the_quote_that_is_open(command: str, quote: str) -> None:
-    assert open_quote(command, len(command)) == quote
+    assert read_script(command + "{v}").spots[-1].quote == quote
 
 
 @pytest.mark.parametrize(
