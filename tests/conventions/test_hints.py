@@ -68,8 +68,8 @@ def takes_daemon_command(words: list[str], place: str) -> None:
         for command in mozartd.registered_commands
         if command.callback
     }
-    if words[0] == "supervise":
-        return  # The daemon itself, which nobody types.
+    if words[0] == "supervise" or words[0].isupper():
+        return  # The daemon itself, which nobody types; any of its commands.
     assert words[0] in known, f"{place}: there is no `mozartd {words[0]}`"
     program = typer.main.get_command_from_info(known[words[0]], pretty_exceptions_short=False, rich_markup_mode=None)
     flags = {flag for one in program.params for flag in one.opts}

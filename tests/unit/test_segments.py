@@ -29,7 +29,7 @@ from ipc.segments import (
 )
 from mozartd.coordinator import shelf
 from mozartd.coordinator.packed import MEMBER_BYTES
-from mozartd.coordinator.reading import DAMAGED, TORN, LogReader, log_end, tail_offset
+from mozartd.coordinator.reading import DAMAGED, TORN, LogReader, log_end, tail_starts
 from tests.unit.test_followers import begins, record
 
 KINDS = st.sampled_from([LOG, PACKED, GONE])
@@ -140,7 +140,7 @@ def test_any_layout_reads_as_one_log_from_any_record(
     assert log_end(log) == len(whole)
     assert read_from(log, begin) == (whole[begin:], [])
     lines = data.draw(st.integers(0, 30))
-    assert tail_offset(log, lines) == begins(records, lines)
+    assert tail_starts(log, lines)["stdout"] == begins(records, lines)
 
 
 @settings(max_examples=20, deadline=None)
@@ -162,7 +162,7 @@ def test_what_is_removed_is_said_once_and_the_rest_is_read(
     assert log_end(log) == len(whole)
     assert read_from(log, gone) == (whole[gone:], [])
     kept = [one for part, _ in parts[second:] for one in part]
-    below = tail_offset(log, 5)
+    below = tail_starts(log, 5)["stdout"]
     lines = sum(one.split(b" ", 3)[2] == b"F" or one is kept[-1] for one in kept)
     assert below == (gone + begins(kept, 5) if lines >= 5 else 0), "who asks for more than there is, is told"
 

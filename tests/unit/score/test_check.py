@@ -174,7 +174,7 @@ SILENT: list[tuple[str, dict[str, Any]]] = [
     ("V210", {"backend": {"type": "command", "command": ["{workspace}/run"]}}),
     ("V212", {"sheet": {**CHAINED, "backends": {5: AGENT}, "skip_when": {1: "job.cost > 1"}}}),
     ("V213", {"cost_limits": {"enabled": True, "max_cost_per_job": 1}, "backend": AGENT}),
-    ("V213", {"cost_limits": {"max_cost_per_job": 1}}),
+    ("V213", {"cost_limits": {"enabled": False, "max_cost_per_job": 1}}),
     ("V214", {"validations": rule(path="{workspace}/../workspace/a")}),
     ("V214", {"validations": rule(path="a/../b")}),
     (
