@@ -12,7 +12,7 @@ from typing import Any
 
 from ipc.paths import find_paths
 from ipc.score.document import Document, read_document
-from ipc.score.problems import ERROR, Field, Problem, ScoreError, nearest
+from ipc.score.problems import ERROR, WARNING, Field, Problem, ScoreError, nearest
 from ipc.score.schema import BACKENDS, SHIPPED_PROFILES, Score
 
 
@@ -36,6 +36,10 @@ def take_profiles(score: Score, document: Document) -> Iterator[Problem]:
             except ScoreError as error:
                 yield from error.problems
                 continue
+            if file and name in SHIPPED_PROFILES and file.startswith(directories(document.path)[0]):
+                yield document.problem(
+                    "V230", WARNING, (*path, "type"), f"{name} is {file} here, not the one that is shipped"
+                )
         if read[name] is not None:
             section.profile = read[name]
         elif name not in SHIPPED_PROFILES:

@@ -448,3 +448,32 @@ def test_A20_who_has_ended_or_is_younger_than_its_connection_is_not_believed() -
         person.kill()
     with pytest.raises(MozartError, match="has ended"):
         agents.behind(here, boot_time(), {})
+
+
+# ---- A5 -------------------------------------------------------------------------------------------------------------
+
+
+def test_A05_listing_backends_runs_nothing_of_a_checkout(shared_daemon: Daemon, tmp_path: Path) -> None:
+    project = tmp_path / ".mozart" / "backends"
+    project.mkdir(parents=True)
+    for name in ("aaa", "goose"):
+        told = {"argv": ["sh", "-c", f"id > {tmp_path}/{name}; echo 1.2.3"]}
+        profile = {"command": {"argv": ["sh"], "prompt": "stdin"}, "output": {"format": "text"}, "version": told}
+        (project / f"{name}.yaml").write_text(json.dumps(profile))
+
+    def backends(*words: str) -> subprocess.CompletedProcess[str]:
+        return shared_daemon.mozart("backends", *words, cwd=tmp_path)
+
+    listed = json.loads(backends("list", "--json").stdout)["backends"]
+    assert backends("show", "aaa").returncode == backends("check", "goose").returncode == 0
+    assert not [name for name in ("aaa", "goose") if (tmp_path / name).exists()]
+    found = {one["name"]: (one["origin"], one["shadows"], one["version"]) for one in listed}
+    assert (found["aaa"], found["goose"]) == (("project", "", ""), ("project", "shipped", ""))
+    assert found["claude_cli"][:2] == found["aider"][:2] == ("shipped", "")
+    row = next(line for line in backends().stdout.splitlines() if line.startswith("goose"))
+    assert "this directory's profile, instead of the shipped one" in row
+    assert json.loads(backends("check", "aaa", "--run", "--json").stdout)["backends"][0]["version"] == "1.2.3"
+    assert (tmp_path / "aaa").exists(), "a person asked for it"
+
+    said = shared_daemon.mozart("validate", write_score(tmp_path, "", backend={"type": "goose", "command": None}))
+    assert f"V230 warning: goose is {project}/goose.yaml here, not the one that is shipped" in said.stdout + said.stderr
