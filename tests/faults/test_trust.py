@@ -477,3 +477,41 @@ def test_A05_listing_backends_runs_nothing_of_a_checkout(shared_daemon: Daemon, 
 
     said = shared_daemon.mozart("validate", write_score(tmp_path, "", backend={"type": "goose", "command": None}))
     assert f"V230 warning: goose is {project}/goose.yaml here, not the one that is shipped" in said.stdout + said.stderr
+
+
+# ---- A11 ------------------------------------------------------------------------------------------------------------
+
+
+def test_A11_nothing_on_pythonpath_is_taken_for_ours(cold: Daemon, score: Callable[..., Path], tmp_path: Path) -> None:
+    strangers = tmp_path / "strangers"
+    strangers.mkdir()
+    for name in (
+        "agents",
+        "backends",
+        "cli",
+        "ipc",
+        "mozartd",
+        "workers",
+        "orjson",
+        "typer",
+        "yaml",
+        "pydantic",
+        "json",
+        "mine",
+    ):
+        (strangers / f"{name}.py").write_text(f"raise SystemExit('hijacked {name}')\n")
+    for name in ("mozart", "mozartd"):
+        installed = (ROOT / "scripts" / name).read_text().partition("\n")[2]
+        (cold.scripts / name).write_text(f"#!{sys.executable}\n{installed}")
+    (strangers / "mine.py").write_text("print('mine')")
+    cold.environment["PYTHONPATH"] = str(strangers)
+
+    for words in (["--version"], ["list"], ["validate", str(score("say x"))]):
+        done = cold.mozart(*words)
+        assert done.returncode in (0, 4), (words, done)
+        assert "hijacked" not in done.stdout + done.stderr, words
+    there = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(strangers)])}
+    assert cold.mozart("--version", env=there).returncode == 0, "where that is how we are found"
+    agent = score("", name="uses", backend={"command": [sys.executable, "-c", "import mine"]})
+    assert wrote(cold, agent) == "mine\n", "agents have what the user put there"
+    assert "hijacked" not in cold.printed()
