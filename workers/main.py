@@ -18,12 +18,13 @@ from typing import cast
 import uvloop
 
 from ipc.connection import hello
+from ipc.environment import lookup_in
 from ipc.frames import Frame
 from ipc.messages import Assign, Running
 from ipc.setup import DRAIN_SIGNAL, EXIT_OK, EXIT_ORPHANED, WorkerSetup
 from workers import stop
 from workers.attempt import Attempt, Surroundings
-from workers.environment import base_environment, lookup_in
+from workers.environment import base_environment
 from workers.halt import CANCELLED, INTERRUPTED
 from workers.link import Link
 from workers.mask import Mask

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -515,3 +516,67 @@ def test_A11_nothing_on_pythonpath_is_taken_for_ours(cold: Daemon, score: Callab
     agent = score("", name="uses", backend={"command": [sys.executable, "-c", "import mine"]})
     assert wrote(cold, agent) == "mine\n", "agents have what the user put there"
     assert "hijacked" not in cold.printed()
+
+
+# ---- A2 -------------------------------------------------------------------------------------------------------------
+
+
+def test_A02_run_says_which_login_agents_get_and_status_where_it_comes_from(
+    cold: Daemon, score: Callable[..., Path]
+) -> None:
+    uses = score("env TOKEN", "env NOWHERE", backend={"env": {"TOKEN": "x-${MINE}", "NOWHERE": "${ALSO}"}})
+
+    def run(path: Path, **env: str) -> str:
+        done = cold.mozart("run", path, "--detach", env=env)
+        assert done.returncode == 0, done.stderr
+        return "".join(line for line in done.stderr.splitlines(True) if line.startswith(("warning", "hint: `mozartd")))
+
+    first = {"ANTHROPIC_API_KEY": "old-secret", "FOO": "1", "MINE": "a", "OPENAI_BASE_URL": "http://a"}
+    assert run(score("say x", name="plain"), **first) == "", "it has what we have"
+    assert (
+        run(uses, **first, ALSO="b").splitlines()[0]
+        == "warning: agents do not get ALSO: the daemon has no such variable"
+    )
+    second = {**first, "ANTHROPIC_API_KEY": "new-secret", "FOO": "2", "MINE": "c", "GH_TOKEN": "t"}
+    said = run(uses, **second)
+    assert said.splitlines()[:2] == [
+        "warning: agents get the daemon's ANTHROPIC_API_KEY, MINE, which is not what it is here",
+        "warning: agents do not get ALSO, GH_TOKEN: the daemon has no such variable",
+    ]
+    assert "`mozartd status --env`" in said
+    assert "submit_env" in said
+    third = run(score("say x", name="plain", backend={"env": {"OPENAI_BASE_URL": "http://b"}}))
+    assert third.startswith("warning: agents get the daemon's ANTHROPIC_API_KEY, which is not set here\n")
+
+    shown = cold.mozartd("status", "--env").stdout
+    assert "secret" not in shown + cold.printed() + said
+    assert re.search(r"^ANTHROPIC_API_KEY +the start of the daemon \(mozart run\)$", shown, re.MULTILINE)
+    assert re.search(r"^LC_\* +the submitter$", shown, re.MULTILINE)
+    told = {
+        one["name"]: one["from"] for one in json.loads(cold.mozartd("status", "--env", "--json").stdout)["variables"]
+    }
+    assert told["FOO"] == "the start of the daemon (mozart run)"
+    assert told["PATH"] == "the submitter, else the start of the daemon (mozart run)"
+
+
+def test_A02_values_are_compared_and_not_told() -> None:
+    from ipc.environment import compare, described, is_access
+
+    sent = described(["A_API_KEY", "B_API_KEY", "C"], {"A_API_KEY": "sesame", "B_API_KEY": "other"})
+    assert not [one for one in sent.values() if "sesame" in one]
+    mine = {"A_API_KEY": "sesame", "B_API_KEY": "mine", "D_BASE_URL": "x", "E": "y"}
+    assert compare(sent, mine, mine.get) == {"other": ["B_API_KEY"], "missing": ["C"], "only": ["D_BASE_URL"]}
+    assert described(["A"], {"A": "1"})["A"] != described(["A"], {"A": "1"})["A"], "each time with another salt"
+    assert compare({"": 1, "../x": "y", "A": None}, (), mine.get) == {"missing": ["A"]}
+    assert all(
+        map(
+            is_access, ["ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "CLAUDE_CODE_OAUTH_TOKEN", "OLLAMA_HOST", "GH_TOKEN"]
+        )
+    )
+    assert not any(map(is_access, ["FOO", "PATH", "VSCODE_GIT_IPC_AUTH_TOKEN", "TOKENIZERS", "MY_URL"]))
+
+
+def test_A02_what_agents_tell_their_tools_reaches_no_daemon() -> None:
+    from mozartd.launch import daemon_environment
+
+    assert daemon_environment({"CLAUDECODE": "1", "CODEX_SANDBOX": "x", "HOME": "/h"}) == {"HOME": "/h"}
