@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from ipc.environment import AGENT_MARKS, without_git
 from ipc.errors import EXIT_FAILED, MozartError
-from ipc.paths import Paths, secure_directory
+from ipc.paths import Paths, find_paths, secure_directory
 from ipc.trust import refuse_foreign
 from mozartd import daemon_log, entry
 from mozartd.daemonize import run_in_background
@@ -100,7 +100,7 @@ def daemon_environment(env: Mapping[str, str]) -> dict[str, str]:
     dropped = AGENT_MARKS.union(_NOT_INHERITED)
     kept = {name: value for name, value in without_git(env, os.getpid()).items() if name not in dropped}
     if kept.get("MOZART_HOME"):
-        kept["MOZART_HOME"] = os.path.abspath(os.path.expanduser(kept["MOZART_HOME"]))
+        kept["MOZART_HOME"] = os.path.dirname(find_paths(kept).config)
     return kept
 
 

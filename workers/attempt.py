@@ -34,6 +34,7 @@ from backends.base import (
     Verdict,
 )
 from ipc import segments
+from ipc.environment import Lookup
 from ipc.errors import MozartError
 from ipc.messages import Assign, Finished, Noted, Running, Started
 from ipc.score.prompt import assemble
@@ -46,7 +47,7 @@ from workers.agent import UNWRITABLE, Ran, Vigil, run_agent
 from workers.capture import Capture
 from workers.clocks import Clocks
 from workers.commands import Shell
-from workers.environment import Lookup, agent_environment
+from workers.environment import agent_environment
 from workers.halt import Halt
 from workers.mask import Mask, secret_values
 from workers.memory import oom_kills

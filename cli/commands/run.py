@@ -61,7 +61,7 @@ def command(
     if started is not None:
         output.tell(f"mozart: started the daemon (pid {started})")
     more = {"fresh": fresh, "start_sheet": start_sheet, "at": begin, "after": after, "group": group}
-    given = {name: value for name, value in more.items() if value is not None}
+    given: dict[str, Any] = {name: value for name, value in more.items() if value is not None}
     with line:
         submitted = submission(loaded, os.environ, line.client.daemon["submit_env"])
         # A daemon that was started from here has what we have.

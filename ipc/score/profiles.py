@@ -18,7 +18,11 @@ from ipc.score.schema import BACKENDS, SHIPPED_PROFILES, Score
 
 def directories(score_path: str) -> tuple[str, str]:
     """Where profiles may be, the nearest first."""
-    project = os.path.join(os.path.dirname(os.path.abspath(score_path)), ".mozart", "backends")
+    try:
+        beside = os.path.dirname(os.path.abspath(score_path))
+    except FileNotFoundError:  # the working directory was deleted: there is nothing in it
+        beside = os.path.dirname(score_path)
+    project = os.path.join(beside, ".mozart", "backends")
     return project, os.path.join(os.path.dirname(find_paths().config), "backends")
 
 

@@ -109,8 +109,9 @@ class Agents:
 
     def _said(self, hello: Frame) -> str:
         attempt = hello.get("attempt")
-        is_ours = hello.get("state") == self._state and isinstance(attempt, str)
-        return attempt if is_ours and _ATTEMPT.fullmatch(attempt) else ""
+        if hello.get("state") != self._state or not isinstance(attempt, str):
+            return ""
+        return attempt if _ATTEMPT.fullmatch(attempt) else ""
 
     def refuse(self, attempt: str, frame: Frame) -> None:
         """Raises MozartError, and says in the events that an agent tried, once for each thing that it tries."""

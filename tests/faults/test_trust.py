@@ -144,13 +144,13 @@ def program(
 ) -> subprocess.CompletedProcess[str]:
     """`mozart WORDS` or `mozartd WORDS` of this checkout, as that user."""
     environment = {"PATH": os.environ["PATH"], "HOME": str(home.parent), "MOZART_HOME": str(home), "LANG": "C.UTF-8"}
-    options = {"umask": 0o022, **more, "env": {**environment, **more.get("env", {})}}
+    options = {"umask": 0o022, "cwd": "/", **more, "env": {**environment, **more.get("env", {})}}
     who = {} if uid is None else {"user": uid, "group": uid, "extra_groups": []}
     run = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r}); from mozartd.entry import {words[0]} as main; sys.exit(main())"
     )
     done: subprocess.CompletedProcess[str] = subprocess.run(
-        [python, "-P", "-c", run, *words[1:]], cwd="/", text=True, capture_output=True, timeout=50, **options, **who
+        [python, "-P", "-c", run, *words[1:]], text=True, capture_output=True, timeout=50, **options, **who
     )
     return done
 
@@ -580,3 +580,37 @@ def test_A02_what_agents_tell_their_tools_reaches_no_daemon() -> None:
     from mozartd.launch import daemon_environment
 
     assert daemon_environment({"CLAUDECODE": "1", "CODEX_SANDBOX": "x", "HOME": "/h"}) == {"HOME": "/h"}
+
+
+# ---- D4, D5 ---------------------------------------------------------------------------------------------------------
+
+
+@needs_root
+def test_D04_without_a_home_nothing_is_made_and_the_way_out_is_said(common: Path, everybodys_python: str) -> None:
+    common.chmod(0o777)
+    table = [
+        ({}, "HOME is not set, and user 54321 has no entry"),
+        ({"HOME": "rel"}, "HOME is 'rel', not an absolute path"),
+        ({"HOME": "/tmp", "XDG_STATE_HOME": "state"}, "XDG_STATE_HOME is 'state', not an absolute path"),
+        ({"HOME": "/tmp", "XDG_RUNTIME_DIR": "./run"}, "XDG_RUNTIME_DIR is './run', not an absolute path"),
+        ({"MOZART_HOME": "~/mozart"}, "HOME is not set, and user 54321 has no entry"),
+    ]
+    for variables, said in table:
+        environment = {"HOME": "", "MOZART_HOME": "", **variables}
+        done = program(everybodys_python, common, "mozartd", "start", uid=US, env=environment, cwd=common)
+        assert done.returncode == 2, done
+        assert said in done.stderr
+        assert "set MOZART_HOME" in done.stderr
+        assert not os.listdir(common)
+
+
+def test_D05_backends_are_listed_in_a_directory_that_was_deleted(shared_daemon: Daemon, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = f"rmdir {gone}; {shared_daemon.scripts}/mozart backends"
+    done = subprocess.run(
+        ["sh", "-c", script], cwd=gone, env=shared_daemon.environment, text=True, capture_output=True, timeout=50
+    )
+    assert done.returncode == 0, done.stderr
+    assert "claude_cli" in done.stdout
+    assert "Traceback" not in done.stderr
