@@ -21,6 +21,7 @@ from typing import IO, Any, NamedTuple
 import backends
 from cli import group
 from ipc.errors import MozartError
+from ipc.trust import distrust
 
 #: Seconds that a program may take to say its version.
 PATIENCE = 10.0
@@ -139,7 +140,7 @@ def look(wanted: Sequence[str], run_projects: bool = False) -> list[Found]:
     files = _files()
     broken = {name: why for name in wanted if (why := _fault(name))}
     programs = {name: _version_command(name) for name in wanted if name not in broken}
-    may_run = {name for name in programs if run_projects or name not in files or files[name].origin != "project"}
+    may_run = {name for name in programs if run_projects or name not in files or _is_own(files[name])}
     with contextlib.ExitStack() as stack:
         asked = {name: _ask(programs[name], stack) for name in may_run if _is_here(programs[name])}
         found = [
@@ -149,6 +150,11 @@ def look(wanted: Sequence[str], run_projects: bool = False) -> list[Found]:
             for name in wanted
         ]
     return [_placed(one, files.get(one.name)) for one in found]
+
+
+def _is_own(profile: Profile) -> bool:
+    """Ours, or the user's where nobody else could have put it (MOZART_HOME may be anywhere)."""
+    return profile.origin == "shipped" or (profile.origin == "user" and distrust(profile.file) is None)
 
 
 def _is_here(argv: list[str]) -> bool:

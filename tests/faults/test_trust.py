@@ -476,6 +476,18 @@ def test_A05_listing_backends_runs_nothing_of_a_checkout(shared_daemon: Daemon, 
     assert json.loads(backends("check", "aaa", "--run", "--json").stdout)["backends"][0]["version"] == "1.2.3"
     assert (tmp_path / "aaa").exists(), "a person asked for it"
 
+    theirs = tmp_path / "home" / "backends"
+    theirs.mkdir(parents=True)
+    theirs.parent.chmod(0o777)
+    shutil.copy(project / "goose.yaml", theirs)
+    (tmp_path / "goose").unlink(missing_ok=True)
+    elsewhere = {"cwd": theirs, "env": {"MOZART_HOME": str(theirs.parent)}}
+    assert shared_daemon.mozart("backends", "list", **elsewhere).returncode == 0
+    assert not (tmp_path / "goose").exists(), "anybody may have put that there"
+    theirs.parent.chmod(0o755)
+    assert shared_daemon.mozart("backends", "list", **elsewhere).returncode == 0
+    assert (tmp_path / "goose").exists(), "it is the user's own"
+
     said = shared_daemon.mozart("validate", write_score(tmp_path, "", backend={"type": "goose", "command": None}))
     assert f"V230 warning: goose is {project}/goose.yaml here, not the one that is shipped" in said.stdout + said.stderr
 
