@@ -20,29 +20,6 @@ LINE_CAP = 4 << 20
 #: How long an agent that streams may print nothing at all after its start; they all say something before they think.
 FIRST_BYTE_SECONDS = 300.0
 
-#: Variables by which an agent tells its tools that they run inside it. An agent started with one of them in its
-#: environment refuses to start, joins the other's session, or sends its output elsewhere: the worker drops them.
-DROPPED_ENVIRONMENT = frozenset(
-    {
-        "CLAUDECODE",
-        "CLAUDE_CODE_CHILD_SESSION",
-        "CLAUDE_CODE_ENTRYPOINT",
-        "CLAUDE_CODE_EXECPATH",
-        "CLAUDE_CODE_SESSION_ID",
-        "CLAUDE_CODE_SSE_PORT",
-        "CLAUDE_EFFORT",
-        "CODEX_SANDBOX",
-        "CODEX_SANDBOX_NETWORK_DISABLED",
-        "CODEX_THREAD_ID",
-        "CURSOR_AGENT",
-        "GEMINI_CLI",
-        "GOOSE_TERMINAL",
-        "OPENCODE",
-        "OPENCODE_PID",
-        "QWEN_CODE",
-    }
-)
-
 
 #: A command line (or a text for a shell) and the values of its `{names}` → what is executed, and what its environment gets.
 Fill = Callable[[Sequence[str] | str, Mapping[str, str]], tuple[list[str], Mapping[str, str]]]

@@ -1,6 +1,8 @@
 """What this machine has of each backend: its program, its version, a login. For `mozart backends`.
 
-Never reads a credential: that a file exists, or that a variable is set, is all that is looked at. Nothing asks the network.
+Never reads a credential: that a file exists, or that a variable is set, is all that is looked at. Nothing asks the network, and
+nothing that a profile of the working directory's says is executed unless a person asked to run that backend: a checkout is
+somebody else's.
 """
 
 from __future__ import annotations
@@ -12,13 +14,14 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from typing import IO, Any, NamedTuple
 
 import backends
 from cli import group
 from ipc.errors import MozartError
+from ipc.trust import distrust
 
 #: Seconds that a program may take to say its version.
 PATIENCE = 10.0
@@ -68,6 +71,12 @@ class Found:
     path: str
     logged_in: bool | None
     """None: nothing to log into, or not to be known without asking."""
+    origin: str = "shipped"
+    """Whose word it is: shipped, user (a profile in the configuration) or project (one of this directory's)."""
+    file: str = ""
+    """Of the profile, where it is not shipped."""
+    shadows: str = ""
+    """Whose profile of the same name it stands before: shipped or user."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -87,44 +96,75 @@ def profile(name: str) -> dict[str, Any] | None:
     """What the profile of that name says; None for a backend of ours."""
     if name in backends.AVAILABLE:
         return None
-    import yaml
+    from ipc.score.document import read_document
+    from ipc.score.problems import ScoreError
 
+    file = _files()[name].file
     try:
-        with open(_files()[name], encoding="utf-8") as file:
-            found = yaml.safe_load(file)
+        found = read_document(file).data
         backends.load(name, found)
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise MozartError("E301", f"cannot use the profile {_files()[name]}: {error}", "correct it") from None
+    except ScoreError as error:
+        raise MozartError("E301", f"cannot use the profile {error.problems[0]}", "correct it") from None
+    except (OSError, ValueError) as error:
+        raise MozartError("E301", f"cannot use the profile {file}: {error}", "correct it") from None
     return dict(found)
 
 
-def _files() -> dict[str, str]:
+class Profile(NamedTuple):
+    file: str
+    origin: str
+    shadows: str
+
+
+def _files() -> dict[str, Profile]:
     """Profiles by name: shipped, the user's over those, this directory's over both."""
     from ipc.score.profiles import directories
 
-    found: dict[str, str] = {}
-    for directory in (backends.SHIPPED, *reversed(directories("score.yaml"))):
+    project, user = directories("score.yaml")
+    found: dict[str, Profile] = {}
+    for origin, directory in (("shipped", backends.SHIPPED), ("user", user), ("project", project)):
         with contextlib.suppress(OSError):
-            found |= {name: os.path.join(directory, name + ".yaml") for name in _names(directory)}
-    return {name: path for name, path in found.items() if name not in backends.AVAILABLE}
+            for name in _names(directory):
+                before = found[name].origin if name in found else ""
+                found[name] = Profile(os.path.join(directory, name + ".yaml"), origin, before)
+    return {name: profile for name, profile in found.items() if name not in backends.AVAILABLE}
 
 
 def _names(directory: str) -> list[str]:
     return [name.removesuffix(".yaml") for name in os.listdir(directory) if name.endswith(".yaml")]
 
 
-def look(wanted: Sequence[str]) -> list[Found]:
-    """All at the same time: some programs take a second to say their version."""
+def look(wanted: Sequence[str], run_projects: bool = False) -> list[Found]:
+    """All at the same time: some programs take a second to say their version. `run_projects`: a person asked to run what this
+    directory's profiles say."""
+    files = _files()
     broken = {name: why for name in wanted if (why := _fault(name))}
     programs = {name: _version_command(name) for name in wanted if name not in broken}
+    may_run = {name for name in programs if run_projects or name not in files or _is_own(files[name])}
     with contextlib.ExitStack() as stack:
-        asked = {name: _ask(argv, stack) for name, argv in programs.items() if argv and shutil.which(argv[0])}
-        return [
+        asked = {name: _ask(programs[name], stack) for name in may_run if _is_here(programs[name])}
+        found = [
             Found(name, "profile", "", "", False, broken[name], "", None)
             if name in broken
             else _found(name, programs[name], asked.get(name))
             for name in wanted
         ]
+    return [_placed(one, files.get(one.name)) for one in found]
+
+
+def _is_own(profile: Profile) -> bool:
+    """Ours, or the user's where nobody else could have put it (MOZART_HOME may be anywhere)."""
+    return profile.origin == "shipped" or (profile.origin == "user" and distrust(profile.file) is None)
+
+
+def _is_here(argv: list[str]) -> bool:
+    return bool(argv and shutil.which(argv[0]))
+
+
+def _placed(found: Found, profile: Profile | None) -> Found:
+    if profile is None or profile.origin == "shipped":
+        return found
+    return replace(found, origin=profile.origin, file=profile.file, shadows=profile.shadows)
 
 
 def _fault(name: str) -> str:

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import backends
-from backends.base import DROPPED_ENVIRONMENT, STDOUT, Command, Ending, Run
+from backends.base import STDOUT, Command, Ending, Run
 from cli import group
-from ipc.environment import without_git
+from ipc.environment import AGENT_MARKS, without_git
 from ipc.errors import EXIT_USAGE, MozartError
 
 PROMPT = "Answer with the single word: ready"
@@ -56,7 +56,7 @@ def _describe(name: str, directory: str) -> Run:
     with open(prompt_file, "w") as file:
         file.write(PROMPT)
     ours = without_git(os.environ, os.getpid())
-    environment = {key: value for key, value in ours.items() if key not in DROPPED_ENVIRONMENT}
+    environment = {key: value for key, value in ours.items() if key not in AGENT_MARKS}
     return Run(
         section.model_dump(mode="json"), PROMPT, prompt_file, directory, directory, environment, str(uuid.uuid4()),
         is_root=os.geteuid() == 0, fill=fill_backend,

@@ -26,6 +26,8 @@ class Hello(TypedDict):
     """Attempts this worker holds at once, at most. Its credit is slots minus running."""
     submit_env: NotRequired[list[str]]
     """From a coordinator to a client: the names of the submitter's variables that jobs keep; one may end in *."""
+    compares_environment: NotRequired[bool]
+    """Of a coordinator: `submit` may describe the submitter's variables (`known`), to hear which of them are others here."""
     attempt: NotRequired[str]
     """Of a client that an agent started: its MOZART_ATTEMPT_ID, and with it in `state` the MOZART_STATE that this is of."""
     state: NotRequired[str]
@@ -274,7 +276,7 @@ CoordinatorFrame = Assign | Cancel | Cap | Watch | Ack | Drain
 #: Requests a client may make. One file each in `mozartd/coordinator/requests/`. Those in `ipc.line.KEYED` also take a `key`: a
 #: text of the client's own, by which the request is done once however often it is asked, and answered the same.
 METHODS = (
-    "submit",  # {score, path, source, environment, fresh, start_sheet?, at?, after?, group?} → {job}
+    "submit",  # {score, path, source, environment, known?, fresh, start_sheet?, at?, after?, group?} → {job, environment?}
     "status",  # {job?, after?} → {daemon, jobs} or {job, sheets, next}
     "list",  # {states, all, limit, before?} → {jobs, total, next}
     "logs.follow",  # {job, sheet?, attempt?, follow, tail?, stream?, cursors?} → {job, subscription, begins?}, notifications
@@ -295,6 +297,7 @@ METHODS = (
     "group.list",  # {} → {groups}
     "gc",  # {dry_run} → {dry_run, log_bytes, actions}: what is removed and compressed by the settings
     "daemon.status",  # {} → as `mozartd status --json`
+    "daemon.environment",  # {} → {variables: [{name, from}], submit_env}: what agents get, without its values
     "daemon.drain",  # {} → {state}; nothing new starts, and when nothing runs everything stops
 )
 

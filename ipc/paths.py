@@ -67,7 +67,7 @@ def find_paths(env: Mapping[str, str] | None = None, uid: int | None = None) -> 
 def _directories(env: Mapping[str, str], uid: int) -> tuple[str, str, str, str]:
     home = env.get("MOZART_HOME")
     if home:
-        home = os.path.abspath(os.path.expanduser(home))
+        home = _absolute(home, env, uid)
         return home, os.path.join(home, "state"), os.path.join(home, "logs"), os.path.join(home, "run")
     if env.get("STATE_DIRECTORY") and env.get("RUNTIME_DIRECTORY"):
         state = env["STATE_DIRECTORY"].split(":")[0]
@@ -75,12 +75,52 @@ def _directories(env: Mapping[str, str], uid: int) -> tuple[str, str, str, str]:
         return config, state, os.path.join(state, "logs"), env["RUNTIME_DIRECTORY"].split(":")[0]
     if uid == 0:
         return "/etc/mozart", "/var/lib/mozart", "/var/lib/mozart/logs", "/run/mozart"
-    user = env.get("HOME") or os.path.expanduser("~")
-    config = os.path.join(env.get("XDG_CONFIG_HOME") or os.path.join(user, ".config"), "mozart")
-    state = os.path.join(env.get("XDG_STATE_HOME") or os.path.join(user, ".local/state"), "mozart")
-    base = env.get("XDG_RUNTIME_DIR")
+    config = os.path.join(_of_user(env, uid, "XDG_CONFIG_HOME", ".config"), "mozart")
+    state = os.path.join(_of_user(env, uid, "XDG_STATE_HOME", ".local/state"), "mozart")
+    base = _named(env, "XDG_RUNTIME_DIR")
     runtime = os.path.join(base, "mozart") if base else os.path.join(state, "run")
     return config, state, os.path.join(state, "logs"), runtime
+
+
+def _of_user(env: Mapping[str, str], uid: int, variable: str, default: str) -> str:
+    return _named(env, variable) or os.path.join(_named(env, "HOME") or _home_of(uid), default)
+
+
+def _named(env: Mapping[str, str], variable: str) -> str:
+    """The directory that a variable names; '' when it names none. Raises MozartError for one that is another one everywhere."""
+    path = env.get(variable, "")
+    if path and not os.path.isabs(path):
+        raise _nowhere(f"{variable} is {path!r}, not an absolute path")
+    return path
+
+
+def _home_of(uid: int) -> str:
+    import pwd
+
+    try:
+        home = pwd.getpwuid(uid).pw_dir
+    except KeyError:
+        raise _nowhere(f"HOME is not set, and user {uid} has no entry in the system's list of users") from None
+    if not os.path.isabs(home):
+        raise _nowhere(f"HOME is not set, and the home of user {uid} is {home!r}")
+    return home
+
+
+def _absolute(home: str, env: Mapping[str, str], uid: int) -> str:
+    expanded = os.path.expanduser(home)
+    if home == "~" or home.startswith("~/"):
+        expanded = (_named({**os.environ, **env}, "HOME") or _home_of(uid)) + home[1:]
+    if expanded.startswith("~"):
+        raise _nowhere(f"MOZART_HOME is {home!r}, and there is no home directory that this could mean")
+    try:
+        return os.path.abspath(expanded)
+    except FileNotFoundError:
+        raise _nowhere(f"MOZART_HOME is {home!r}, and the working directory has been deleted") from None
+
+
+def _nowhere(reason: str) -> MozartError:
+    hint = "set MOZART_HOME to the absolute path of a directory of your own"
+    return MozartError("E303", f"cannot tell where Mozart's files belong: {reason}", hint, EXIT_USAGE)
 
 
 def secure_directory(path: str, mode: int = 0o700) -> None:

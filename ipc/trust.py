@@ -192,8 +192,13 @@ def check_peer(connected: socket.socket, path: str, client_file: str = CLIENT_FI
     if uid in (os.geteuid(), 0) or _is_place_of(uid, path) or uid in _socket_owners(client_file):
         return
     message = f"cannot trust the daemon at {path}: it is run by {user_name(uid)} (uid {uid})"
-    hint = f"set MOZART_SOCKET to your own daemon's; root may write `socket_owner: {user_name(uid)}` into {client_file}"
-    raise MozartError("E502", message, hint.replace("#", ""), EXIT_UNREACHABLE)
+    named = f"root may write `socket_owner: {user_name(uid).removeprefix('#')}` into {client_file}"
+    own = (
+        f"act as that user (`sudo -u {user_name(uid)} mozart …`)"
+        if os.geteuid() == 0
+        else "set MOZART_HOME to your own"
+    )
+    raise MozartError("E502", message, f"{own}, or {named}", EXIT_UNREACHABLE)
 
 
 def _is_place_of(uid: int, path: str) -> bool:

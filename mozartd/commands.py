@@ -202,11 +202,24 @@ def _signal(running: Running, number: signal.Signals, kind: str) -> dict[str, An
 
 
 @app.command(epilog="Example: mozartd status --json")
-def status(as_json: Json = False) -> None:
+def status(
+    as_json: Json = False,
+    env: Annotated[
+        bool, typer.Option("--env", help="Show which variables agents get, and where each comes from; never a value.")
+    ] = False,
+) -> None:
     """Ask the daemon how it is."""
     with Line(find_paths().client_socket, ANSWER_SECONDS) as line:
-        answer = line.request("daemon.status")
-    _answer(as_json, answer, _summary(answer))
+        answer = line.request("daemon.environment" if env else "daemon.status")
+    _answer(as_json, answer, _variables(answer) if env else _summary(answer))
+
+
+def _variables(answer: dict[str, Any]) -> str:
+    width = max(len(one["name"]) for one in answer["variables"])
+    lines = [f"{one['name']:<{width}}  {one['from']}" for one in answer["variables"]]
+    return "\n".join(
+        [*lines, "", f"The submitter's are those that the setting submit_env names: {', '.join(answer['submit_env'])}."]
+    )
 
 
 def _summary(answer: dict[str, Any]) -> str:

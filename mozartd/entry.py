@@ -1,8 +1,8 @@
 """The console scripts `mozart` and `mozartd`, and the way the daemon starts itself and agents of our own.
 
-Owns one thing: that `agents`, `cli`, `ipc`, `workers` and `backends` are ours and not a user's packages of the same name. It
-puts this distribution's folder first and whatever PYTHONPATH or the working directory added last, then imports.
-Everything here is on the path of every `mozart status`, so it imports `os` and `sys` alone.
+Owns one thing: that what we import is ours, or installed for us, and not something of the same name that PYTHONPATH or the
+working directory holds. It puts this distribution's folder first and takes those out, then imports; agents get the variable
+as it was. Everything here is on the path of every `mozart status`, so it imports what the interpreter has imported already.
 """
 
 from __future__ import annotations
@@ -15,16 +15,24 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def own_folder_first() -> None:
-    """Reorder `sys.path`: ours, the interpreter's, then what the user's shell happened to add."""
-    strangers = os.environ.get("PYTHONPATH", "").split(os.pathsep) if not sys.flags.ignore_environment else []
+    """Ours, then the interpreter's. Where we are ourselves on PYTHONPATH, so may be what we need: then that comes last."""
     try:
         here = os.getcwd()
     except FileNotFoundError:  # deleted under us; then nothing was added for it either
         here = "/"
-    known = {os.path.join(here, part) for part in strangers if part} | {here}
+    variable = None if sys.flags.ignore_environment else os.environ.get("PYTHONPATH")
+    given = {os.path.join(here, part) for part in (variable or "").split(os.pathsep) if part}
+    strangers = (given | {here}) - _installed()
     rest = [part for part in sys.path if part and os.path.join(here, part) != ROOT]
-    ours = [part for part in rest if os.path.join(here, part) not in known]
-    sys.path[:] = [ROOT, *ours, *(part for part in rest if part not in ours)]
+    ours = [part for part in rest if os.path.join(here, part) not in strangers]
+    sys.path[:] = [ROOT, *ours, *(part for part in rest if ROOT in given and part not in ours)]
+
+
+def _installed() -> set[str]:
+    """Where an interpreter's own packages are, also when somebody names that again."""
+    site = sys.modules.get("site")
+    found = {os.path.dirname(os.__file__)}
+    return found if site is None else {*found, *site.getsitepackages(), site.getusersitepackages()}
 
 
 def open_standard_descriptors() -> None:

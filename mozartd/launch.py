@@ -16,9 +16,9 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ipc.environment import without_git
+from ipc.environment import AGENT_MARKS, without_git
 from ipc.errors import EXIT_FAILED, MozartError
-from ipc.paths import Paths, secure_directory
+from ipc.paths import Paths, find_paths, secure_directory
 from ipc.trust import refuse_foreign
 from mozartd import daemon_log, entry
 from mozartd.daemonize import run_in_background
@@ -96,10 +96,11 @@ def successor(request: Request) -> Command:
 
 
 def daemon_environment(env: Mapping[str, str]) -> dict[str, str]:
-    """The starter's, but for what ties the starter itself to a daemon or to a repository. The daemon will run in /."""
-    kept = {name: value for name, value in without_git(env, os.getpid()).items() if name not in _NOT_INHERITED}
+    """The starter's, but for what ties the starter itself to a daemon, an agent or a repository. The daemon will run in /."""
+    dropped = AGENT_MARKS.union(_NOT_INHERITED)
+    kept = {name: value for name, value in without_git(env, os.getpid()).items() if name not in dropped}
     if kept.get("MOZART_HOME"):
-        kept["MOZART_HOME"] = os.path.abspath(os.path.expanduser(kept["MOZART_HOME"]))
+        kept["MOZART_HOME"] = os.path.dirname(find_paths(kept).config)
     return kept
 
 

@@ -34,6 +34,7 @@ from backends.base import (
     Verdict,
 )
 from ipc import marks, segments
+from ipc.environment import Lookup
 from ipc.errors import MozartError
 from ipc.files import NotRegularError, read_regular
 from ipc.forkserver import Bounds, ForkServer, GivenUpError
@@ -50,7 +51,7 @@ from workers.agent import CAPPED, UNWRITABLE, Ran, Vigil, run_agent
 from workers.capture import Capture, Growth
 from workers.clocks import Clocks
 from workers.commands import Shell
-from workers.environment import Lookup, agent_environment
+from workers.environment import agent_environment
 from workers.halt import Halt
 from workers.mask import Mask, secret_values
 from workers.memory import oom_kills

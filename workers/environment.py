@@ -7,22 +7,17 @@ Called by `attempt`.
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from backends.base import DROPPED_ENVIRONMENT
+from ipc.environment import AGENT_MARKS, REFERENCE, Lookup
 from ipc.errors import MozartError
 from ipc.messages import Assign
-
-_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-
-Lookup = Callable[[str], str | None]
 
 
 def base_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """What every agent of this worker begins with."""
-    return {name: value for name, value in environment.items() if name not in DROPPED_ENVIRONMENT}
+    return {name: value for name, value in environment.items() if name not in AGENT_MARKS}
 
 
 def agent_environment(base: Mapping[str, str], assignment: Assign, lookup: Lookup, state: str) -> dict[str, str]:
@@ -52,20 +47,4 @@ def expand(name: str, value: str, lookup: Lookup) -> str:
             raise MozartError("E302", sentence, hint)
         return found
 
-    return _REFERENCE.sub(replace, value)
-
-
-def lookup_in(environment: Mapping[str, str]) -> Lookup:
-    """The daemon's value of a name: a variable, else a systemd credential of that name."""
-
-    def lookup(name: str) -> str | None:
-        directory = environment.get("CREDENTIALS_DIRECTORY")
-        if name in environment or not directory:
-            return environment.get(name)
-        try:
-            with open(os.path.join(directory, name), encoding="utf-8") as file:
-                return file.read().rstrip("\n")
-        except OSError:
-            return None
-
-    return lookup
+    return REFERENCE.sub(replace, value)

@@ -19,13 +19,14 @@ import uvloop
 
 from ipc import forkserver, mark
 from ipc.connection import hello
+from ipc.environment import lookup_in
 from ipc.forkserver import ForkServer
 from ipc.frames import Frame
 from ipc.messages import Assign, Running
 from ipc.setup import DRAIN_SIGNAL, EXIT_OK, EXIT_ORPHANED, WorkerSetup
 from workers import machine, stop
 from workers.attempt import Attempt, Surroundings
-from workers.environment import base_environment, lookup_in
+from workers.environment import base_environment
 from workers.halt import CANCELLED, INTERRUPTED
 from workers.link import Link
 from workers.mask import Mask

@@ -26,7 +26,8 @@ def command(
 ) -> int:
     """Show which agents are installed, and check one.
 
-    `check` exits 1 when the backend cannot be used; without --run it asks no network.
+    `check` exits 1 when the backend cannot be used; without --run it asks no network, and runs nothing that a profile of this
+    directory's (.mozart/backends) says.
     """
     match words or ["list"]:
         case ["list"] if not run:
@@ -55,7 +56,7 @@ def _list(json: bool) -> int:
             each["program"],
             each["version"],
             "yes" if each["available"] else "no",
-            each["why"],
+            "; ".join(filter(None, [_place(each), each["why"]])),
         ]
         for each in found
     ]
@@ -63,14 +64,23 @@ def _list(json: bool) -> int:
     return 0
 
 
-def _look(name: str) -> dict[str, Any]:
+def _place(found: dict[str, Any]) -> str:
+    """Whose profile it is, where that is not what the name alone would say."""
+    if found["origin"] == "shipped":
+        return ""
+    whose = "this directory's profile" if found["origin"] == "project" else "your profile"
+    before = {"": "", "user": ", instead of yours", "shipped": ", instead of the shipped one"}[found["shadows"]]
+    return f"{whose}{before}"
+
+
+def _look(name: str, run: bool = False) -> dict[str, Any]:
     from cli import machine
     from ipc.score.problems import suggestion
 
     if name not in machine.names():
         hint = suggestion(name, machine.names()) or f"known are {', '.join(machine.names())}"
         raise MozartError("unknown_backend", f"cannot find a backend {name!r}", hint)
-    return machine.look([name])[0].as_json()
+    return machine.look([name], run_projects=run)[0].as_json()
 
 
 def _show(name: str, json: bool) -> int:
@@ -83,7 +93,7 @@ def _show(name: str, json: bool) -> int:
 
 
 def _check(name: str, run: bool, json: bool) -> int:
-    found = _look(name)
+    found = _look(name, run)
     ok = found["available"]
     if run and ok:
         from cli import machine, trial
@@ -106,6 +116,7 @@ def _describe(found: dict[str, Any]) -> str:
         ("version", found["version"]),
         ("available", "yes" if found["available"] else "no"),
         ("logged in", login),
+        ("profile", found["file"] and f"{found['file']} ({_place(found)})"),
         ("note", found["why"]),
     ]
     if ran := found.get("run"):

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +15,7 @@ from cli.arguments import Option
 from cli.daemon import connect, connect_or_start
 from cli.durations import moment_of
 from cli.options import Json, ScoreArgument
-from ipc.environment import is_named
+from ipc.environment import REFERENCE, described, is_access, is_named
 from ipc.errors import EXIT_INTERRUPTED, EXIT_USAGE, MozartError
 from ipc.line import Line
 
@@ -67,10 +67,15 @@ def command(
     if started is not None:
         output.tell(f"mozart: started the daemon (pid {started})")
     more = {"fresh": fresh, "start_sheet": start_sheet, "at": begin, "after": after, "group": group}
-    given = {name: value for name, value in more.items() if value is not None}
+    given: dict[str, Any] = {name: value for name, value in more.items() if value is not None}
     with line:
         submitted = submission(loaded, os.environ, line.client.daemon["submit_env"])
-        job = line.request("submit", {**submitted, **given})["job"]
+        # A daemon that was started from here has what we have.
+        if started is None and line.client.daemon.get("compares_environment"):
+            given["known"] = known_variables(loaded, os.environ, line.client.daemon["submit_env"])
+        answer = line.request("submit", {**submitted, **given})
+    job = answer["job"]
+    tell_differences(answer.get("environment") or {}, loaded.score.backend.env)
     if detach:
         return _detached(job, json)
     return attach(job, json)
@@ -103,6 +108,33 @@ def submission(loaded: LoadedScore, env: Mapping[str, str], names: list[str]) ->
         "score": loaded.score.model_dump(mode="json"), "path": str(loaded.path), "source": loaded.source,
         "environment": environment,
     }  # fmt: skip
+
+
+def known_variables(loaded: LoadedScore, env: Mapping[str, str], names: list[str]) -> dict[str, str]:
+    """What of ours the daemon should have as well, described without its value: what looks like a login, unless we send it or
+    the score sets it, and what the score refers to."""
+    set_by_score = loaded.score.backend.env
+    access = {name for name in env if is_access(name) and name not in set_by_score and not is_named(name, names)}
+    values = (value for _, section in loaded.score.backend_sections() for value in section.env.values())
+    return described(access.union(*(REFERENCE.findall(value) for value in values)), env)
+
+
+def tell_differences(found: Mapping[str, list[str]], set_by_score: Container[str]) -> None:
+    """On stderr, by name: agents run with the daemon's environment, and people expect their own."""
+    sentences = {
+        "other": "agents get the daemon's {}, which is not what it is here",
+        "missing": "agents do not get {}: the daemon has no such variable",
+        "only": "agents get the daemon's {}, which is not set here",
+    }
+    told = {
+        kind: [name for name in names if kind != "only" or name not in set_by_score] for kind, names in found.items()
+    }
+    for kind, sentence in sentences.items():
+        if told.get(kind):
+            output.tell(f"warning: {sentence.format(', '.join(told[kind]))}")
+    if any(told.values()):
+        ways = "stop the daemon and start it from here, or let the setting submit_env name them (then yours are used)"
+        output.tell(f"hint: `mozartd status --env` says where each comes from; {ways}")
 
 
 def _dry_run(score: str, workspace: str | None, var: list[str] | None, sets: list[str] | None, json: bool) -> int:

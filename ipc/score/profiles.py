@@ -12,13 +12,17 @@ from typing import Any
 
 from ipc.paths import find_paths
 from ipc.score.document import Document, read_document
-from ipc.score.problems import ERROR, Field, Problem, ScoreError, nearest
+from ipc.score.problems import ERROR, WARNING, Field, Problem, ScoreError, nearest
 from ipc.score.schema import BACKENDS, SHIPPED_PROFILES, Score
 
 
 def directories(score_path: str) -> tuple[str, str]:
     """Where profiles may be, the nearest first."""
-    project = os.path.join(os.path.dirname(os.path.abspath(score_path)), ".mozart", "backends")
+    try:
+        beside = os.path.dirname(os.path.abspath(score_path))
+    except FileNotFoundError:  # the working directory was deleted: there is nothing in it
+        beside = os.path.dirname(score_path)
+    project = os.path.join(beside, ".mozart", "backends")
     return project, os.path.join(os.path.dirname(find_paths().config), "backends")
 
 
@@ -36,6 +40,10 @@ def take_profiles(score: Score, document: Document) -> Iterator[Problem]:
             except ScoreError as error:
                 yield from error.problems
                 continue
+            if file and name in SHIPPED_PROFILES and file.startswith(directories(document.path)[0]):
+                yield document.problem(
+                    "V230", WARNING, (*path, "type"), f"{name} is {file} here, not the one that is shipped"
+                )
         if read[name] is not None:
             section.profile = read[name]
         elif name not in SHIPPED_PROFILES:

@@ -239,7 +239,7 @@ async def _listen(setup: CoordinatorSetup, parts: Parts, sessions: set[Session])
     allowed = None if setup.settings.socket_mode == 0o660 else frozenset({0, os.geteuid()})
 
     # With the names of what agents may get of the submitter's environment: the client sends no others.
-    greeting = hello("coordinator", submit_env=setup.settings.submit_env)
+    greeting = hello("coordinator", submit_env=setup.settings.submit_env, compares_environment=True)
 
     agents = _agents(setup, parts)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -143,13 +144,13 @@ def program(
 ) -> subprocess.CompletedProcess[str]:
     """`mozart WORDS` or `mozartd WORDS` of this checkout, as that user."""
     environment = {"PATH": os.environ["PATH"], "HOME": str(home.parent), "MOZART_HOME": str(home), "LANG": "C.UTF-8"}
-    options = {"umask": 0o022, **more, "env": {**environment, **more.get("env", {})}}
+    options = {"umask": 0o022, "cwd": "/", **more, "env": {**environment, **more.get("env", {})}}
     who = {} if uid is None else {"user": uid, "group": uid, "extra_groups": []}
     run = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r}); from mozartd.entry import {words[0]} as main; sys.exit(main())"
     )
     done: subprocess.CompletedProcess[str] = subprocess.run(
-        [python, "-P", "-c", run, *words[1:]], cwd="/", text=True, capture_output=True, timeout=50, **options, **who
+        [python, "-P", "-c", run, *words[1:]], text=True, capture_output=True, timeout=50, **options, **who
     )
     return done
 
@@ -448,3 +449,180 @@ def test_A20_who_has_ended_or_is_younger_than_its_connection_is_not_believed() -
         person.kill()
     with pytest.raises(MozartError, match="has ended"):
         agents.behind(here, boot_time(), {})
+
+
+# ---- A5 -------------------------------------------------------------------------------------------------------------
+
+
+def test_A05_listing_backends_runs_nothing_of_a_checkout(shared_daemon: Daemon, tmp_path: Path) -> None:
+    project = tmp_path / ".mozart" / "backends"
+    project.mkdir(parents=True)
+    for name in ("aaa", "goose"):
+        told = {"argv": ["sh", "-c", f"id > {tmp_path}/{name}; echo 1.2.3"]}
+        profile = {"command": {"argv": ["sh"], "prompt": "stdin"}, "output": {"format": "text"}, "version": told}
+        (project / f"{name}.yaml").write_text(json.dumps(profile))
+
+    def backends(*words: str) -> subprocess.CompletedProcess[str]:
+        return shared_daemon.mozart("backends", *words, cwd=tmp_path)
+
+    listed = json.loads(backends("list", "--json").stdout)["backends"]
+    assert backends("show", "aaa").returncode == backends("check", "goose").returncode == 0
+    assert not [name for name in ("aaa", "goose") if (tmp_path / name).exists()]
+    found = {one["name"]: (one["origin"], one["shadows"], one["version"]) for one in listed}
+    assert (found["aaa"], found["goose"]) == (("project", "", ""), ("project", "shipped", ""))
+    assert found["claude_cli"][:2] == found["aider"][:2] == ("shipped", "")
+    row = next(line for line in backends().stdout.splitlines() if line.startswith("goose"))
+    assert "this directory's profile, instead of the shipped one" in row
+    assert json.loads(backends("check", "aaa", "--run", "--json").stdout)["backends"][0]["version"] == "1.2.3"
+    assert (tmp_path / "aaa").exists(), "a person asked for it"
+
+    theirs = tmp_path / "home" / "backends"
+    theirs.mkdir(parents=True)
+    theirs.parent.chmod(0o777)
+    shutil.copy(project / "goose.yaml", theirs)
+    (tmp_path / "goose").unlink(missing_ok=True)
+    elsewhere = {"cwd": theirs, "env": {"MOZART_HOME": str(theirs.parent)}}
+    assert shared_daemon.mozart("backends", "list", **elsewhere).returncode == 0
+    assert not (tmp_path / "goose").exists(), "anybody may have put that there"
+    theirs.parent.chmod(0o755)
+    assert shared_daemon.mozart("backends", "list", **elsewhere).returncode == 0
+    assert (tmp_path / "goose").exists(), "it is the user's own"
+
+    said = shared_daemon.mozart("validate", write_score(tmp_path, "", backend={"type": "goose", "command": None}))
+    assert f"V230 warning: goose is {project}/goose.yaml here, not the one that is shipped" in said.stdout + said.stderr
+
+
+# ---- A11 ------------------------------------------------------------------------------------------------------------
+
+
+def test_A11_nothing_on_pythonpath_is_taken_for_ours(cold: Daemon, score: Callable[..., Path], tmp_path: Path) -> None:
+    strangers = tmp_path / "strangers"
+    strangers.mkdir()
+    for name in (
+        "agents",
+        "backends",
+        "cli",
+        "ipc",
+        "mozartd",
+        "workers",
+        "orjson",
+        "typer",
+        "yaml",
+        "pydantic",
+        "json",
+        "mine",
+    ):
+        (strangers / f"{name}.py").write_text(f"raise SystemExit('hijacked {name}')\n")
+    for name in ("mozart", "mozartd"):
+        installed = (ROOT / "scripts" / name).read_text().partition("\n")[2]
+        (cold.scripts / name).write_text(f"#!{sys.executable}\n{installed}")
+    (strangers / "mine.py").write_text("print('mine')")
+    cold.environment["PYTHONPATH"] = str(strangers)
+
+    for words in (["--version"], ["list"], ["validate", str(score("say x"))]):
+        done = cold.mozart(*words)
+        assert done.returncode in (0, 4), (words, done)
+        assert "hijacked" not in done.stdout + done.stderr, words
+    there = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(strangers)])}
+    assert cold.mozart("--version", env=there).returncode == 0, "where that is how we are found"
+    agent = score("", name="uses", backend={"command": [sys.executable, "-c", "import mine"]})
+    assert wrote(cold, agent) == "mine\n", "agents have what the user put there"
+    assert "hijacked" not in cold.printed()
+
+
+# ---- A2 -------------------------------------------------------------------------------------------------------------
+
+
+def test_A02_run_says_which_login_agents_get_and_status_where_it_comes_from(
+    cold: Daemon, score: Callable[..., Path]
+) -> None:
+    uses = score("env TOKEN", "env NOWHERE", backend={"env": {"TOKEN": "x-${MINE}", "NOWHERE": "${ALSO}"}})
+
+    def run(path: Path, **env: str) -> str:
+        done = cold.mozart("run", path, "--detach", env=env)
+        assert done.returncode == 0, done.stderr
+        return "".join(line for line in done.stderr.splitlines(True) if line.startswith(("warning", "hint: `mozartd")))
+
+    first = {"ANTHROPIC_API_KEY": "old-secret", "FOO": "1", "MINE": "a", "OPENAI_BASE_URL": "http://a"}
+    assert run(score("say x", name="plain"), **first) == "", "it has what we have"
+    assert (
+        run(uses, **first, ALSO="b").splitlines()[0]
+        == "warning: agents do not get ALSO: the daemon has no such variable"
+    )
+    second = {**first, "ANTHROPIC_API_KEY": "new-secret", "FOO": "2", "MINE": "c", "GH_TOKEN": "t"}
+    said = run(uses, **second)
+    assert said.splitlines()[:2] == [
+        "warning: agents get the daemon's ANTHROPIC_API_KEY, MINE, which is not what it is here",
+        "warning: agents do not get ALSO, GH_TOKEN: the daemon has no such variable",
+    ]
+    assert "`mozartd status --env`" in said
+    assert "submit_env" in said
+    third = run(score("say x", name="plain", backend={"env": {"OPENAI_BASE_URL": "http://b"}}))
+    assert third.startswith("warning: agents get the daemon's ANTHROPIC_API_KEY, which is not set here\n")
+
+    shown = cold.mozartd("status", "--env").stdout
+    assert "secret" not in shown + cold.printed() + said
+    assert re.search(r"^ANTHROPIC_API_KEY +the start of the daemon \(mozart run\)$", shown, re.MULTILINE)
+    assert re.search(r"^LC_\* +the submitter$", shown, re.MULTILINE)
+    told = {
+        one["name"]: one["from"] for one in json.loads(cold.mozartd("status", "--env", "--json").stdout)["variables"]
+    }
+    assert told["FOO"] == "the start of the daemon (mozart run)"
+    assert told["PATH"] == "the submitter, else the start of the daemon (mozart run)"
+
+
+def test_A02_values_are_compared_and_not_told() -> None:
+    from ipc.environment import compare, described, is_access
+
+    sent = described(["A_API_KEY", "B_API_KEY", "C"], {"A_API_KEY": "sesame", "B_API_KEY": "other"})
+    assert not [one for one in sent.values() if "sesame" in one]
+    mine = {"A_API_KEY": "sesame", "B_API_KEY": "mine", "D_BASE_URL": "x", "E": "y"}
+    assert compare(sent, mine, mine.get) == {"other": ["B_API_KEY"], "missing": ["C"], "only": ["D_BASE_URL"]}
+    assert described(["A"], {"A": "1"})["A"] != described(["A"], {"A": "1"})["A"], "each time with another salt"
+    assert compare({"": 1, "../x": "y", "A": None}, (), mine.get) == {"missing": ["A"]}
+    assert all(
+        map(
+            is_access, ["ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "CLAUDE_CODE_OAUTH_TOKEN", "OLLAMA_HOST", "GH_TOKEN"]
+        )
+    )
+    assert not any(map(is_access, ["FOO", "PATH", "VSCODE_GIT_IPC_AUTH_TOKEN", "TOKENIZERS", "MY_URL"]))
+
+
+def test_A02_what_agents_tell_their_tools_reaches_no_daemon() -> None:
+    from mozartd.launch import daemon_environment
+
+    assert daemon_environment({"CLAUDECODE": "1", "CODEX_SANDBOX": "x", "HOME": "/h"}) == {"HOME": "/h"}
+
+
+# ---- D4, D5 ---------------------------------------------------------------------------------------------------------
+
+
+@needs_root
+def test_D04_without_a_home_nothing_is_made_and_the_way_out_is_said(common: Path, everybodys_python: str) -> None:
+    common.chmod(0o777)
+    table = [
+        ({}, "HOME is not set, and user 54321 has no entry"),
+        ({"HOME": "rel"}, "HOME is 'rel', not an absolute path"),
+        ({"HOME": "/tmp", "XDG_STATE_HOME": "state"}, "XDG_STATE_HOME is 'state', not an absolute path"),
+        ({"HOME": "/tmp", "XDG_RUNTIME_DIR": "./run"}, "XDG_RUNTIME_DIR is './run', not an absolute path"),
+        ({"MOZART_HOME": "~/mozart"}, "HOME is not set, and user 54321 has no entry"),
+    ]
+    for variables, said in table:
+        environment = {"HOME": "", "MOZART_HOME": "", **variables}
+        done = program(everybodys_python, common, "mozartd", "start", uid=US, env=environment, cwd=common)
+        assert done.returncode == 2, done
+        assert said in done.stderr
+        assert "set MOZART_HOME" in done.stderr
+        assert not os.listdir(common)
+
+
+def test_D05_backends_are_listed_in_a_directory_that_was_deleted(shared_daemon: Daemon, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = f"rmdir {gone}; {shared_daemon.scripts}/mozart backends"
+    done = subprocess.run(
+        ["sh", "-c", script], cwd=gone, env=shared_daemon.environment, text=True, capture_output=True, timeout=50
+    )
+    assert done.returncode == 0, done.stderr
+    assert "claude_cli" in done.stdout
+    assert "Traceback" not in done.stderr

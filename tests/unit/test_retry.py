@@ -91,6 +91,8 @@ def test_every_code_is_held_tried_again_or_given_up_as_the_table_says(code: str)
     meaning, again = CODES[code]
     assert meaning
     kind = NeedsPerson if code in PERSON_CODES else Hold if code in LIMIT_CODES else Again if again else GiveUp
+    # Not the sheet's fault: it waits until the machine has room.
+    kind = NoRoom if code in ("E010", "E403") else kind
     assert isinstance(decision, kind)
     assert decision.reason == f"{code} because"  # type: ignore[union-attr]
 

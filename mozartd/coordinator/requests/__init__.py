@@ -65,6 +65,7 @@ _HANDLERS: dict[str, _Handle] = {
     "group.list": group.handle_list,
     "gc": gc.handle,
     "daemon.status": daemon.handle_status,
+    "daemon.environment": daemon.handle_environment,
     "daemon.drain": daemon.handle_drain,
 }
 

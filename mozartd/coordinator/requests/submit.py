@@ -1,8 +1,9 @@
 """`submit`: a score becomes a job.
 
-{score, path, source, environment, fresh, start_sheet?, at?, after?, group?} → {job}. The score is the normalised document that
-`mozart run` made; it is checked and expanded again here, because the daemon believes no client. The job's rows are on disk
-before it is in the book, so a submission that cannot be saved leaves nothing.
+{score, path, source, environment, known?, fresh, start_sheet?, at?, after?, group?} → {job, environment?}. The score is the
+normalised document that `mozart run` made; it is checked and expanded again here, because the daemon believes no client. The
+job's rows are on disk before it is in the book, so a submission that cannot be saved leaves nothing. `known` describes the
+submitter's variables, `environment` names those that are others here (`ipc.environment.compare`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
-from ipc.environment import is_named
+from ipc.environment import compare, is_named, lookup_in
 from ipc.errors import EXIT_USAGE, MozartError
 from ipc.score import routing
 from ipc.score.costs import when_reached
@@ -37,6 +38,7 @@ from mozartd.coordinator.model import Choice, History, Job, Policy, Sheet
 from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
 from mozartd.coordinator.recovery import release_if_over
+from mozartd.coordinator.requests.daemon import is_unit
 from mozartd.coordinator.scopes import choices_by_sheet
 from mozartd.store.store import Write
 
@@ -44,6 +46,7 @@ from mozartd.store.store import Write
 async def handle(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
     document, path, source = params.mapping("score"), params.text("path"), params.text_or("source", "")
     environment = chosen_environment(params.mapping("environment"), parts.settings.submit_env)
+    known = params.mapping("known")
     fresh, start_sheet = params.flag("fresh"), params.whole("start_sheet")
     at, after, group = params.seconds("at"), params.text_or("after", ""), params.text_or("group", "")
     params.finish()
@@ -64,11 +67,23 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
         # When nothing can refuse the job any more: what is moved away for nobody is missed.
         _refuse_if_in_use(parts, path, str(score.workspace))
         await in_thread(archive_workspace, score, job.id, parts.identity, time.time())
-    answer = {"job": job.id}
+    answer = {"job": job.id, **_otherwise(parts, known)}
     rows = partial(rows_of, job, score, source, environment, parts.once.rows(params.key, answer))
     return await parts.once.enter(
         params.key, _enter(parts, job, assign.Parts.of(score, environment), rows, session.who)
     )
+
+
+def _otherwise(parts: Parts, known: dict[str, Any]) -> dict[str, Any]:
+    """Of the variables that the submitter described (`ipc.environment.described`), those that are others here: nobody would see
+    why agents have another login than the shell that started them."""
+    if not known:
+        return {}
+    names = parts.settings.submit_env
+    # What a unit sets is meant for everybody, whether the submitter has it or not.
+    own = () if is_unit(parts) else (name for name in os.environ if not is_named(name, names))
+    found = compare(known, own, lookup_in(os.environ))
+    return {"environment": found} if found else {}
 
 
 async def _enter(
