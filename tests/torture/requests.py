@@ -172,7 +172,7 @@ class Ordeal:
             thread.start()
         try:
             for _ in range(blows):
-                time.sleep(self.dice.uniform(0.1, CALM))
+                self.stop.wait(self.dice.uniform(0.1, CALM))
                 self._strike(self.dice.choices(list(BLOWS), list(BLOWS.values()))[0])
         finally:
             self.stop.set()
@@ -188,7 +188,7 @@ class Ordeal:
         self.blows[blow] += 1
         if blow == "full disk":
             self.faults.fail(errno.ENOSPC)
-            time.sleep(self.dice.uniform(0.1, 1.0))
+            self.stop.wait(self.dice.uniform(0.1, 1.0))
             if self.dice.random() < 0.5:
                 self._signal("coordinator", signal.SIGKILL)
             self.faults.end()
@@ -200,7 +200,7 @@ class Ordeal:
             self.daemon.start()
         elif blow.startswith("stop "):
             pid = self._signal(blow.removeprefix("stop "), signal.SIGSTOP)
-            time.sleep(self.dice.uniform(0.05, 0.5))
+            self.stop.wait(self.dice.uniform(0.05, 0.5))
             if pid:
                 os.kill(pid, signal.SIGCONT)
         else:
