@@ -1,8 +1,9 @@
-"""The long forms: `python -m tests.torture [NAME …] [--seed N]`; without names storm, writes and runaways.
+"""The long forms: `python -m tests.torture [NAME …] [--seed N]`; without names storm, writes, requests and runaways.
 
 storm      random kills of any process, or of all, over a mixed load (--kills)
 writes     at every write to the database the coordinator dies, or the disk fails (--points for some, --write for one)
 fuzz       frames, requests' parameters and YAML, guided by coverage (--seconds for each)
+requests   clients that ask at random while processes die, stop, and the disk is full (--blows)
 runaways   agents with children in sessions of their own are killed (--agents)
 soak       attempts in one daemon, and what each process holds (--attempts)
 """
@@ -17,7 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.torture import fuzz, runaways, soak, storm, writes
+from tests.torture import fuzz, requests, runaways, soak, storm, writes
 
 
 def run_storm(home: Path, options: argparse.Namespace) -> str:
@@ -31,6 +32,12 @@ def run_writes(home: Path, options: argparse.Namespace) -> str:
     beyond = f" ({done.beyond} more ended before theirs)" if done.beyond else ""
     of = ", ".join(f"{count} in a {act}" for act, count in done.writes.items())
     return f"{done.lives} lives with a write that went wrong{beyond}, of {of}: nothing lost"
+
+
+def run_requests(home: Path, options: argparse.Namespace) -> str:
+    done = requests.run(home, options.blows, options.seed)
+    blows = ", ".join(f"{count} {name}" for name, count in done.blows.items())
+    return f"{len(done.record.asked)} requests, {len(done.record.jobs)} jobs; {blows}: all as they were told"
 
 
 def run_fuzz(home: Path, options: argparse.Namespace) -> str:
@@ -54,6 +61,7 @@ def run_soak(home: Path, options: argparse.Namespace) -> str:
 ORDEALS: dict[str, Callable[[Path, argparse.Namespace], str]] = {
     "storm": run_storm,
     "writes": run_writes,
+    "requests": run_requests,
     "runaways": run_runaways,
     "soak": run_soak,
     "fuzz": run_fuzz,
@@ -66,13 +74,20 @@ def main() -> int:
     )
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
-    for name, count in (("kills", 200), ("points", 10_000), ("agents", 1000), ("attempts", 10_000), ("seconds", 60)):
+    for name, count in (
+        ("kills", 200),
+        ("blows", 200),
+        ("points", 10_000),
+        ("agents", 1000),
+        ("attempts", 10_000),
+        ("seconds", 60),
+    ):
         parser.add_argument(f"--{name}", type=int, default=count, metavar="N")
     parser.add_argument("--write", type=int, metavar="N")
     options = parser.parse_args()
     if unknown := set(options.names) - set(ORDEALS):
         parser.error(f"no such ordeal: {', '.join(sorted(unknown))}; there are {', '.join(ORDEALS)}")
-    for name in options.names or ("storm", "writes", "runaways"):
+    for name in options.names or ("storm", "writes", "requests", "runaways"):
         print(f"{name}, seed {options.seed}", flush=True)
         begin = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="mz", ignore_cleanup_errors=True) as home:

@@ -26,6 +26,7 @@ from mozartd.coordinator.retry import (
     Hold,
     Interrupted,
     NeedsPerson,
+    NoRoom,
     Pause,
     decide,
     delay,
