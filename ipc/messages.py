@@ -253,7 +253,7 @@ CoordinatorFrame = Assign | Cancel | Watch | Ack | Drain
 #: Requests a client may make. One file each in `mozartd/coordinator/requests/`. Those in `ipc.line.KEYED` also take a `key`: a
 #: text of the client's own, by which the request is done once however often it is asked, and answered the same.
 METHODS = (
-    "submit",  # {score, path, source, environment, fresh, start_sheet?, at?, after?, group?} → {job}
+    "submit",  # {score, path, source, environment, fresh, start_sheet?, at?, after?, group?} → {job, warnings?}
     "status",  # {job?, after?} → {daemon, jobs} or {job, sheets, next}
     "list",  # {states, all, limit, before?} → {jobs, total, next}
     "logs.follow",  # {job, sheet?, attempt?, follow, tail?, cursors?} → {job, subscription}, then notifications

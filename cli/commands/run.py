@@ -64,7 +64,10 @@ def command(
     given = {name: value for name, value in more.items() if value is not None}
     with line:
         submitted = submission(loaded, os.environ, line.client.daemon["submit_env"])
-        job = line.request("submit", {**submitted, **given})["job"]
+        answer = line.request("submit", {**submitted, **given})
+    job = answer["job"]
+    for warning in answer.get("warnings", ()):
+        output.tell(f"mozart: warning: {warning}")
     if detach:
         return _detached(job, json)
     return attach(job, json)

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -338,3 +339,51 @@ def test_B11_what_the_settings_removed_is_no_fault(start_daemon: Start, tmp_path
     assert told.returncode == 0
     assert "are gone: log_attempt_bytes" in told.stderr
     assert told.stdout.endswith("end\n")
+
+
+# ---- B2 -------------------------------------------------------------------------------------------------------------
+
+
+def test_B02_who_uses_a_workspace_is_said_waited_for_or_refused(calm_daemon: Daemon, tmp_path: Path) -> None:
+    def ask(name: str, script: str, **fields: Any) -> subprocess.CompletedProcess[str]:
+        return calm_daemon.mozart("run", write_score(tmp_path, script, name=name, **fields), "--detach")
+
+    slow = ask("slow", "gate go")
+    first = slow.stdout.strip()
+    assert "in use" not in slow.stderr
+    wait_until((tmp_path / "workspace" / "go").exists)
+    # By another name, the same.
+    (tmp_path / "link").symlink_to(tmp_path / "workspace")
+    warned = ask("second", "say beside", workspace=str(tmp_path / "link"))
+    assert f"is in use by {first}" in warned.stderr
+    assert calm_daemon.wait(warned.stdout.strip())["state"] == "completed"
+    refused = ask("third", "say never", workspace_lock="refuse")
+    assert refused.returncode == 1
+    assert f"is in use by {first}" in refused.stderr
+    shared = ask("fourth", "say beside", workspace_lock="share")
+    assert "in use" not in shared.stderr
+    calm_daemon.wait(shared.stdout.strip())
+    waiting = [
+        ask(name, "append order.txt begin\nsleep 0.2\nappend order.txt end", workspace_lock="wait") for name in "xyz"
+    ]
+    jobs = [each.stdout.strip() for each in waiting]
+    assert f"is in use by {first}" in waiting[0].stderr
+    shown = calm_daemon.job(jobs[0])
+    assert shown["job"]["state"] == "queued"
+    assert f"in use by {first}" in json.dumps(shown)
+    # Paused it has begun all the same; ended it has not.
+    assert calm_daemon.mozart("pause", first).returncode == 0
+    assert calm_daemon.job(jobs[0])["job"]["state"] == "queued"
+    assert calm_daemon.mozart("cancel", first).returncode == 0
+    for job in jobs:
+        assert calm_daemon.wait(job)["state"] == "completed"
+    assert (tmp_path / "workspace" / "order.txt").read_text() == "begin\nend\n" * 3
+
+
+def test_B02_the_setting_is_for_scores_that_say_nothing(start_daemon: Start, tmp_path: Path) -> None:
+    daemon = start_daemon({"workspace_lock": "refuse"}, workers=1)
+    daemon.run(write_score(tmp_path, "gate go", name="slow"))
+    refused = daemon.mozart("run", write_score(tmp_path, "say never", name="other"), "--detach")
+    assert (refused.returncode, "is in use by slow-1" in refused.stderr) == (1, True)
+    told = daemon.mozart("run", write_score(tmp_path, "say x", name="third", workspace_lock="warn"), "--detach")
+    assert told.returncode == 0
