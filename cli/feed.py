@@ -35,6 +35,8 @@ class Feed:
         self._lost_at = -QUIET
         self.job = ""
         """The job's id, as the daemon resolved it."""
+        self.left_out = False
+        """There are older events than those that were asked for."""
         line.over(self._subscribe)
 
     def __enter__(self) -> Feed:
@@ -80,6 +82,10 @@ class Feed:
                 self.job = params["job"] = answer["job"]
             if "since" in answer:
                 params["since"] = answer["since"]
+                self.left_out = bool(answer.get("more"))
+                # That is where it begins, also when we come back.
+                params.pop("at", None)
+                params.pop("tail", None)
         client.set_timeout(None)
 
     def _reconnect(self, lost: Disconnected) -> None:

@@ -257,7 +257,7 @@ METHODS = (
     "status",  # {job?, after?} → {daemon, jobs} or {job, sheets, next}
     "list",  # {states, all, limit, before?} → {jobs, total, next}
     "logs.follow",  # {job, sheet?, attempt?, follow, tail?, cursors?} → {job, subscription}, then notifications
-    "events.follow",  # {job?, since?, follow} → {job?, subscription, since}, then notifications
+    "events.follow",  # {job?, since?, at?, tail?, follow} → {job?, subscription, since, more}, then notifications
     "prompt",  # {job, sheet?, attempt?} → {job, sheet, attempt, text}
     "wait",  # {jobs, any, timeout?} → {jobs}, when they have ended
     "cancel",  # {job, sheets?} → {job, sheets}

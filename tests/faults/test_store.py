@@ -387,3 +387,71 @@ def test_B02_the_setting_is_for_scores_that_say_nothing(start_daemon: Start, tmp
     assert (refused.returncode, "is in use by slow-1" in refused.stderr) == (1, True)
     told = daemon.mozart("run", write_score(tmp_path, "say x", name="third", workspace_lock="warn"), "--detach")
     assert told.returncode == 0
+
+
+# ---- D12, D16 -------------------------------------------------------------------------------------------------------
+
+
+def test_D12_events_are_the_newest_first_and_bounded(start_daemon: Start, tmp_path: Path) -> None:
+    daemon = start_daemon(workers=1)
+    job = daemon.run(write_score(tmp_path, "say hello"))
+    daemon.wait(job)
+    with database(daemon) as opened:
+        opened.executemany(
+            "INSERT INTO events (id, at, type, job, data) VALUES (?, ?, 'old.one', NULL, '{}')",
+            [(10_000 + n, 1.7e9 + n) for n in range(300)],
+        )
+        opened.commit()
+    daemon.kill("coordinator")
+    wait_until(daemon.is_listening)
+
+    def ids(*options: str) -> list[int]:
+        done = daemon.mozart("events", "--json", *options)
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line)["id"] for line in done.stdout.splitlines()]
+
+    newest = ids()
+    assert newest == sorted(newest, reverse=True)
+    assert len(newest) == 100
+    assert ids("--tail", "3") == newest[:3]
+    assert ids("--since", "10297")[-2:] == [10299, 10298]
+    assert set(ids("--since", "2023-11-14T22:13:20+00:00")) >= {10000, 10299}
+    assert 10_299 not in ids("--since", "1h")
+    assert len(ids("--since", "0")) > 300
+    told = ids(job)
+    assert told == sorted(told)
+    assert ids(job, "--tail", "2") == told[-2:]
+    assert "--tail 1000" in daemon.mozart("events").stderr
+    for wrong in ("", "soon", "2026-13-01"):
+        refused = daemon.mozart("events", "--since", wrong)
+        assert (refused.returncode, "Traceback" in refused.stderr) == (2, False)
+
+
+def test_D16_events_of_no_job_and_what_scopes_used_are_bounded(start_daemon: Start, tmp_path: Path) -> None:
+    daemon = start_daemon({"history_jobs": 1}, workers=1)
+    daemon.stop()
+    with database(daemon) as opened:
+        opened.execute("DELETE FROM events")
+        opened.executemany(
+            "INSERT INTO events (id, at, type, job, data) VALUES (?, ?, 'old.one', NULL, '{}')",
+            [(1000 + n, 1.7e9) for n in range(5000)],
+        )
+        opened.execute("INSERT INTO holds (scope, since, until, reason, evidence) VALUES ('a/b/c', 1.0, 2.0, '', '')")
+        opened.execute("INSERT INTO spending (scope, day, usd, tokens) VALUES ('a/b/c', '2020-01-01', 1, 1)")
+        opened.commit()
+    daemon.start()
+
+    def counts() -> list[int]:
+        queries = ("events WHERE type = 'old.one'", "holds", "spending")
+        with database(daemon) as opened:
+            return [opened.execute(f"SELECT COUNT(*) FROM {query}").fetchone()[0] for query in queries]
+
+    wait_until(lambda: counts() == [0, 0, 0])
+
+
+def test_D16_an_ended_attempts_event_says_what_it_ran_on_and_used(shared_daemon: Daemon, tmp_path: Path) -> None:
+    job = shared_daemon.run(write_score(tmp_path, "say hello"))
+    shared_daemon.wait(job)
+    (event,) = [each for each in shared_daemon.events(job) if each["type"] == "attempt.finished"]
+    assert event["data"]["backend"] == "command"
+    assert event["data"].keys() >= {"model", "tokens", "cost_usd"}

@@ -180,6 +180,18 @@ SELECT * FROM events WHERE id > :since ORDER BY id LIMIT :limit;
 -- What happened to a job after an event.
 SELECT * FROM events WHERE job = :job AND id > :since ORDER BY id LIMIT :limit;
 
+-- name: last_event_before
+-- The newest event that is older than a time; looked for from the newest.
+SELECT id FROM events WHERE at < :at ORDER BY id DESC LIMIT 1;
+
+-- name: event_before_last
+-- The newest event but :tail, of those after an event.
+SELECT id FROM events WHERE id > :since ORDER BY id DESC LIMIT 1 OFFSET :tail;
+
+-- name: job_event_before_last
+-- The same of one job.
+SELECT id FROM events WHERE job = :job AND id > :since ORDER BY id DESC LIMIT 1 OFFSET :tail;
+
 -- name: prunable_jobs
 -- Some ended jobs beyond the newest :keep, or ended before :before.
 SELECT seq, id FROM jobs WHERE state IN ('completed', 'failed', 'cancelled')
