@@ -15,9 +15,13 @@ from typing import Any
 
 import pytest
 
+from ipc import marks
 from ipc.errors import MozartError
 from ipc.segments import Link, path_of
+from mozartd.coordinator import shelf
 from mozartd.coordinator.followers import Cursor
+from mozartd.coordinator.retention import Action, Bounds, Drop
+from mozartd.coordinator.rounds import Rounds
 from mozartd.store.store import Store, check_version
 from tests import ROOT
 from tests.bench.flood import flood
@@ -455,3 +459,78 @@ def test_D16_an_ended_attempts_event_says_what_it_ran_on_and_used(shared_daemon:
     (event,) = [each for each in shared_daemon.events(job) if each["type"] == "attempt.finished"]
     assert event["data"]["backend"] == "command"
     assert event["data"].keys() >= {"model", "tokens", "cost_usd"}
+
+
+# ---- C2, C24 --------------------------------------------------------------------------------------------------------
+
+
+def test_C02_gc_lists_fifty_counts_all_and_a_lowered_setting_acts_at_reload(
+    start_daemon: Start, tmp_path: Path
+) -> None:
+    daemon = start_daemon(workers=1)
+    jobs = [daemon.run(write_score(tmp_path, "say hello")) for _ in range(3)]
+    for job in jobs:
+        daemon.wait(job)
+    logs = daemon.home / "logs"
+    for n in range(80):
+        marks.make_log_directory(str(logs / f"stray-{n}"))
+        (logs / f"stray-{n}" / "1.1.log").write_bytes(b"x" * 10)
+        (logs / f"stray-{n}" / "1.1.prompt").write_bytes(b"x" * 1000)
+    shown = daemon.mozart("gc", "--dry-run").stdout.splitlines()
+    assert len(shown) == 53, "a head, 50 lines, the rest counted, the sums"
+    assert shown[51] == "… and 30 more: 60 files, 30 KiB"
+    asked = daemon.request("gc", dry_run=True)
+    assert asked["removed_bytes"] == 80 * 1010
+    assert asked["log_bytes"] > 80 * 1010
+    (daemon.home / "config.yaml").write_text(json.dumps({"history_jobs": 1, "stop_grace_seconds": 0.5}))
+    assert daemon.mozartd("reload").returncode == 0
+    wait_until(lambda: daemon.status()["jobs"] == {"completed": 1})
+    wait_until(lambda: not (logs / jobs[0]).exists())
+    assert daemon.mozart("gc").returncode == 0
+    assert sorted(path.name for path in logs.iterdir()) == [jobs[2]]
+
+
+def test_C02_the_database_gives_back_what_it_does_not_need(start_daemon: Start, tmp_path: Path) -> None:
+    """Also one of before, which was not made for it."""
+    daemon = start_daemon({"history_jobs": 1}, workers=1)
+    daemon.stop()
+    with database(daemon) as opened:
+        opened.execute("PRAGMA auto_vacuum = 0")
+        opened.execute("PRAGMA journal_mode = DELETE")
+        opened.execute("VACUUM")
+        opened.executemany(
+            "INSERT INTO answers (key, at, answer) VALUES (?, 1.0, ?)", [(str(n), "x" * 4000) for n in range(1000)]
+        )
+        opened.execute("DELETE FROM answers")
+        opened.commit()
+    size = (daemon.home / "state" / "mozart.db").stat().st_size
+    daemon.start()
+    assert daemon.mozart("gc").returncode == 0
+    assert (daemon.home / "state" / "mozart.db").stat().st_size < size / 4
+    with database(daemon) as opened:
+        assert opened.execute("PRAGMA auto_vacuum").fetchone() == (2,)
+
+
+def test_C24_a_round_looks_at_what_changed_in_parts_and_remembers_little(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shelf, "PART_FILES", 10)
+    for job in ("a-1", "b-2"):
+        (tmp_path / job).mkdir()
+        for n in range(1, 100):
+            (tmp_path / job / f"{n}.1.log").write_bytes(b"x" * 10)
+            (tmp_path / job / f"{n}.1.prompt").write_bytes(b"x" * 5)
+    assert {log.sheet for log in shelf.scan(str(tmp_path), "a-1")} == set(range(1, 100))
+    rounds, done = Rounds(str(tmp_path), tuple), list[Action]()
+    wide = Bounds(1 << 30, 1 << 30, None)
+    for _ in rounds.play(None, wide, 0.0, done.append):
+        pass
+    assert (rounds.bytes, done) == (2 * 99 * 15, [])
+    for job in ("a-1", "b-2"):
+        (tmp_path / job / "100.1.log").write_bytes(b"x" * 10)
+    for _ in rounds.play(["a-1"], wide, 0.0, done.append):
+        pass
+    assert rounds.bytes == 2 * 99 * 15 + 10, "nobody said anything of the other"
+    for _ in rounds.play([], Bounds(1 << 30, rounds.bytes - 100, None), 0.0, done.append):
+        pass
+    assert sum(action.bytes for action in done if isinstance(action, Drop)) == 105, "with each log its prompt"

@@ -215,6 +215,10 @@ WHERE at < :before OR id <= COALESCE((SELECT id FROM events WHERE job IS NULL OR
 DELETE FROM events WHERE id IN (SELECT id FROM events WHERE job IS NULL ORDER BY id LIMIT :most)
     AND (at < :before OR id <= COALESCE((SELECT id FROM events WHERE job IS NULL ORDER BY id DESC LIMIT 1 OFFSET :keep), 0));
 
+-- name: old_of_scopes
+-- Whether there is something that the next two statements forget.
+SELECT 1 AS there FROM holds WHERE since < :before AND until < :before UNION SELECT 1 FROM spending WHERE day < :day LIMIT 1;
+
 -- name: drop_old_holds
 -- What was learned of scopes that nobody has used for long.
 DELETE FROM holds WHERE since < :before AND until < :before;
