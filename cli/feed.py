@@ -37,6 +37,8 @@ class Feed:
         """The job's id, as the daemon resolved it."""
         self.begins: dict[str, dict[str, int]] = {}
         """Where of each attempt's streams the last lines begin, when only those were asked for."""
+        self.left_out = False
+        """There are older events than those that were asked for."""
         line.over(self._subscribe)
 
     def __enter__(self) -> Feed:
@@ -90,6 +92,10 @@ class Feed:
                 }
             if "since" in answer:
                 params["since"] = answer["since"]
+                self.left_out = bool(answer.get("more"))
+                # That is where it begins, also when we come back.
+                params.pop("at", None)
+                params.pop("tail", None)
         client.set_timeout(None)
 
     def _reconnect(self, lost: Disconnected) -> None:

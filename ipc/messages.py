@@ -276,11 +276,12 @@ CoordinatorFrame = Assign | Cancel | Cap | Watch | Ack | Drain
 #: Requests a client may make. One file each in `mozartd/coordinator/requests/`. Those in `ipc.line.KEYED` also take a `key`: a
 #: text of the client's own, by which the request is done once however often it is asked, and answered the same.
 METHODS = (
-    "submit",  # {score, path, source, environment, known?, fresh, start_sheet?, at?, after?, group?} → {job, environment?}
+    "submit",  # {score, path, source, environment, known?, fresh, start_sheet?, at?, after?, group?}
+    # → {job, environment?, warnings?}
     "status",  # {job?, after?} → {daemon, jobs} or {job, sheets, next}
     "list",  # {states, all, limit, before?} → {jobs, total, next}
     "logs.follow",  # {job, sheet?, attempt?, follow, tail?, stream?, cursors?} → {job, subscription, begins?}, notifications
-    "events.follow",  # {job?, since?, follow} → {job?, subscription, since}, then notifications
+    "events.follow",  # {job?, since?, at?, tail?, follow} → {job?, subscription, since, more}, then notifications
     "prompt",  # {job, sheet?, attempt?} → {job, sheet, attempt, text}
     "wait",  # {jobs, any, timeout?} → {jobs}, when they have ended
     "cancel",  # {job, sheets?} → {job, sheets}

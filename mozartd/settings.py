@@ -89,6 +89,11 @@ class Settings(BaseSettings):
     max_concurrent_jobs: int | None = Field(
         None, ge=1, description="Jobs that are under way at once, at most; further ones wait. null: any number."
     )
+    workspace_lock: Literal["warn", "wait", "refuse", "share"] = Field(
+        "warn",
+        description="A job whose workspace another one uses: warn (both run), wait (until that has ended), refuse, or share"
+        " (nobody is told); a score may say otherwise.",
+    )
     backends: dict[str, BackendSettings] = Field(
         {}, description="Caps of a backend over all jobs: {claude_cli: {max_concurrent: 4}}."
     )

@@ -76,6 +76,8 @@ def command(
         answer = line.request("submit", {**submitted, **given})
     job = answer["job"]
     tell_differences(answer.get("environment") or {}, loaded.score.backend.env)
+    for warning in answer.get("warnings", ()):
+        output.tell(f"mozart: warning: {warning}")
     if detach:
         return _detached(job, json)
     return attach(job, json)

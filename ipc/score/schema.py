@@ -357,6 +357,9 @@ class Score(Section):
     name: Annotated[Text, Field(min_length=1, max_length=200, pattern=ONE_LINE)]
     description: Text | None = None
     workspace: Annotated[Text, Field(min_length=1)] = "./workspace"
+    workspace_lock: Literal["warn", "wait", "refuse", "share"] | None = None
+    """What another job in the same workspace means for this one: begin beside it and say so, begin when it has ended, be
+    refused, or nothing at all. None: as the daemon's setting has it."""
     backend: Backend = defaults()
     sheet: Sheet
     prompt: Prompt

@@ -40,6 +40,8 @@ class Book:
         """Running attempts by `backend:NAME` and `group:NAME`."""
         self.choosing: dict[str, Job] = {}
         """Jobs whose sheets have fallbacks, by id."""
+        self.workspaces: dict[str, dict[str, Job]] = {}
+        """The jobs that have a workspace, by its path and their ids."""
         self.begun = 0
         """Jobs in state running."""
         self.counts: Counter[str] = Counter()
@@ -61,6 +63,7 @@ class Book:
         self.counts.update(job.counts)
         self._note_choices(job)
         self.begun += job.state is JobState.RUNNING
+        self._note_workspace(job)
         self.board.touch(job)
         for sheet in job.sheets.values() if job.counts[SheetState.WAITING.value] else ():
             if sheet.state is SheetState.WAITING and sheet.until is not None:
@@ -74,6 +77,7 @@ class Book:
         if job.state is JobState.RUNNING and job.started_at is None:
             job.started_at = now
         job.ended_at = now if job.state in JOB_ENDED else None
+        self._note_workspace(job)
         if job.state in JOB_ENDED:
             job.wanted = ""
         self.touch(job)
@@ -146,7 +150,9 @@ class Book:
     def replan(self, job: Job, sheets: list[Sheet], planned: Job, now: float, changed: Mapping[str, Any]) -> None:
         """The job goes on with other sheets and another policy; its identity and what it spent stay. `changed`: its new
         priority and group, where it gets others."""
+        self._leave_workspace(job)
         job.policy, job.score_path, job.workspace = planned.policy, planned.score_path, planned.workspace
+        self._note_workspace(job)
         job.priority = changed.get("priority", job.priority)
         self._regroup(job, changed.get("group", job.group))
         job.wanted = job.wanted if job.wanted == "cancel" else ""
@@ -169,6 +175,18 @@ class Book:
         self.running_in[f"group:{job.group}"] -= len(job.running) if job.group else 0
         self.running_in[f"group:{group}"] += len(job.running) if group else 0
         job.group = group
+
+    def _note_workspace(self, job: Job) -> None:
+        if job.has_workspace:
+            self.workspaces.setdefault(job.real_workspace, {})[job.id] = job
+        else:
+            self._leave_workspace(job)
+
+    def _leave_workspace(self, job: Job) -> None:
+        users = self.workspaces.get(job.real_workspace, {})
+        users.pop(job.id, None)
+        if not users:
+            self.workspaces.pop(job.real_workspace, None)
 
     def _note_choices(self, job: Job) -> None:
         if any(len(choices) > 1 for choices in job.policy.choices.values()):

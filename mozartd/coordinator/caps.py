@@ -5,10 +5,11 @@ Made anew for each plan from the limits, the groups, the settings and what runs;
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from mozartd.coordinator.book import Book
 from mozartd.coordinator.limits import Limits
+from mozartd.coordinator.model import Job
 
 
 class Caps:
@@ -20,12 +21,14 @@ class Caps:
         groups: Mapping[str, int],
         jobs: int | None,
         now: float,
+        workspace_lock: str = "warn",
     ) -> None:
         self._book = book
         self._limits = limits
         self._backends = backends
         self._groups = groups
         self._jobs = jobs
+        self._workspace_lock = workspace_lock
         self._now = now
 
     def of_scope(self, scope: str) -> int | None:
@@ -39,6 +42,22 @@ class Caps:
 
     def of_jobs(self) -> int | None:
         return _left(self._jobs, self._book.begun)
+
+    def keeper_of_workspace(self, job: Job) -> str:
+        """The job that has the workspace which this one is to have for itself before it begins, or ''."""
+        if self._lock_of(job) not in ("wait", "refuse"):
+            return ""
+        users = self._book.workspaces.get(job.real_workspace, {})
+        return next((id for id, other in users.items() if other is not job and self._lock_of(other) != "share"), "")
+
+    def _lock_of(self, job: Job) -> str:
+        return job.policy.workspace_lock or self._workspace_lock
+
+    def may_begin(self, job: Job, taken: Container[str]) -> bool:
+        """`taken`: the workspaces of those that are about to begin."""
+        if self._lock_of(job) not in ("wait", "refuse"):
+            return True
+        return job.real_workspace not in taken and not self.keeper_of_workspace(job)
 
 
 def _left(cap: int | None, running: int) -> int | None:

@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 from ipc.connection import Connection
-from ipc.frames import encode_frame
 from ipc.segments import Link
 from ipc.states import Job as JobState
 from mozartd.coordinator.model import Attempt, Job
@@ -96,29 +97,29 @@ class Frames:
     """
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[str, int, int], tuple[int, bytes]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, int], tuple[int, bytes, bytes]] = OrderedDict()
         self._ends: dict[str, int] = {}
         """Where growing logs ended when somebody looked; whoever else stands there need not look before they grow."""
         self.on_lost: Callable[[str], None] = lambda sentence: None
         """Something of a log is not there that should be."""
 
-    def next(self, job: str, cursor: Cursor, subscription: int) -> tuple[int, bytes] | None:
-        """Where the chunk at the cursor ends, and its frame; None when nothing is there."""
+    def next(self, job: str, cursor: Cursor) -> tuple[int, bytes, bytes] | None:
+        """Where the chunk at the cursor ends, its method, and what all followers get of it; None when nothing is there."""
         if cursor.is_satisfied() or (cursor.is_growing() and self._ends.get(cursor.path) == cursor.offset):
             return None
-        key = (cursor.path, cursor.offset, subscription)
+        key = (cursor.path, cursor.offset)
         found = self._kept.get(key)
         if found is None:
             data = cursor.read()
             if isinstance(data, Link):
                 if data.is_lost:
                     self.on_lost(f"the log of sheet {cursor.sheet} of {job} is {data.why}, from byte {data.start}")
-                return data.end, _encode_gone(job, cursor, subscription, data)
+                return data.end, b"logs.gone", _encode_gone(job, cursor, data)
             if not data:
                 if cursor.is_growing():
                     self._ends[cursor.path] = cursor.offset
                 return None
-            found = self._kept[key] = (cursor.offset + len(data), _encode(job, cursor, subscription, data))
+            found = self._kept[key] = (cursor.offset + len(data), b"logs.chunk", _encode(job, cursor, data))
             if len(self._kept) > KEPT_FRAMES:
                 self._kept.popitem(last=False)
         return found
@@ -132,18 +133,17 @@ class Frames:
         self._ends.clear()
 
 
-def _encode_gone(job: str, cursor: Cursor, subscription: int, gone: Link) -> bytes:
-    params = {
-        "subscription": subscription, "job": job, "sheet": cursor.sheet, "attempt": cursor.k, "offset": cursor.offset,
-        "end": gone.end, "why": gone.why, "lost": gone.is_lost,
-    }  # fmt: skip
-    return encode_frame({"jsonrpc": "2.0", "method": "logs.gone", "params": params})
+def _encode_gone(job: str, cursor: Cursor, gone: Link) -> bytes:
+    return _rest_of({
+        "job": job, "sheet": cursor.sheet, "attempt": cursor.k, "offset": cursor.offset, "end": gone.end, "why": gone.why,
+        "lost": gone.is_lost,
+    })  # fmt: skip
 
 
-def _encode(job: str, cursor: Cursor, subscription: int, data: bytes) -> bytes:
+def _encode(job: str, cursor: Cursor, data: bytes) -> bytes:
     params: dict[str, Any] = {
-        "subscription": subscription, "job": job, "sheet": cursor.sheet, "attempt": cursor.k, "offset": cursor.offset,
-        "end": cursor.offset + len(data), "backend": cursor.backend,
+        "job": job, "sheet": cursor.sheet, "attempt": cursor.k, "offset": cursor.offset, "end": cursor.offset + len(data),
+        "backend": cursor.backend,
     }  # fmt: skip
     if cursor.profile is not None:
         params["profile"] = cursor.profile
@@ -151,7 +151,18 @@ def _encode(job: str, cursor: Cursor, subscription: int, data: bytes) -> bytes:
         params["text"] = data.decode()
     except UnicodeDecodeError:
         params["base64"] = base64.b64encode(data).decode()
-    return encode_frame({"jsonrpc": "2.0", "method": "logs.chunk", "params": params})
+    return _rest_of(params)
+
+
+def _rest_of(params: dict[str, Any]) -> bytes:
+    """Of a notification's frame: what follows behind the subscription's number."""
+    return b"," + orjson.dumps(params)[1:] + b"}"
+
+
+def _head_of(method: bytes, subscription: int, rest: bytes) -> bytes:
+    """What comes before that, the frame's length included: all that is one follower's own."""
+    head = b'{"jsonrpc":"2.0","method":"%s","params":{"subscription":%d' % (method, subscription)
+    return (len(head) + len(rest)).to_bytes(4, "big") + head
 
 
 class Follower:
@@ -235,11 +246,12 @@ class Follower:
         return sent
 
     def _send_some(self, cursor: Cursor) -> bool:
-        found = self._frames.next(self.job.id, cursor, self._subscription)
+        found = self._frames.next(self.job.id, cursor)
         if found is None:
             return False
-        cursor.offset, frame = found
-        self._connection.send_bytes(frame)
+        cursor.offset, method, rest = found
+        self._connection.send_bytes(_head_of(method, self._subscription, rest))
+        self._connection.send_bytes(rest)
         return True
 
 

@@ -50,7 +50,8 @@ async def _prune_others(parts: Parts) -> None:
     while await parts.store.read_one("old_events", **old):
         await parts.store.write([("drop_old_events", {**old, "most": 1000})])
     day = time.strftime("%Y-%m-%d", time.localtime(time.time() - 86400 * KEPT_DAYS))
-    await parts.store.write([("drop_old_holds", {"before": before}), ("drop_old_spending", {"day": day})])
+    if await parts.store.read_one("old_of_scopes", before=before, day=day):
+        await parts.store.write([("drop_old_holds", {"before": before}), ("drop_old_spending", {"day": day})])
 
 
 async def _forget(parts: Parts, rows: list[Row]) -> None:

@@ -190,6 +190,8 @@ class Keeper:
             self._guests -= 1
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
+        if self._stop.is_set():
+            raise asyncio.CancelledError  # It is over for everybody, also for who has only just asked.
         return await self._loop.run_in_executor(self._thread, call)
 
     # -- the work, in the thread

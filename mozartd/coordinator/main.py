@@ -143,7 +143,15 @@ async def _compose(setup: CoordinatorSetup, store: Store, stop: Callable[[int], 
     crew = Crew(book, limits, setup.supervisor_pid, setup.inherited.marks)
     groups = {row["name"]: row["parallel"] for row in await store.read("all_groups")}
     settings = setup.settings
-    caps = partial(Caps, book, limits, _backend_caps(settings.backends), groups, settings.max_concurrent_jobs)
+    caps = partial(
+        Caps,
+        book,
+        limits,
+        _backend_caps(settings.backends),
+        groups,
+        settings.max_concurrent_jobs,
+        workspace_lock=settings.workspace_lock,
+    )
     admission = Admission(Bounds(**settings.admission.model_dump()))
     turn = Turn(store, book, limits, crew, settings.max_concurrent_sheets, caps, why_skip, admission)
     prices = read_prices(settings.prices)

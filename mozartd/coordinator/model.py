@@ -70,6 +70,10 @@ class Policy:
     skip_when: dict[int, str] = field(default_factory=dict)
     choices: dict[int, list[Choice]] = field(default_factory=dict)
     """What sheets may run on, the first preferred; 0 stands for all without an entry. Empty: one choice, `auto`."""
+    workspace_lock: str = ""
+    """`warn`, `wait`, `refuse` or `share`; '': as the settings have it."""
+    real_workspace: str = ""
+    """Without links."""
 
     def choices_of(self, n: int) -> list[Choice]:
         return self.choices.get(n) or self.choices.get(0, [])
@@ -205,6 +209,16 @@ class Job:
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {state}" for state, count in sorted(self.counts.items()) if count)
         return f"<Job {self.id} {self.state}: {counts}>"
+
+    @property
+    def real_workspace(self) -> str:
+        # One that an earlier version took does not say.
+        return self.policy.real_workspace or self.workspace
+
+    @property
+    def has_workspace(self) -> bool:
+        """It has begun, and has not ended: what it made there is still wanted."""
+        return self.state is JobState.RUNNING or (self.state is JobState.PAUSED and self.started_at is not None)
 
     @property
     def is_settled(self) -> bool:

@@ -117,7 +117,7 @@ def open_segment(log: str, start: int) -> Segment | None:
     damaged = False
     for kind, form in ((LOG, Plain), (PACKED, Packed)):
         try:
-            fd = _open_regular(path_of(log, start, kind))
+            fd = open_regular(path_of(log, start, kind))
         except DamagedError:
             damaged = True
             continue
@@ -133,7 +133,7 @@ def open_segment(log: str, start: int) -> Segment | None:
     return None
 
 
-def _open_regular(path: str) -> int | None:
+def open_regular(path: str) -> int | None:
     """None when nothing is there. Raises DamagedError when it is no file that we may read."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -165,7 +165,7 @@ def look(log: str, start: int) -> Link | None:
 
 def _read_gone(log: str, start: int) -> Link | None:
     """Raises DamagedError when it says nothing that can be."""
-    fd = _open_regular(path_of(log, start, GONE))
+    fd = open_regular(path_of(log, start, GONE))
     if fd is None:
         return None
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
+from collections.abc import Container
 from typing import Protocol
 
 from mozartd.coordinator.board import Board, Entry, Lane, startable
@@ -26,6 +27,9 @@ class Caps(Protocol):
 
     def of_jobs(self) -> int | None:
         """How many jobs may begin."""
+
+    def may_begin(self, job: Job, taken: Container[str]) -> bool:
+        """Whether its workspace is free for it; `taken` are those of the jobs that are about to begin."""
 
 
 class _Room:
@@ -73,6 +77,7 @@ def plan(board: Board, caps: Caps, credit: int, now: float) -> list[tuple[Job, i
     starts: list[tuple[Job, int]] = []
     planned: Counter[int] = Counter()
     taken: Counter[tuple[int, str]] = Counter()
+    workspaces: set[str] = set()
     # What may come next: each open lane's head; below it, its heap's children as they are reached.
     frontier: list[tuple[Entry, Lane, int]] = []
     for lane, heap in board.lanes.items():
@@ -87,10 +92,14 @@ def plan(board: Board, caps: Caps, credit: int, now: float) -> list[tuple[Job, i
         job = entry[5]
         if not board.is_current(entry) or not job.has_room(planned[job.seq]):
             continue
+        if lane.queued and not caps.may_begin(job, workspaces):
+            continue
         n = startable(job, lane.scope, now)[taken[job.seq, lane.scope]]
         starts.append((job, n))
         planned[job.seq] += 1
         taken[job.seq, lane.scope] += 1
+        if lane.queued:
+            workspaces.add(job.real_workspace)
         room.take(lane)
         _push_again(frontier, job, lane, entry, taken[job.seq, lane.scope], now)
     return starts

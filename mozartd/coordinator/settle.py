@@ -28,7 +28,19 @@ _FAIL_FAST = "another sheet failed and fail_fast is on"
 #: More than anybody ever used.
 MOST_TOKENS = 10**15
 #: What of it an event tells.
-_TOLD = ("verdict", "code", "message", "hint", "evidence", "exit_code", "signal", "cost_usd", "survivors")
+_TOLD = (
+    "verdict",
+    "code",
+    "message",
+    "hint",
+    "evidence",
+    "exit_code",
+    "signal",
+    "cost_usd",
+    "model",
+    "tokens",
+    "survivors",
+)
 
 
 def settle(book: Book, limits: Limits, attempt: Attempt, report: Finished, now: float, random: float) -> None:
@@ -141,6 +153,7 @@ def _keep(book: Book, job: Job, sheet: Sheet, attempt: Attempt, report: Finished
         sheet.n,
         attempt.k,
         mode=attempt.mode,
+        backend=attempt.scope.partition("/")[0],
         seconds=seconds,
         validations=validations,
         **told,

@@ -54,6 +54,8 @@ def _limits_keep_it(job: Job, sheet: Sheet, limits: Limits, caps: Caps, now: flo
         return f"as many sheets run on {backend} as settings allow", None
     if job.group and caps.of_group(job.group) == 0:
         return f"as many sheets run in group {job.group} as it allows", None
+    if job.state is JobState.QUEUED and (keeper := caps.keeper_of_workspace(job)):
+        return f"its workspace is in use by {keeper}", None
     if job.state is JobState.QUEUED and caps.of_jobs() == 0:
         return "as many jobs are under way as max_concurrent_jobs allows", None
     return None

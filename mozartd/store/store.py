@@ -184,8 +184,11 @@ class Store:
     async def shrink(self, free_pages: int) -> None:
         """Give back to the disk what is free in the file, some of it at a time, when it is more than so many pages. Raises
         MozartError."""
-        while await self._visit(partial(self._shrink, free_pages)):
-            pass
+        try:
+            while await self._visit(partial(self._shrink, free_pages)):
+                pass  # Who has come meanwhile was served in between.
+        except sqlite3.OperationalError as error:
+            raise MozartError("E402", f"cannot make the database smaller: {error}") from None
 
     def _shrink(self, free_pages: int) -> bool:
         """Whether there is more to do."""
@@ -323,15 +326,21 @@ def _back_up(database: sqlite3.Connection, path: str, version: int) -> None:
     unfinished = f"{target}.tmp"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(unfinished)
-    os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    with contextlib.closing(sqlite3.connect(unfinished)) as copy:
-        database.backup(copy)
-    fd = os.open(unfinished, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    os.replace(unfinished, target)
+        os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        with contextlib.closing(sqlite3.connect(unfinished)) as copy:
+            database.backup(copy)
+        fd = os.open(unfinished, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.replace(unfinished, target)
+    except (OSError, sqlite3.Error) as error:
+        with contextlib.suppress(OSError):
+            os.unlink(unfinished)
+        message = f"cannot keep a copy of the database in {target} before it is changed for this version: {error}"
+        raise MozartError("E403", message, "make room on the disk, and see that its directory is writable") from None
 
 
 def check_version(path: str) -> None:

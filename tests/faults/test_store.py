@@ -11,12 +11,17 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ipc import marks
 from ipc.errors import MozartError
 from ipc.segments import Link, path_of
+from mozartd.coordinator import shelf
 from mozartd.coordinator.followers import Cursor
+from mozartd.coordinator.retention import Action, Bounds, Drop
+from mozartd.coordinator.rounds import Rounds
 from mozartd.store.store import Store, check_version
 from tests import ROOT
 from tests.bench.flood import flood
@@ -338,3 +343,194 @@ def test_B11_what_the_settings_removed_is_no_fault(start_daemon: Start, tmp_path
     assert told.returncode == 0
     assert "are gone: log_attempt_bytes" in told.stderr
     assert told.stdout.endswith("end\n")
+
+
+# ---- B2 -------------------------------------------------------------------------------------------------------------
+
+
+def test_B02_who_uses_a_workspace_is_said_waited_for_or_refused(calm_daemon: Daemon, tmp_path: Path) -> None:
+    def ask(name: str, script: str, **fields: Any) -> subprocess.CompletedProcess[str]:
+        return calm_daemon.mozart("run", write_score(tmp_path, script, name=name, **fields), "--detach")
+
+    slow = ask("slow", "gate go")
+    first = slow.stdout.strip()
+    assert "in use" not in slow.stderr
+    wait_until((tmp_path / "workspace" / "go").exists)
+    # By another name, the same.
+    (tmp_path / "link").symlink_to(tmp_path / "workspace")
+    warned = ask("second", "say beside", workspace=str(tmp_path / "link"))
+    assert f"is in use by {first}" in warned.stderr
+    assert calm_daemon.wait(warned.stdout.strip())["state"] == "completed"
+    refused = ask("third", "say never", workspace_lock="refuse")
+    assert refused.returncode == 1
+    assert f"is in use by {first}" in refused.stderr
+    shared = ask("fourth", "say beside", workspace_lock="share")
+    assert "in use" not in shared.stderr
+    calm_daemon.wait(shared.stdout.strip())
+    waiting = [
+        ask(name, "append order.txt begin\nsleep 0.2\nappend order.txt end", workspace_lock="wait") for name in "xyz"
+    ]
+    jobs = [each.stdout.strip() for each in waiting]
+    assert f"is in use by {first}" in waiting[0].stderr
+    shown = calm_daemon.job(jobs[0])
+    assert shown["job"]["state"] == "queued"
+    assert f"in use by {first}" in json.dumps(shown)
+    # Paused it has begun all the same; ended it has not.
+    assert calm_daemon.mozart("pause", first).returncode == 0
+    assert calm_daemon.job(jobs[0])["job"]["state"] == "queued"
+    assert calm_daemon.mozart("cancel", first).returncode == 0
+    for job in jobs:
+        assert calm_daemon.wait(job)["state"] == "completed"
+    assert (tmp_path / "workspace" / "order.txt").read_text() == "begin\nend\n" * 3
+
+
+def test_B02_the_setting_is_for_scores_that_say_nothing(start_daemon: Start, tmp_path: Path) -> None:
+    daemon = start_daemon({"workspace_lock": "refuse"}, workers=1)
+    daemon.run(write_score(tmp_path, "gate go", name="slow"))
+    refused = daemon.mozart("run", write_score(tmp_path, "say never", name="other"), "--detach")
+    assert (refused.returncode, "is in use by slow-1" in refused.stderr) == (1, True)
+    told = daemon.mozart("run", write_score(tmp_path, "say x", name="third", workspace_lock="warn"), "--detach")
+    assert told.returncode == 0
+
+
+# ---- D12, D16 -------------------------------------------------------------------------------------------------------
+
+
+def test_D12_events_are_the_newest_first_and_bounded(start_daemon: Start, tmp_path: Path) -> None:
+    daemon = start_daemon(workers=1)
+    job = daemon.run(write_score(tmp_path, "say hello"))
+    daemon.wait(job)
+    with database(daemon) as opened:
+        opened.executemany(
+            "INSERT INTO events (id, at, type, job, data) VALUES (?, ?, 'old.one', NULL, '{}')",
+            [(10_000 + n, 1.7e9 + n) for n in range(300)],
+        )
+        opened.commit()
+    daemon.kill("coordinator")
+    wait_until(daemon.is_listening)
+
+    def ids(*options: str) -> list[int]:
+        done = daemon.mozart("events", "--json", *options)
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line)["id"] for line in done.stdout.splitlines()]
+
+    newest = ids()
+    assert newest == sorted(newest, reverse=True)
+    assert len(newest) == 100
+    assert ids("--tail", "3") == newest[:3]
+    assert ids("--since", "10297")[-2:] == [10299, 10298]
+    assert set(ids("--since", "2023-11-14T22:13:20+00:00")) >= {10000, 10299}
+    assert 10_299 not in ids("--since", "1h")
+    assert len(ids("--since", "0")) > 300
+    told = ids(job)
+    assert told == sorted(told)
+    assert ids(job, "--tail", "2") == told[-2:]
+    assert "--tail 1000" in daemon.mozart("events").stderr
+    for wrong in ("", "soon", "2026-13-01"):
+        refused = daemon.mozart("events", "--since", wrong)
+        assert (refused.returncode, "Traceback" in refused.stderr) == (2, False)
+
+
+def test_D16_events_of_no_job_and_what_scopes_used_are_bounded(start_daemon: Start, tmp_path: Path) -> None:
+    daemon = start_daemon({"history_jobs": 1}, workers=1)
+    daemon.stop()
+    with database(daemon) as opened:
+        opened.execute("DELETE FROM events")
+        opened.executemany(
+            "INSERT INTO events (id, at, type, job, data) VALUES (?, ?, 'old.one', NULL, '{}')",
+            [(1000 + n, 1.7e9) for n in range(5000)],
+        )
+        opened.execute("INSERT INTO holds (scope, since, until, reason, evidence) VALUES ('a/b/c', 1.0, 2.0, '', '')")
+        opened.execute("INSERT INTO spending (scope, day, usd, tokens) VALUES ('a/b/c', '2020-01-01', 1, 1)")
+        opened.commit()
+    daemon.start()
+
+    def counts() -> list[int]:
+        queries = ("events WHERE type = 'old.one'", "holds", "spending")
+        with database(daemon) as opened:
+            return [opened.execute(f"SELECT COUNT(*) FROM {query}").fetchone()[0] for query in queries]
+
+    wait_until(lambda: counts() == [0, 0, 0])
+
+
+def test_D16_an_ended_attempts_event_says_what_it_ran_on_and_used(shared_daemon: Daemon, tmp_path: Path) -> None:
+    job = shared_daemon.run(write_score(tmp_path, "say hello"))
+    shared_daemon.wait(job)
+    (event,) = [each for each in shared_daemon.events(job) if each["type"] == "attempt.finished"]
+    assert event["data"]["backend"] == "command"
+    assert event["data"].keys() >= {"model", "tokens", "cost_usd"}
+
+
+# ---- C2, C24 --------------------------------------------------------------------------------------------------------
+
+
+def test_C02_gc_lists_fifty_counts_all_and_a_lowered_setting_acts_at_reload(
+    start_daemon: Start, tmp_path: Path
+) -> None:
+    daemon = start_daemon(workers=1)
+    jobs = [daemon.run(write_score(tmp_path, "say hello")) for _ in range(3)]
+    for job in jobs:
+        daemon.wait(job)
+    logs = daemon.home / "logs"
+    for n in range(80):
+        marks.make_log_directory(str(logs / f"stray-{n}"))
+        (logs / f"stray-{n}" / "1.1.log").write_bytes(b"x" * 10)
+        (logs / f"stray-{n}" / "1.1.prompt").write_bytes(b"x" * 1000)
+    shown = daemon.mozart("gc", "--dry-run").stdout.splitlines()
+    assert len(shown) == 53, "a head, 50 lines, the rest counted, the sums"
+    assert shown[51] == "… and 30 more: 60 files, 30 KiB"
+    asked = daemon.request("gc", dry_run=True)
+    assert asked["removed_bytes"] == 80 * 1010
+    assert asked["log_bytes"] > 80 * 1010
+    (daemon.home / "config.yaml").write_text(json.dumps({"history_jobs": 1, "stop_grace_seconds": 0.5}))
+    assert daemon.mozartd("reload").returncode == 0
+    wait_until(lambda: daemon.status()["jobs"] == {"completed": 1})
+    wait_until(lambda: not (logs / jobs[0]).exists())
+    assert daemon.mozart("gc").returncode == 0
+    assert sorted(path.name for path in logs.iterdir()) == [jobs[2]]
+
+
+def test_C02_the_database_gives_back_what_it_does_not_need(start_daemon: Start, tmp_path: Path) -> None:
+    """Also one of before, which was not made for it."""
+    daemon = start_daemon({"history_jobs": 1}, workers=1)
+    daemon.stop()
+    with database(daemon) as opened:
+        opened.execute("PRAGMA auto_vacuum = 0")
+        opened.execute("PRAGMA journal_mode = DELETE")
+        opened.execute("VACUUM")
+        opened.executemany(
+            "INSERT INTO answers (key, at, answer) VALUES (?, 1.0, ?)", [(str(n), "x" * 4000) for n in range(1000)]
+        )
+        opened.execute("DELETE FROM answers")
+        opened.commit()
+    size = (daemon.home / "state" / "mozart.db").stat().st_size
+    daemon.start()
+    assert daemon.mozart("gc").returncode == 0
+    assert (daemon.home / "state" / "mozart.db").stat().st_size < size / 4
+    with database(daemon) as opened:
+        assert opened.execute("PRAGMA auto_vacuum").fetchone() == (2,)
+
+
+def test_C24_a_round_looks_at_what_changed_in_parts_and_remembers_little(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shelf, "PART_FILES", 10)
+    for job in ("a-1", "b-2"):
+        (tmp_path / job).mkdir()
+        for n in range(1, 100):
+            (tmp_path / job / f"{n}.1.log").write_bytes(b"x" * 10)
+            (tmp_path / job / f"{n}.1.prompt").write_bytes(b"x" * 5)
+    assert {log.sheet for log in shelf.scan(str(tmp_path), "a-1")} == set(range(1, 100))
+    rounds, done = Rounds(str(tmp_path), tuple), list[Action]()
+    wide = Bounds(1 << 30, 1 << 30, None)
+    for _ in rounds.play(None, wide, 0.0, done.append):
+        pass
+    assert (rounds.bytes, done) == (2 * 99 * 15, [])
+    for job in ("a-1", "b-2"):
+        (tmp_path / job / "100.1.log").write_bytes(b"x" * 10)
+    for _ in rounds.play(["a-1"], wide, 0.0, done.append):
+        pass
+    assert rounds.bytes == 2 * 99 * 15 + 10, "nobody said anything of the other"
+    for _ in rounds.play([], Bounds(1 << 30, rounds.bytes - 100, None), 0.0, done.append):
+        pass
+    assert sum(action.bytes for action in done if isinstance(action, Drop)) == 105, "with each log its prompt"

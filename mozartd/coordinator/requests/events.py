@@ -1,7 +1,9 @@
 """`events.follow`: what happened, in order, from the store and then live.
 
-{job?, since?, follow} → {job?, subscription, since}: what comes after that event, or from now on, as `events.event`
-notifications; then, without follow or at the job's end, `events.end`.
+{job?, since?, at?, tail?, follow} → {job?, subscription, since, more}: what comes after that event, or from that time on, or
+the last so many of those, or from now on, as `events.event` notifications; then, without follow or at the job's end,
+`events.end`.
+`more`: what `tail` has left out.
 """
 
 from __future__ import annotations
@@ -27,14 +29,34 @@ PAGE = 500
 
 async def handle(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
     typed, since, follow = params.text_or("job", ""), params.whole("since"), params.flag("follow")
+    at, tail = params.seconds("at"), params.whole("tail")
     params.finish()
     job = await parts.registry.find(typed) if typed else None
     await parts.turn.shown()
+    if at is not None:
+        since = max(since or 0, await _id(parts, "last_event_before", at=at) or 0)
+    if tail is not None:
+        cut = await _before_last(parts, job, since or 0, tail)
+        since, more = cut or since or 0, cut is not None
+    else:
+        more = False
     since = parts.journal.last_published if since is None else since
     subscription = session.next_subscription()
     reader = _Reader(parts, session.connection, subscription, job, since, follow)
     session.spawn(reader.run(), "events.follow")
-    return {"subscription": subscription, "since": since, **({"job": job.id} if job else {})}
+    return {"subscription": subscription, "since": since, "more": more, **({"job": job.id} if job else {})}
+
+
+async def _before_last(parts: Parts, job: Job | None, since: int, tail: int) -> int | None:
+    """The event after which the last `tail` come; None when there are no more than those."""
+    if job is None:
+        return await _id(parts, "event_before_last", since=since, tail=tail)
+    return await _id(parts, "job_event_before_last", job=job.id, since=since, tail=tail)
+
+
+async def _id(parts: Parts, statement: str, **values: Any) -> int | None:
+    row = await parts.store.read_one(statement, **values)
+    return row["id"] if row else None
 
 
 class _Reader:

@@ -1,8 +1,8 @@
 """`submit`: a score becomes a job.
 
-{score, path, source, environment, known?, fresh, start_sheet?, at?, after?, group?} → {job, environment?}. The score is the
-normalised document that `mozart run` made; it is checked and expanded again here, because the daemon believes no client. The
-job's rows are on disk before it is in the book, so a submission that cannot be saved leaves nothing. `known` describes the
+{score, path, source, environment, known?, fresh, start_sheet?, at?, after?, group?} → {job, environment?, warnings?}. The score
+is the document that `mozart run` made; it is checked and expanded again here, because the daemon believes no client. The job's
+rows are on disk before it is in the book, so a submission that cannot be saved leaves nothing. `known` describes the
 submitter's variables, `environment` names those that are others here (`ipc.environment.compare`).
 """
 
@@ -63,11 +63,11 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     # Numbered here, on the loop: two submissions never share a number.
     parts.book.last_seq += 1
     job.seq, job.id = parts.book.last_seq, f"{job.id}-{parts.book.last_seq}"
+    answer = {"job": job.id, **_otherwise(parts, known), **_other_users(parts, job, path)}
     if fresh:
         # When nothing can refuse the job any more: what is moved away for nobody is missed.
         _refuse_if_in_use(parts, path, str(score.workspace))
         await in_thread(archive_workspace, score, job.id, parts.identity, time.time())
-    answer = {"job": job.id, **_otherwise(parts, known)}
     rows = partial(rows_of, job, score, source, environment, parts.once.rows(params.key, answer))
     return await parts.once.enter(
         params.key, _enter(parts, job, assign.Parts.of(score, environment), rows, session.who)
@@ -106,6 +106,28 @@ async def _enter(
     await release_if_over(parts.store, parts.book, job)
     parts.turn.due()
     return {"job": job.id}
+
+
+def _other_users(parts: Parts, job: Job, path: str) -> dict[str, Any]:
+    """What to say of other jobs in its workspace. Raises MozartError `workspace_in_use` when it must have that for itself."""
+    default = parts.settings.workspace_lock
+    lock = job.policy.workspace_lock or default
+    users = [
+        other.id
+        for other in parts.book.jobs.values()
+        if other.real_workspace == job.real_workspace
+        and other.state not in JOB_ENDED
+        and other.id not in (job.id, job.after)
+        and (other.policy.workspace_lock or default) != "share"
+    ]
+    if not users or lock == "share":
+        return {}
+    more = f" and {len(users) - 1} more" if len(users) > 1 else ""
+    said = f"workspace {job.workspace} is in use by {users[0]}{more}"
+    if lock == "refuse":
+        hint = f"wait for it, or mozart cancel {users[0]}; workspace_lock says what else may be"
+        raise MozartError("workspace_in_use", f"cannot run {path}: its {said}", hint)
+    return {"warnings": [f"{said}; this job begins when that has ended" if lock == "wait" else said]}
 
 
 def _refuse_if_in_use(parts: Parts, path: str, workspace: str) -> None:
@@ -215,6 +237,8 @@ def policy_of(score: Score, choices: dict[int, list[Choice]]) -> Policy:
         **_costs(score),
         skip_when=dict(score.sheet.skip_when),
         choices={} if simple else choices,
+        workspace_lock=score.workspace_lock or "",
+        real_workspace=os.path.realpath(score.workspace),
     )
 
 

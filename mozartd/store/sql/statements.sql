@@ -180,6 +180,18 @@ SELECT * FROM events WHERE id > :since ORDER BY id LIMIT :limit;
 -- What happened to a job after an event.
 SELECT * FROM events WHERE job = :job AND id > :since ORDER BY id LIMIT :limit;
 
+-- name: last_event_before
+-- The newest event that is older than a time; looked for from the newest.
+SELECT id FROM events WHERE at < :at ORDER BY id DESC LIMIT 1;
+
+-- name: event_before_last
+-- The newest event but :tail, of those after an event.
+SELECT id FROM events WHERE id > :since ORDER BY id DESC LIMIT 1 OFFSET :tail;
+
+-- name: job_event_before_last
+-- The same of one job.
+SELECT id FROM events WHERE job = :job AND id > :since ORDER BY id DESC LIMIT 1 OFFSET :tail;
+
 -- name: prunable_jobs
 -- Some ended jobs beyond the newest :keep, or ended before :before.
 SELECT seq, id FROM jobs WHERE state IN ('completed', 'failed', 'cancelled')
@@ -202,6 +214,10 @@ WHERE at < :before OR id <= COALESCE((SELECT id FROM events WHERE job IS NULL OR
 -- Some of those.
 DELETE FROM events WHERE id IN (SELECT id FROM events WHERE job IS NULL ORDER BY id LIMIT :most)
     AND (at < :before OR id <= COALESCE((SELECT id FROM events WHERE job IS NULL ORDER BY id DESC LIMIT 1 OFFSET :keep), 0));
+
+-- name: old_of_scopes
+-- Whether there is something that the next two statements forget.
+SELECT 1 AS there FROM holds WHERE since < :before AND until < :before UNION SELECT 1 FROM spending WHERE day < :day LIMIT 1;
 
 -- name: drop_old_holds
 -- What was learned of scopes that nobody has used for long.
