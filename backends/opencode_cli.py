@@ -32,7 +32,7 @@ from backends.base import (
     encoded,
 )
 from backends.failures import LIMITS, Sayings, by_status, failure, limited
-from backends.records import count, decoded, last_line, number, record, section, text, usual
+from backends.records import count, decoded, last_line, number, price, record, section, text, usual
 from backends.rendering import Records, call, clean, one_line
 from backends.resets import from_header, limit_said, limit_until, zone_of
 
@@ -287,7 +287,7 @@ def _sum(before: Usage, tokens: dict[str, Any], cost: float | None) -> Usage:
         before.output + count(tokens.get("output")) + count(tokens.get("reasoning")),
         before.cache_read + count(cache.get("read")),
         before.cache_write + count(cache.get("write")),
-        (before.cost_usd or 0.0) + (cost or 0.0),
+        price((before.cost_usd or 0.0) + (cost or 0.0)),
     )
 
 

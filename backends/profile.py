@@ -29,7 +29,7 @@ from backends.base import (
 )
 from backends.described import Line, Message, Profile, read_profile
 from backends.failures import LIMITS, by_status, failure, limited
-from backends.records import count, decoded, last_line, number, record, text
+from backends.records import count, decoded, last_line, price, record, text
 from backends.rendering import Page, Plain, brief, clean, one_line
 from backends.resets import Reset, clamp, find_reset, limit_until, zone_of
 
@@ -149,7 +149,7 @@ class ProfileParser:
         told = {name: count(_first(item, path)) for name, path in meaning.usage.items() if name != "cost_usd"}
         if meaning.input_includes_cache:
             told["input"] = max(0, told.get("input", 0) - told.get("cache_read", 0))
-        cost = number(_first(item, meaning.usage["cost_usd"])) if "cost_usd" in meaning.usage else None
+        cost = price(_first(item, meaning.usage["cost_usd"])) if "cost_usd" in meaning.usage else None
         return Usage(**told, cost_usd=self._priced(told) if cost is None else cost)
 
     def _priced(self, told: Mapping[str, int]) -> float | None:

@@ -87,14 +87,18 @@ def profile(name: str) -> dict[str, Any] | None:
     """What the profile of that name says; None for a backend of ours."""
     if name in backends.AVAILABLE:
         return None
-    import yaml
+    from ipc.score.document import read_document
+    from ipc.score.problems import ScoreError
 
+    path = _files()[name]
     try:
-        with open(_files()[name], encoding="utf-8") as file:
-            found = yaml.safe_load(file)
+        found = read_document(path).data
         backends.load(name, found)
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise MozartError("E301", f"cannot use the profile {_files()[name]}: {error}", "correct it") from None
+    except ScoreError as error:
+        message = f"cannot use the profile {path}: {error.problems[0].message}"
+        raise MozartError("E301", message, error.problems[0].hint) from None
+    except ValueError as error:
+        raise MozartError("E301", f"cannot use the profile {path}: {error}", "correct it") from None
     return dict(found)
 
 

@@ -23,6 +23,7 @@ from pydantic import ValidationError
 
 from ipc.errors import EXIT_USAGE, MozartError
 from ipc.score import routing
+from ipc.score.document import MAX_DEPTH, is_deeper
 from ipc.score.expand import PlannedSheet, expand
 from ipc.score.schema import Score
 from ipc.score.unavailable import unavailable
@@ -105,6 +106,8 @@ async def _put_after(parts: Parts, job: Job, typed: str) -> None:
 
 
 def check(document: dict[str, Any], path: str) -> Score:
+    if is_deeper(document, MAX_DEPTH):
+        raise MozartError("E301", f"cannot take {path}: it is more than {MAX_DEPTH} levels deep", "", EXIT_USAGE)
     try:
         score = Score.model_validate(document)
     except ValidationError as error:
