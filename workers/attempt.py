@@ -32,6 +32,7 @@ from backends.base import (
     Session,
     Usage,
     Verdict,
+    WildParser,
 )
 from ipc import segments
 from ipc.errors import MozartError
@@ -56,6 +57,7 @@ from workers.report import Facts, finished, judge, masked
 from workers.spawn import Children
 from workers.stop import Traces
 from workers.validate import Ground
+from workers.wild import Wild
 
 log = logging.getLogger("mozart.worker")
 
@@ -226,6 +228,11 @@ class Attempt:
         if command.environment:
             self._mask = self._around.mask(secret_values({**run.environment, **command.environment}))
         self.capture = capture = self._open_log(parser, vigil)
+        wild = (
+            Wild(around.works, parser, self._seen_by(vigil)) if isinstance(parser, WildParser) and parser.wild else None
+        )
+        if wild and wild.parser.watches:
+            capture.on_line = wild.see
         try:
             ran = await run_agent(
                 command, self._clocks(command), capture, vigil,
@@ -235,19 +242,24 @@ class Attempt:
             )  # fmt: skip
             await capture.sync()
         finally:
+            if wild:
+                wild.close()
             capture.close()
             self.facts.bytes, self.facts.lines = capture.bytes, capture.lines
             self.facts.tail = _end_of(self.facts.answer, self._tail_bytes()) or capture.tail(self._tail_bytes())
-        self._judge(ran, parser, capture)
+        await self._judge(ran, parser, wild, capture)
         return ran.stopped_by is None and capture.error is None and not self.halt.verdict
 
-    def _open_log(self, parser: Parser, vigil: Vigil) -> Capture:
+    def _seen_by(self, vigil: Vigil) -> Callable[[Event], None]:
         def on_event(event: Event) -> None:
             self.facts.see(event)
             vigil.see(event)
             if isinstance(event, Limited | Session):
                 self._note(event)
 
+        return on_event
+
+    def _open_log(self, parser: Parser, vigil: Vigil) -> Capture:
         path = self.assignment["log"]
         try:
             capture = Capture(
@@ -255,7 +267,7 @@ class Attempt:
                 path,
                 self._mask,
                 parser,
-                on_event,
+                self._seen_by(vigil),
                 self._grew,
                 on_error=lambda _: vigil.stop(UNWRITABLE),
                 tail_bytes=max(self._tail_bytes(), ENDING_TAIL),
@@ -283,7 +295,7 @@ class Attempt:
             first_byte=first,
         )
 
-    def _judge(self, ran: Ran, parser: Parser, capture: Capture) -> None:
+    async def _judge(self, ran: Ran, parser: Parser, wild: Wild | None, capture: Capture) -> None:
         facts = self.facts
         facts.exit_code, facts.signal, facts.survivors = ran.exit_code, ran.signal, ran.survivors
         if capture.error is not None:
@@ -299,7 +311,10 @@ class Attempt:
             now=time.time(),
             out_of_memory="the kernel killed processes of this cgroup for want of memory" if killed_for_memory else "",
         )
-        facts.verdict = parser.verdict(ending)
+        if wild is None:
+            facts.verdict = parser.verdict(ending)
+        else:
+            facts.verdict, facts.note = await wild.verdict(ending, self.halt)
 
     async def _collect(self, variables: Mapping[str, Any]) -> None:
         """The files that later sheets want to see."""

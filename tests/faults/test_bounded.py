@@ -397,3 +397,64 @@ def test_C25_what_a_raw_client_nests_too_deeply_is_refused_in_words(
         assert "levels deep" in ask_raw(shared_daemon, "submit", score=document, path="/s.yaml", environment={})
         assert "must be text" in ask_raw(shared_daemon, "status", job=[deep])
     assert shared_daemon.is_ready()
+
+
+def shipped_patterns() -> list[str]:
+    import backends
+
+    found = []
+    for name in backends.shipped():
+        known = backends.load(name).profile  # type: ignore[attr-defined]
+        found += [message.pattern for message in known.messages] + [known.output.success, known.output.failure]
+    return [pattern for pattern in found if pattern]
+
+
+def test_C23_shipped_patterns_take_time_in_proportion_to_what_they_search() -> None:
+    for pattern in shipped_patterns():
+        literals = re.sub(r"\\[sSwdb]|\(\?i\)|[\\^$()|?*+]|\{[\d,]*\}", " ", pattern)
+        bait = [
+            "\n",
+            " ",
+            "\t",
+            "a",
+            "a ",
+            "a\n",
+            "'",
+            "4",
+            *(word + " " for word in literals.split()),
+            literals,
+            literals + "\n",
+        ]
+        for search in (pattern, *([] if pattern.startswith("(?i)") else [rf"(?:{pattern})\s*\Z"])):
+            for piece in bait:
+                text = (piece * 16_384)[:16_384]
+                started = time.process_time()
+                re.search(search, text, re.MULTILINE)
+                assert time.process_time() - started < 0.25, (search, piece)
+
+
+def test_C23_an_authors_pattern_keeps_nobody_waiting(peer: Peer) -> None:
+    options = {"rate_limit_patterns": [r"(\w+\s?)+$", "too many"]}
+    script = "err " + "a" * 60 + "!\nexit 1"
+    attempt = peer.assign(script, backend=options)
+    wait_until(lambda: works_of(peer.pid))
+    assert peer.play("say quick", sheet=2)["verdict"] == "ok"
+    peer.cancel(attempt)
+    assert peer.finish(attempt)["verdict"] == "cancelled"
+    found = peer.play("err too many\nexit 1", sheet=3, backend=options)
+    assert (found["verdict"], found["code"]) == ("rate_limited", "E102")
+
+
+def test_C23_which_patterns_are_tame() -> None:
+    from backends.patterns import is_tame
+
+    tame = [
+        "rate.?limit",
+        "429",
+        r"(?i)too many requests|quota (?:reached|exceeded)",
+        r"\d{3}",
+        "try again in .{1,20} s",
+    ]
+    wild = [r"(a+)+$", r"a*", r"(a|b|ab){9}", r"(\w\w|\w)" * 20, r"(a)\1", ".{1,999}x", "(?=a)b", "(", "a" * 501]
+    assert [pattern for pattern in tame if not is_tame(pattern)] == []
+    assert [pattern for pattern in wild if is_tame(pattern)] == []
