@@ -106,7 +106,13 @@ _TOOL_USE = b'{"type":"tool_use"'
 _REJECTED = b'"error":"The user rejected permission'
 _MATTERS = (b'{"type":"step_start"', b'{"type":"step_finish"', b'{"type":"error"')
 _STREAM, _ASIDE = b" message=stream ", b" small=true "
-_TRY = re.compile(rb'level=ERROR .*?error\.error="(?:\w+Error: )?(?P<said>(?:[^"\\]|\\.)*)"')
+#: From `level=ERROR ` on.
+_TRY = re.compile(rb'error\.error="(?:\w+Error: )?(?P<said>(?:[^"\\]|\\.)*)"')
+
+
+def _try_in(line: bytes) -> re.Match[bytes] | None:
+    begin = line.find(b"level=ERROR ")
+    return _TRY.search(line, begin) if begin >= 0 else None
 
 
 class OpenCodeParser:
@@ -207,7 +213,7 @@ class OpenCodeParser:
         return ()
 
     def _take_try(self, line: bytes) -> Sequence[Event]:
-        if not (found := _TRY.search(line)):
+        if not (found := _try_in(line)):
             return ()
         self._tries.append(decoded(found["said"]))
         kind = _kind_said(self._tries[-1])
@@ -371,7 +377,7 @@ class OpenCodeRenderer(Records):
         self._usage = Usage(cost_usd=0.0)
 
     def _show_stderr(self, line: bytes) -> str:
-        if found := _TRY.search(line):
+        if found := _try_in(line):
             return self._page.line(f"… {one_line(decoded(found['said']))}")
         words = clean(_COLOUR.sub("", decoded(line)))
         return "" if words.startswith("timestamp=") or not words.strip() else self._page.line(words)

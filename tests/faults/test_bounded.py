@@ -458,3 +458,21 @@ def test_C23_which_patterns_are_tame() -> None:
     wild = [r"(a+)+$", r"a*", r"(a|b|ab){9}", r"(\w\w|\w)" * 20, r"(a)\1", ".{1,999}x", "(?=a)b", "(", "a" * 501]
     assert [pattern for pattern in tame if not is_tame(pattern)] == []
     assert [pattern for pattern in wild if is_tame(pattern)] == []
+
+
+def test_F05_a_locale_without_the_characters_of_a_score_changes_nothing(cold: Daemon, tmp_path: Path) -> None:
+    cold.environment |= {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    path = tmp_path / "é→.yaml"
+    path.write_text(
+        json.dumps(
+            {
+                "name": "wé→s", "workspace": str(tmp_path / "wé→s"), "sheet": {"size": 1, "total_items": 1},
+                "backend": {"type": "command", "command": "sh -s 'é→'"}, "prompt": {"template": 'echo "$1" "$LC_ALL" > né→\nexit 0\n'},
+                "validations": [{"type": "content_contains", "path": "né→", "pattern": "é→ POSIX"}],
+            },
+            ensure_ascii=False,
+        ),
+        encoding="utf-8",
+    )  # fmt: skip
+    done = cold.mozart("run", os.fsencode(path), cwd=tmp_path, timeout=50, encoding="utf-8")
+    assert done.returncode == 0, done.stdout + done.stderr
