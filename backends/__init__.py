@@ -50,4 +50,4 @@ def _shipped(name: str) -> Backend:
     from backends import profile as profiles
 
     with open(os.path.join(SHIPPED, f"{name}.yaml"), encoding="utf-8") as file:
-        return profiles.profile(yaml.safe_load(file), name)
+        return profiles.profile(yaml.safe_load(file), name, shipped=True)

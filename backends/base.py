@@ -10,7 +10,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 STDOUT, STDERR = "stdout", "stderr"
 
@@ -165,6 +165,25 @@ class Parser(Protocol):
         """One line without its newline, cut to LINE_CAP when longer. Called for every line: prefix test first."""
 
     def verdict(self, ending: Ending) -> Verdict: ...
+
+
+@runtime_checkable
+class WildParser(Parser, Protocol):
+    """One that may have patterns of a score or a profile."""
+
+    wild: bool
+    """They may take for ever (`backends.patterns`): its verdict, and `live`, are asked for in a process that can be given up,
+    and it is pickled to get there."""
+    watches: bool
+    """It wants `live` to be asked about each line, soon."""
+
+    def live(self, lines: Sequence[tuple[str, bytes]]) -> Sequence[Event]:
+        """What `feed` left out. Asked in another process: `note` tells this one."""
+
+    def note(self, events: Sequence[Event]) -> None: ...
+
+    def tame(self) -> None:
+        """Do without those patterns from now on."""
 
 
 class Renderer(Protocol):

@@ -35,7 +35,7 @@ from backends.base import (
 from backends.claude_errors import Facts, complains_of, complaint, facts_of, kind_of, usage_error
 from backends.claude_shown import ClaudeRenderer
 from backends.failures import LIMITS, failure, limited
-from backends.records import count, decoded, items, number, parse, section, text, texts
+from backends.records import count, decoded, items, number, parse, price, section, text, texts
 from backends.resets import clamp, limit_said, limit_until, zone_of
 
 #: It refuses more on stdin.
@@ -366,7 +366,7 @@ def _counts(usage: dict[str, Any]) -> list[int]:
 
 def _usage(result: dict[str, Any]) -> Usage:
     """`modelUsage` counts every request; `usage` leaves out those that were asked again without streaming."""
-    cost = number(result.get("total_cost_usd"))
+    cost = price(result.get("total_cost_usd"))
     models = [model for model in section(result, "modelUsage").values() if isinstance(model, dict)]
     if not models:
         fresh, answered, read, written = _counts(section(result, "usage"))

@@ -10,7 +10,7 @@ from typing import Any
 
 from backends.base import STDERR
 from backends.claude_errors import complaint, facts_of
-from backends.records import count, decoded, items, number, parse, section, text
+from backends.records import count, decoded, items, number, parse, price, section, text
 from backends.rendering import Page, call, clean, one_line
 
 #: Which of a tool's arguments tells most.
@@ -151,7 +151,7 @@ class ClaudeRenderer:
         facts = [
             f"{turns} turn" if turns == 1 else f"{turns} turns",
             f"{(number(item.get('duration_ms')) or 0.0) / 1000:.1f} s",
-            f"${number(item.get('total_cost_usd')) or 0.0:.4f}",
+            f"${price(item.get('total_cost_usd')) or 0.0:.4f}",
         ]
         if item.get("is_error") is not False:
             return self._page.line(f"✗ {one_line(complaint(facts_of(item, '')), 300)} · " + " · ".join(facts))

@@ -56,15 +56,26 @@ class CommandBackend:
 
 class CommandParser:
     wants: frozenset[str] = frozenset()
+    watches = False
 
     def __init__(self, run: Run) -> None:
         self._words = evidence.limit_words(run.options)
+        self.wild = self._words.wild
         self._zone = zone_of(run.environment)
         self._program = _program(run.options.get("command"))
         self._is_program_meant = is_program_meant(run.options.get("command"))
 
     def feed(self, stream: str, line: bytes) -> Sequence[Event]:
         return ()
+
+    def live(self, lines: Sequence[tuple[str, bytes]]) -> Sequence[Event]:
+        return ()
+
+    def note(self, events: Sequence[Event]) -> None:
+        pass
+
+    def tame(self) -> None:
+        self._words, self.wild = self._words.tamed(), False
 
     def verdict(self, ending: Ending) -> Verdict:
         if ending.exit_code == 0 and ending.stopped_by is None:

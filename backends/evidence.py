@@ -15,6 +15,7 @@ from typing import Any
 
 from backends.base import Verdict
 from backends.failures import LIMITS, failure
+from backends.patterns import are_tame, is_tame
 from backends.resets import limit_said
 
 #: Only the last lines count: what a program complained about long before its end it has survived.
@@ -277,6 +278,13 @@ class LimitWords:
 
     own: tuple[re.Pattern[str], ...]
     default: tuple[re.Pattern[str], ...]
+
+    @property
+    def wild(self) -> bool:
+        return not are_tame(pattern.pattern for pattern in self.own)
+
+    def tamed(self) -> LimitWords:
+        return LimitWords(tuple(pattern for pattern in self.own if is_tame(pattern.pattern)), self.default)
 
     def found_in(self, line: str) -> bool:
         if any(pattern.search(line) for pattern in self.own):

@@ -32,7 +32,7 @@ from backends.base import (
     encoded,
 )
 from backends.failures import LIMITS, Sayings, by_status, failure, limited
-from backends.records import count, decoded, last_line, number, record, section, text, usual
+from backends.records import count, decoded, last_line, number, price, record, section, text, usual
 from backends.rendering import Records, call, clean, one_line
 from backends.resets import from_header, limit_said, limit_until, zone_of
 
@@ -106,7 +106,13 @@ _TOOL_USE = b'{"type":"tool_use"'
 _REJECTED = b'"error":"The user rejected permission'
 _MATTERS = (b'{"type":"step_start"', b'{"type":"step_finish"', b'{"type":"error"')
 _STREAM, _ASIDE = b" message=stream ", b" small=true "
-_TRY = re.compile(rb'level=ERROR .*?error\.error="(?:\w+Error: )?(?P<said>(?:[^"\\]|\\.)*)"')
+#: From `level=ERROR ` on.
+_TRY = re.compile(rb'error\.error="(?:\w+Error: )?(?P<said>(?:[^"\\]|\\.)*)"')
+
+
+def _try_in(line: bytes) -> re.Match[bytes] | None:
+    begin = line.find(b"level=ERROR ")
+    return _TRY.search(line, begin) if begin >= 0 else None
 
 
 class OpenCodeParser:
@@ -207,7 +213,7 @@ class OpenCodeParser:
         return ()
 
     def _take_try(self, line: bytes) -> Sequence[Event]:
-        if not (found := _TRY.search(line)):
+        if not (found := _try_in(line)):
             return ()
         self._tries.append(decoded(found["said"]))
         kind = _kind_said(self._tries[-1])
@@ -287,7 +293,7 @@ def _sum(before: Usage, tokens: dict[str, Any], cost: float | None) -> Usage:
         before.output + count(tokens.get("output")) + count(tokens.get("reasoning")),
         before.cache_read + count(cache.get("read")),
         before.cache_write + count(cache.get("write")),
-        (before.cost_usd or 0.0) + (cost or 0.0),
+        price((before.cost_usd or 0.0) + (cost or 0.0)),
     )
 
 
@@ -371,7 +377,7 @@ class OpenCodeRenderer(Records):
         self._usage = Usage(cost_usd=0.0)
 
     def _show_stderr(self, line: bytes) -> str:
-        if found := _TRY.search(line):
+        if found := _try_in(line):
             return self._page.line(f"… {one_line(decoded(found['said']))}")
         words = clean(_COLOUR.sub("", decoded(line)))
         return "" if words.startswith("timestamp=") or not words.strip() else self._page.line(words)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from signal import Signals
 from typing import Any
@@ -29,23 +30,27 @@ from backends.base import (
 )
 from backends.described import Line, Message, Profile, read_profile
 from backends.failures import LIMITS, by_status, failure, limited
-from backends.records import count, decoded, last_line, number, record, text
+from backends.patterns import are_tame, is_tame
+from backends.records import count, decoded, last_line, price, record, text
 from backends.rendering import Page, Plain, brief, clean, one_line
 from backends.resets import Reset, clamp, find_reset, limit_until, zone_of
 
 #: Seconds. A wait announced above this is a limit for Mozart to hold, below it is left to the program.
 PATIENCE = 10.0
+#: Characters of either end of an answer in which messages are looked for.
+MOST_SAID = 8 * 1024
 #: The kernel's MAX_ARG_STRLEN: a longer argument does not exec.
 LONGEST_ARGUMENT = 128 * 1024 - 1
 
 
-def profile(mapping: Mapping[str, Any], name: str) -> ProfileBackend:
-    """Raises ValueError with a sentence that names the key."""
-    return ProfileBackend(read_profile(mapping, name))
+def profile(mapping: Mapping[str, Any], name: str, shipped: bool = False) -> ProfileBackend:
+    """Raises ValueError with a sentence that names the key. `shipped`: its patterns are known to be over soon."""
+    return ProfileBackend(read_profile(mapping, name), shipped)
 
 
 class ProfileBackend:
-    def __init__(self, known: Profile) -> None:
+    def __init__(self, known: Profile, shipped: bool = False) -> None:
+        self._shipped = shipped
         self.name = known.name
         self.profile = known
         self.renders = known.output.format == "ndjson"
@@ -78,7 +83,7 @@ class ProfileBackend:
         )
 
     def parser(self, run: Run) -> ProfileParser:
-        return ProfileParser(self.profile, run)
+        return ProfileParser(self.profile, run, self._shipped)
 
     def renderer(self) -> Renderer:
         return ProfileRenderer(self.profile) if self.renders else Plain()
@@ -101,11 +106,18 @@ def _given(run: Run) -> dict[str, str]:
     }
 
 
+def _cut(said: str) -> str:
+    """Its beginning and its end: an answer may have megabytes."""
+    return said if len(said) <= 2 * MOST_SAID else f"{said[:MOST_SAID]}\n{said[-MOST_SAID:]}"
+
+
 _PLACEHOLDER = re.compile(r"\{(directory|model|prompt|prompt_file|session|system_prompt_file|workspace)\}")
 
 
 class ProfileParser:
-    def __init__(self, known: Profile, run: Run) -> None:
+    """Patterns of a profile that is not ours are not searched for where they could take for ever: `wild`."""
+
+    def __init__(self, known: Profile, run: Run, shipped: bool = False) -> None:
         self._known = known
         self._ndjson = known.output.format == "ndjson"
         self._mattering = [line for line in known.output.lines if line.session or line.usage or line.result]
@@ -116,11 +128,14 @@ class ProfileParser:
         self._clock = run.clock
         self._zone = zone_of(run.environment)
         self._words = evidence.limit_words(run.options)
+        patterns = [message.pattern for message in known.messages] + [known.output.success, known.output.failure]
+        self.wild = self._words.wild or not (shipped or are_tame(patterns))
+        self.watches = self.wild and bool(self._live)
         self._limit: Limited | None = None
         self._result: Result | None = None
 
     def feed(self, stream: str, line: bytes) -> Sequence[Event]:
-        events = list(self._take_live(stream, line)) if self._live else []
+        events = list(self._take_live(stream, line)) if self._live and not self.wild else []
         if self._ndjson and stream == STDOUT and line.startswith(b"{") and self._gate.search(line):
             item = record(line) or {}
             for meaning in self._mattering:
@@ -146,18 +161,35 @@ class ProfileParser:
             yield self._usage(item, meaning)
         if meaning.result:
             said = text(_first(item, meaning.result))
-            wrong = bool(self._known.output.failure and re.search(self._known.output.failure, said))
-            self._result = Result(_is(item, meaning.ok) and not wrong, said)
-            if not self._result.ok and (limit := self._limit_in(said)) and self._limit is None:
+            self._result = Result(_is(item, meaning.ok) and (self.wild or not self._fails(said)), said)
+            if not self._result.ok and not self.wild and (limit := self._limit_in(said)) and self._limit is None:
                 self._limit = limit
                 yield limit
             yield self._result
+
+    def _fails(self, said: str) -> bool:
+        return bool(self._known.output.failure and re.search(self._known.output.failure, _cut(said)))
+
+    def live(self, lines: Sequence[tuple[str, bytes]]) -> Sequence[Event]:
+        return [event for stream, line in lines for event in self._take_live(stream, line)]
+
+    def note(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if isinstance(event, Limited):
+                self._limit = self._limit or event
+
+    def tame(self) -> None:
+        """The messages that are tame stay. What a pattern of success would have told, nothing tells now."""
+        messages = [message for message in self._known.messages if is_tame(message.pattern)]
+        output = replace(self._known.output, success="", failure="")
+        self._known = replace(self._known, messages=messages, output=output)
+        self._words, self.wild, self.watches, self._live = self._words.tamed(), False, False, []
 
     def _usage(self, item: dict[str, Any], meaning: Line) -> Usage:
         told = {name: count(_first(item, path)) for name, path in meaning.usage.items() if name != "cost_usd"}
         if meaning.input_includes_cache:
             told["input"] = max(0, told.get("input", 0) - told.get("cache_read", 0))
-        cost = number(_first(item, meaning.usage["cost_usd"])) if "cost_usd" in meaning.usage else None
+        cost = price(_first(item, meaning.usage["cost_usd"])) if "cost_usd" in meaning.usage else None
         return Usage(**told, cost_usd=self._priced(told) if cost is None else cost)
 
     def _priced(self, told: Mapping[str, int]) -> float | None:
@@ -184,6 +216,7 @@ class ProfileParser:
         return limit_until(said.strip(), LIMITS[kind], reset)
 
     def _message_in(self, said: str) -> tuple[re.Match[str] | None, Message | None]:
+        said = _cut(said)
         for message in self._known.messages:
             found = re.search(message.pattern, said, re.MULTILINE)
             # A status like 400 tells nothing: the words behind it may.
@@ -199,6 +232,8 @@ class ProfileParser:
         if stop := endings.stopped(ending, self._limit):
             return stop
         if self._result is not None:
+            if self.wild and self._result.ok and self._fails(self._result.text):
+                self._result = Result(False, self._result.text)
             return self._judge_result(self._result, ending)
         if said := self._failure_told(ending):
             return self._judge_words(said, ending)

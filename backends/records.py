@@ -13,6 +13,8 @@ import orjson
 
 #: More than anybody ever used.
 MOST = 10**15
+#: Dollars of one attempt, at most.
+MOST_PRICE = 1e6
 
 
 def record(line: bytes) -> dict[str, Any] | None:
@@ -80,6 +82,12 @@ def number(value: Any) -> float | None:
     except OverflowError:
         return None
     return result if abs(result) < float("inf") else None
+
+
+def price(value: Any) -> float | None:
+    """Dollars: never negative, and no more than anybody paid."""
+    found = number(value)
+    return min(max(0.0, found), MOST_PRICE) if found is not None else None
 
 
 def count(value: Any) -> int:

@@ -52,8 +52,16 @@ def open_standard_descriptors() -> None:
     )
 
 
+def speak_utf8() -> None:
+    """Start again in UTF-8 mode where the locale would have another encoding: scores, logs and frames are UTF-8 everywhere, and
+    a name that they hold must not depend on who started the daemon. Agents keep the locale: it is no variable of ours."""
+    if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode and sys.executable:
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606
+
+
 def mozart() -> None:
     open_standard_descriptors()
+    speak_utf8()
     own_folder_first()
     from cli.main import main
 
@@ -62,6 +70,7 @@ def mozart() -> None:
 
 def mozartd() -> None:
     open_standard_descriptors()
+    speak_utf8()
     own_folder_first()
     from mozartd.main import main
 
@@ -70,6 +79,7 @@ def mozartd() -> None:
 
 def agent() -> None:
     open_standard_descriptors()
+    speak_utf8()
     own_folder_first()
     from agents.main import main
 

@@ -32,6 +32,7 @@ from backends.base import (
     Session,
     Usage,
     Verdict,
+    WildParser,
 )
 from ipc import marks, segments
 from ipc.environment import Lookup
@@ -59,6 +60,7 @@ from workers.report import Facts, finished, judge, masked
 from workers.spawn import Children
 from workers.stop import Traces
 from workers.validate import Ground
+from workers.wild import Wild
 
 log = logging.getLogger("mozart.worker")
 
@@ -277,7 +279,11 @@ class Attempt:
         self._vigil = vigil = Vigil(around.children.loop, self.halt)
         if command.environment:
             self._mask = self._around.mask(secret_values({**run.environment, **command.environment}))
-        self.capture = capture = self._open_log(parser, vigil)
+        seen = self._seen_by(vigil)
+        self.capture = capture = self._open_log(parser, vigil, seen)
+        wild = Wild(around.works, parser, seen) if isinstance(parser, WildParser) and parser.wild else None
+        if wild and wild.parser.watches:
+            capture.on_line = wild.see
         try:
             ran = await run_agent(
                 command, self._clocks(command), capture, vigil,
@@ -287,13 +293,17 @@ class Attempt:
             )  # fmt: skip
             await capture.sync()
         finally:
+            if wild:
+                wild.close()
             capture.close()
             self.facts.bytes, self.facts.lines, self.facts.log_bytes = capture.bytes, capture.lines, capture.size
             self.facts.tail = _end_of(self.facts.answer, self._tail_bytes()) or capture.tail(self._tail_bytes())
-        self._judge(ran, parser, capture)
+        await self._judge(ran, parser, wild, capture)
         return ran.stopped_by in (None, CAPPED) and capture.error is None and not self.halt.verdict
 
-    def _open_log(self, parser: Parser, vigil: Vigil) -> Capture:
+    def _seen_by(self, vigil: Vigil) -> Callable[[Event], None]:
+        spending = Growth(self._around.children.loop, self._tell_usage, USAGE_SECONDS)
+
         def on_event(event: Event) -> None:
             self.facts.see(event)
             vigil.see(event)
@@ -302,10 +312,12 @@ class Attempt:
             elif isinstance(event, Usage):
                 spending.note()
 
+        return on_event
+
+    def _open_log(self, parser: Parser, vigil: Vigil, seen: Callable[[Event], None]) -> Capture:
         def on_error(_: OSError) -> None:
             vigil.stop(UNWRITABLE)
 
-        spending = Growth(self._around.children.loop, self._tell_usage, USAGE_SECONDS)
         path = self.assignment["log"]
         try:
             capture = Capture(
@@ -313,7 +325,7 @@ class Attempt:
                 path,
                 self._mask,
                 parser,
-                on_event,
+                seen,
                 self._grew,
                 on_error=on_error,
                 tail_bytes=max(self._tail_bytes(), ENDING_TAIL),
@@ -341,7 +353,7 @@ class Attempt:
             first_byte=first,
         )
 
-    def _judge(self, ran: Ran, parser: Parser, capture: Capture) -> None:
+    async def _judge(self, ran: Ran, parser: Parser, wild: Wild | None, capture: Capture) -> None:
         facts = self.facts
         facts.exit_code, facts.signal, facts.survivors = ran.exit_code, ran.signal, ran.survivors
         facts.stopped_by = ran.stopped_by
@@ -358,7 +370,10 @@ class Attempt:
             now=time.time(),
             out_of_memory="the kernel killed processes of this cgroup for want of memory" if killed_for_memory else "",
         )
-        facts.verdict = parser.verdict(ending)
+        if wild is None:
+            facts.verdict = parser.verdict(ending)
+        else:
+            facts.verdict, facts.note = await wild.verdict(ending, self.halt)
 
     async def _collect(self, variables: Mapping[str, Any]) -> None:
         """The files that later sheets want to see."""

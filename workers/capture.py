@@ -114,6 +114,8 @@ class Capture:
     ) -> None:
         self._loop = loop
         self._who = who
+        self.on_line: Callable[[str, bytes], None] | None = None
+        """Told of each line that the parser was fed with, too."""
         self._log = Log(log_path, segment_bytes, on_segment)
         self._mask = mask
         self._parser = parser
@@ -308,6 +310,8 @@ class Capture:
                 continue
             for event in events:
                 self._on_event(event)
+            if self.on_line is not None:
+                self.on_line(stream.name, line)
 
     def _note_error(self, error: OSError | None) -> None:
         if error is not None and self.error is None:

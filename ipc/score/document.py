@@ -28,6 +28,9 @@ MAX_NODES = 1_000_000
 #: Levels of nesting, at most.
 MAX_DEPTH = 64
 
+#: Characters of a number, at most: to work out `1:1:1:…` takes the square of its length.
+LONGEST_NUMBER = 400
+
 #: A place is one number, because there are many: the line from 0, then the column in this many bits.
 _COLUMN_BITS = 20
 _LAST_COLUMN = (1 << _COLUMN_BITS) - 1
@@ -43,6 +46,7 @@ _CONSTRUCT: dict[str, Callable[[Any], Any]] = {
     _PREFIX + "null": _CONSTRUCTOR.construct_yaml_null,
     _PREFIX + "str": _CONSTRUCTOR.construct_yaml_str,
 }
+_NUMBERS = (_PREFIX + "int", _PREFIX + "float")
 _HINTS = (
     ("cannot start any token", "indent with spaces, and quote values that begin with @, %, ` or a tab"),
     ("mapping values are not allowed", "quote values that contain ': ', and check the indentation"),
@@ -400,6 +404,8 @@ class _Builder:
             return int(text)
         if tag in (None, "!"):
             tag = _resolve(text) if tag is None else _PREFIX + "str"
+        if len(text) > LONGEST_NUMBER and tag in _NUMBERS:
+            raise self._refuse(event, f"the number {text[:40]} is out of range", "quote it to keep it as text")
         construct = _CONSTRUCT.get(tag)
         if construct is None:
             raise self._refuse(event, f"the tag {_short(tag)} is not allowed", "remove it")
@@ -441,3 +447,19 @@ def _cannot_travel(value: Any) -> bool:
     if isinstance(value, float):
         return not math.isfinite(value)
     return isinstance(value, int) and not -(2**63) <= value < 2**63
+
+
+def is_deeper(value: Any, levels: int) -> bool:
+    """Of data that did not come through here, from a client say. No recursion: that is what it is asked for."""
+    here = [value]
+    for _ in range(levels + 1):
+        inner: list[Any] = []
+        for each in here:
+            if isinstance(each, dict):
+                inner += each.values()
+            elif isinstance(each, list):
+                inner += each
+        here = [each for each in inner if isinstance(each, dict | list)]
+        if not here:
+            return False
+    return True

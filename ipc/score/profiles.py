@@ -53,7 +53,7 @@ def take_profiles(score: Score, document: Document) -> Iterator[Problem]:
 def _find(name: str, score_path: str) -> str:
     for directory in directories(score_path):
         file = os.path.join(directory, f"{name}.yaml")
-        if os.path.isfile(file):
+        if os.path.lexists(file):
             return file
     return ""
 

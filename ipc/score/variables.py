@@ -92,7 +92,11 @@ def decode(value: Any) -> Any:
     """What `encode` was given; anything else comes back as it is."""
     if isinstance(value, Mapping):
         entries = value.get(_ENTRIES) if len(value) == 1 else None
-        if isinstance(entries, list) and all(isinstance(entry, list) and len(entry) == 2 for entry in entries):
+        if isinstance(entries, list) and all(map(_is_entry, entries)):
             return {key: decode(item) for key, item in entries}
         return {key: decode(item) for key, item in value.items()}
     return [decode(item) for item in value] if isinstance(value, list) else value
+
+
+def _is_entry(entry: Any) -> bool:
+    return isinstance(entry, list) and len(entry) == 2 and not isinstance(entry[0], list | dict)

@@ -7,6 +7,7 @@ is over; a reached limit of a job or sheet pauses the job, with the finished att
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -49,8 +50,17 @@ def load_prices(text: str | None = None) -> dict[str, Price]:
     return {pattern: Price(**price) for pattern, price in table.items()}
 
 
+#: Dollars of one attempt, at most: more than anybody paid, whatever an agent claims. Sums stay numbers that can be shown.
+MOST_COST = 1e6
+
+
 def cost_of(report: Finished, policy: Policy, prices: Mapping[str, Price]) -> float | None:
     """What the backend says it cost; else its tokens at the score's rates or the table's; None = unknown."""
+    cost = _cost_of(report, policy, prices)
+    return None if cost is None or math.isnan(cost) else min(cost, MOST_COST)
+
+
+def _cost_of(report: Finished, policy: Policy, prices: Mapping[str, Price]) -> float | None:
     tokens, told = report["tokens"], report["cost_usd"]
     # Less than nothing nobody has cost: it would pay for others.
     if told is not None and told >= 0:

@@ -107,5 +107,8 @@ def _refusal(name: str, value: Any, what: str) -> InvalidParamsError:
 
 
 def _short(value: Any) -> str:
-    shown = repr(value)
+    try:
+        shown = repr(value)
+    except RecursionError:
+        shown = "something nested too deeply"
     return shown if len(shown) <= 100 else f"{shown[:99]}…"

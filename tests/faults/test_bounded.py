@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from ipc.connection import hello
+from ipc.frames import FrameDecoder
 from tests.process.daemon import Daemon, wait_until, works_of
 from tests.process.worker import Peer
 
@@ -321,3 +324,156 @@ async def test_C22_what_a_process_is_at_outlives_it() -> None:
     finally:
         mark.begin(mark.new_marks(), 0)
         os.close(marks)
+
+
+def test_C25_a_price_is_bounded_as_tokens_are() -> None:
+    from backends.records import price
+    from mozartd.coordinator.budget import cost_of
+    from tests.unit.scenes import make_job
+
+    assert [price(told) for told in (1e308, -1.0, 0.5, "1", None, True)] == [1e6, 0.0, 0.5, None, None, None]
+    report = {"tokens": None, "cost_usd": 1e308, "model": None}
+    assert cost_of(report, make_job(1).policy, {}) == 1e6  # type: ignore[arg-type]
+
+
+def test_C25_what_a_file_may_hold_is_answered_in_words(tmp_path: Path) -> None:
+    from ipc.score.document import parse_document, parse_value
+    from ipc.score.problems import ScoreError
+    from ipc.score.variables import decode, encode, merge
+
+    odd = {"__entries__": [[[1], 2], [{"a": 1}, 3]]}
+    assert decode(odd) == odd
+    assert merge({}, {"v": odd})["v"] == odd
+    assert decode(encode({1: {2.5: "x"}})) == {1: {2.5: "x"}}
+    for text in ("1:" * 300_000 + "1", "1" + ":59" * 200_000 + ".5", "-" + "1" * 600_000, "0x" + "f" * 600_000):
+        started = time.process_time()
+        for read in (parse_value, lambda text, path: parse_document(f"name: {text}\n", path)):
+            with pytest.raises(ScoreError, match=r"out of range|not a value"):
+                read(text, "s.yaml")
+        assert time.process_time() - started < 2
+
+
+def test_C25_a_profile_that_is_a_pipe_is_refused_in_words(
+    cold: Daemon, score: Callable[..., Path], tmp_path: Path
+) -> None:
+    directory = tmp_path / ".mozart" / "backends"
+    directory.mkdir(parents=True)
+    os.mkfifo(directory / "piped.yaml")
+    path = score("say one", backend={"type": "piped", "command": None})
+    for words in (("validate", path), ("run", path, "--no-start"), ("backends",), ("backends", "check", "piped")):
+        done = cold.mozart(*words, cwd=tmp_path, timeout=20)
+        said = done.stdout + done.stderr
+        assert "it is a pipe" in said or words == ("backends",), said
+        assert "Traceback" not in said
+
+
+def ask_raw(daemon: Daemon, method: str, **params: object) -> str:
+    """The message of the refusal, whatever our own client would send."""
+    with socket.socket(socket.AF_UNIX) as raw:
+        raw.settimeout(20)
+        raw.connect(daemon.socket)
+        decoder, answers = FrameDecoder(), []
+        for frame in (hello("client"), {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}):
+            body = json.dumps(frame).encode()
+            raw.sendall(len(body).to_bytes(4, "big") + body)
+        while not any(frame.get("id") == 1 for frame in answers):
+            data = raw.recv(65536)
+            assert data, "the connection was dropped"
+            answers += decoder.feed(data)
+    return str(next(frame for frame in answers if frame.get("id") == 1)["error"]["message"])
+
+
+def test_C25_what_a_raw_client_nests_too_deeply_is_refused_in_words(
+    shared_daemon: Daemon, score: Callable[..., Path]
+) -> None:
+    from ipc.score.load import load_score
+
+    document = load_score(str(score("say one"))).score.model_dump(mode="json")
+    for depth in (200, 480):
+        deep: object = 1
+        for _ in range(depth):
+            deep = [deep]
+        document["prompt"]["variables"] = {"deep": deep}
+        assert "levels deep" in ask_raw(shared_daemon, "submit", score=document, path="/s.yaml", environment={})
+        assert "must be text" in ask_raw(shared_daemon, "status", job=[deep])
+    assert shared_daemon.is_ready()
+
+
+def shipped_patterns() -> list[str]:
+    import backends
+
+    found = []
+    for name in backends.shipped():
+        known = backends.load(name).profile  # type: ignore[attr-defined]
+        found += [message.pattern for message in known.messages] + [known.output.success, known.output.failure]
+    return [pattern for pattern in found if pattern]
+
+
+def test_C23_shipped_patterns_take_time_in_proportion_to_what_they_search() -> None:
+    for pattern in shipped_patterns():
+        literals = re.sub(r"\\[sSwdb]|\(\?i\)|[\\^$()|?*+]|\{[\d,]*\}", " ", pattern)
+        bait = [
+            "\n",
+            " ",
+            "\t",
+            "a",
+            "a ",
+            "a\n",
+            "'",
+            "4",
+            *(word + " " for word in literals.split()),
+            literals,
+            literals + "\n",
+        ]
+        for search in (pattern, *([] if pattern.startswith("(?i)") else [rf"(?:{pattern})\s*\Z"])):
+            for piece in bait:
+                text = (piece * 16_384)[:16_384]
+                started = time.process_time()
+                re.search(search, text, re.MULTILINE)
+                assert time.process_time() - started < 0.25, (search, piece)
+
+
+def test_C23_an_authors_pattern_keeps_nobody_waiting(peer: Peer) -> None:
+    options = {"rate_limit_patterns": [r"(\w+\s?)+$", "too many"]}
+    script = "err " + "a" * 60 + "!\nexit 1"
+    attempt = peer.assign(script, backend=options)
+    wait_until(lambda: works_of(peer.pid))
+    assert peer.play("say quick", sheet=2)["verdict"] == "ok"
+    peer.cancel(attempt)
+    assert peer.finish(attempt)["verdict"] == "cancelled"
+    found = peer.play("err too many\nexit 1", sheet=3, backend=options)
+    assert (found["verdict"], found["code"]) == ("rate_limited", "E102")
+
+
+def test_C23_which_patterns_are_tame() -> None:
+    from backends.patterns import is_tame
+
+    tame = [
+        "rate.?limit",
+        "429",
+        r"(?i)too many requests|quota (?:reached|exceeded)",
+        r"\d{3}",
+        "try again in .{1,20} s",
+    ]
+    wild = [r"(a+)+$", r"a*", r"(a|b|ab){9}", r"(\w\w|\w)" * 20, r"(a)\1", ".{1,999}x", "(?=a)b", "(", "a" * 501]
+    assert [pattern for pattern in tame if not is_tame(pattern)] == []
+    assert [pattern for pattern in wild if is_tame(pattern)] == []
+
+
+def test_F05_a_locale_without_the_characters_of_a_score_changes_nothing(cold: Daemon, tmp_path: Path) -> None:
+    cold.environment |= {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    path = tmp_path / "é→.yaml"
+    path.write_text(
+        json.dumps(
+            {
+                "name": "wé→s", "workspace": str(tmp_path / "wé→s"), "sheet": {"size": 1, "total_items": 1},
+                "backend": {"type": "command", "command": "sh -s 'é→'"},
+                "prompt": {"template": 'echo "$1" "$LC_ALL" > né→\nexit 0\n'},
+                "validations": [{"type": "content_contains", "path": "né→", "pattern": "é→ POSIX"}],
+            },
+            ensure_ascii=False,
+        ),
+        encoding="utf-8",
+    )  # fmt: skip
+    done = cold.mozart("run", os.fsencode(path), cwd=tmp_path, timeout=50, encoding="utf-8")
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -8,6 +8,7 @@ import pytest
 
 import backends
 from backends.base import STDERR, STDOUT, Ending, Limited, Result, Session, Usage
+from backends.profile import profile
 from tests.contract.recordings import NOW, run_of
 
 SMALL: dict[str, Any] = {"command": {"argv": ["frob"]}}
@@ -38,7 +39,8 @@ NDJSON: dict[str, Any] = {
 
 
 def made(mapping: dict[str, Any]) -> Any:
-    return backends.load("frob", mapping)
+    """As one that is shipped: any other's patterns are not searched for on the spot."""
+    return profile(mapping, "frob", shipped=True)
 
 
 def ended(parser: Any, code: int | None = 0, stderr: str = "", stdout: str = "") -> Any:
@@ -172,3 +174,7 @@ def test_a_limit_seen_in_a_line_is_told_at_once() -> None:
     assert parser.feed(STDERR, b"throttled, 2 s") == []
     assert parser.feed(STDERR, b"throttled, 90 s") == [Limited("throttled, 90 s", NOW + 90)]
     assert parser.feed(STDERR, b"throttled, 91 s") == []
+    wild = backends.load("frob", SMALL | {"messages": [live]}).parser(run_of())
+    assert wild.wild
+    assert wild.feed(STDERR, b"throttled, 90 s") == []
+    assert wild.live([(STDERR, b"throttled, 90 s")]) == [Limited("throttled, 90 s", NOW + 90)]

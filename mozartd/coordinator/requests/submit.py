@@ -24,6 +24,7 @@ from ipc.environment import compare, is_named, lookup_in
 from ipc.errors import EXIT_USAGE, MozartError
 from ipc.score import routing
 from ipc.score.costs import when_reached
+from ipc.score.document import MAX_DEPTH, is_deeper
 from ipc.score.expand import PlannedSheet, expand, in_order
 from ipc.score.schema import Score
 from ipc.score.unavailable import unavailable
@@ -148,6 +149,8 @@ async def _put_after(parts: Parts, job: Job, typed: str) -> None:
 
 
 def check(document: dict[str, Any], path: str) -> Score:
+    if is_deeper(document, MAX_DEPTH):
+        raise MozartError("E301", f"cannot take {path}: it is more than {MAX_DEPTH} levels deep", "", EXIT_USAGE)
     try:
         score = Score.model_validate(document)
     except ValidationError as error:
