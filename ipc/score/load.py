@@ -66,7 +66,7 @@ class LoadedScore:
 
 def load_score(
     path: str,
-    variables: Mapping[str, str] | None = None,
+    variables: Mapping[str, Any] | None = None,
     sets: Mapping[str, str] | None = None,
     workspace: str | None = None,
     lenient: bool = False,
@@ -81,7 +81,7 @@ def load_score(
 
 def read_score(
     path: str,
-    variables: Mapping[str, str] | None = None,
+    variables: Mapping[str, Any] | None = None,
     sets: Mapping[str, str] | None = None,
     workspace: str | None = None,
     lenient: bool = False,
@@ -89,7 +89,7 @@ def read_score(
     """As `load_score`, but errors that leave the fields readable come in `problems`, for `mozart validate`."""
     document = read_document(path)
     overrides.apply(document, variables or {}, sets or {}, workspace)
-    problems = _written_faults(document)
+    problems = [*_written_faults(document), *document.two_readings()]
     score = _validate(document, lenient, problems)
     problems += _read_files(score, document)
     problems += take_profiles(score, document)

@@ -257,3 +257,70 @@ def test_A13_how_often_a_sheet_is_tried_is_said(cold: Daemon, score: Score) -> N
     assert "up to 1 attempt a sheet" in cold.mozart("plan", path).stdout
     assert "up to 4 attempts a sheet" in cold.mozart("plan", score("say 1", retry={"max_retries": 4})).stdout
     assert "first" in cold.mozart("schema").stdout.partition('"max_retries"')[2][:400]
+
+
+def prompted(daemon: Daemon, score: Path, *more: str) -> str:
+    return str(json.loads(daemon.mozart("plan", score, "--prompts", "--json", *more).stdout)["sheets"][0]["prompt"])
+
+
+TYPED = [
+    ("commit", "0123456"),
+    ("t", "12:30"),
+    ("v", "1.10"),
+    ("b", "on"),
+    ("e", ""),
+    ("title", "Fix a #b"),
+    ("n", "1_000"),
+    ("o", "0o17"),
+    ("z", "~"),
+]
+
+
+def test_B03_a_variable_is_what_was_typed(cold: Daemon, score: Score) -> None:
+    path = score("x", prompt={"template": "|".join(f"{{{{ {name} }}}}" for name, _ in TYPED)})
+    given = [word for name, text in TYPED for word in ("--var", f"{name}={text}")]
+    assert prompted(cold, path, *given) == "|".join(text for _, text in TYPED) + "\n"
+
+
+def test_B03_a_variable_has_the_type_of_its_default(cold: Daemon, score: Score) -> None:
+    own = {"flag": False, "count": 3, "share": 0.5, "word": "a", "names": ["x"]}
+    path = score("x", prompt={"template": "{{ [flag, count, share, word, names] }}", "variables": own})
+    given = (
+        "--var",
+        "flag=on",
+        "--var",
+        "count=12",
+        "--var",
+        "share=1e-2",
+        "--var",
+        "word=12",
+        "--var-json",
+        'names=["y", 2]',
+    )
+    assert prompted(cold, path, *given) == "[True, 12, 0.01, '12', ['y', 2]]\n"
+    for wrong in ("flag=maybe", "count=1.5", "count=010", "count=", "share=1_0", "names=[1]"):
+        for verb in ("run", "plan", "validate"):
+            done = cold.mozart(verb, path, "--var", wrong)
+            assert (done.returncode, wrong.partition("=")[0] in done.stderr + done.stdout) == (2, True), (verb, wrong)
+    for wrong in ("names=[", "names=NaN", "names=123456789012345678901", "names"):
+        assert cold.mozart("plan", path, "--var-json", wrong).returncode == 2
+
+
+def test_B03_values_of_two_readings_are_said(cold: Daemon, tmp_path: Path) -> None:
+    path = tmp_path / "two.yaml"
+    lines = [
+        "name: two",
+        "sheet: {size: 1, total_items: 010}",
+        "backend: {type: command, command: [cat]}",
+        "prompt:",
+        "  template: x",
+        "  variables:",
+    ]
+    odd = {"a": "12:30", "b": "on", "c": "1_000", "d": "0o17", "e": "1e3", "f": "no", "g": "0b11"}
+    plain = {"h": "10", "i": "1.5", "j": "true", "k": "'010'", "l": "0x1F", "m": "null", "n": "v1", "o": "-3", "p": "0"}
+    path.write_text("\n".join([*lines, *(f"    {name}: {text}" for name, text in {**odd, **plain}.items())]))
+    code, problems = validate(cold, path)
+    found = [problem["message"].partition(" is read")[0] for problem in problems if problem["code"] == "V224"]
+    assert (code, found) == (0, ["010", *odd.values()])
+    assert json.loads(cold.mozart("plan", path, "--json").stdout)["total_sheets"] == 8
+    assert cold.mozart("plan", path, "--set", "sheet.total_items=010").returncode == 2

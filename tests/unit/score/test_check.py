@@ -108,7 +108,7 @@ FIRES: list[tuple[str, str, str, dict[str, Any], str]] = [
      {"sheet": {**SHEET, "skip_when_command": {9: {"command": "a"}}}}, "sheet 9"),
     ("V212", "warning", "sheet.backends[6]", {"sheet": {**CHAINED, "backends": {6: AGENT}}}, "stages do not count"),
     ("V212", "warning", "backend.timeout_overrides[4]", {"backend": {**AGENT, "timeout_overrides": {4: 100}}}, "no sheet 4"),
-    ("V213", "error", "cost_limits", {"cost_limits": {"enabled": True, "max_cost_per_job": 1}}, "the `command` backend reports no cost"),
+    ("V213", "error", "cost_limits", {"cost_limits": {"enabled": True, "max_cost_per_job": 1}}, "reports no cost"),
     ("V214", "error", "validations[0].path", {"validations": rule(path="../a")}, "outside the workspace"),
     ("V214", "error", "validations[0].path", {"validations": rule(path="/etc/passwd")}, "outside the workspace"),
     ("V214", "error", "validations[0].path", {"validations": rule(path="{workspace}-other/a")}, "outside the workspace"),
@@ -173,7 +173,7 @@ SILENT: list[tuple[str, dict[str, Any]]] = [
     ("V210", {"backend": {"type": "command", "command": ["{workspace}/run"]}}),
     ("V212", {"sheet": {**CHAINED, "backends": {5: AGENT}, "skip_when": {1: "job.cost > 1"}}}),
     ("V213", {"cost_limits": {"enabled": True, "max_cost_per_job": 1}, "backend": AGENT}),
-    ("V213", {"cost_limits": {"max_cost_per_job": 1}}),
+    ("V213", {"cost_limits": {"max_cost_per_job": 1, "enabled": False}}),
     ("V214", {"validations": rule(path="{workspace}/../workspace/a")}),
     ("V214", {"validations": rule(path="a/../b")}),
     (
