@@ -5,6 +5,7 @@ Exit 0 good or warnings only, 1 errors, 2 the file cannot be read.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cli import output
@@ -59,7 +60,9 @@ def find_problems(
         loaded = read_score(score, given, sets, workspace, lenient)
     except ScoreError as error:
         return error.problems, error.unreadable
-    return [*loaded.problems, *check(loaded), *profile_faults(loaded)], False
+    # Valid is what `mozart run` takes.
+    found = [replace(each, severity="error") if each.code == "unavailable" else each for each in check(loaded)]
+    return [*loaded.problems, *found, *profile_faults(loaded)], False
 
 
 def _show(score: str, problems: list[Problem], errors: int) -> None:

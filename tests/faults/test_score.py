@@ -324,3 +324,62 @@ def test_B03_values_of_two_readings_are_said(cold: Daemon, tmp_path: Path) -> No
     assert (code, found) == (0, ["010", *odd.values()])
     assert json.loads(cold.mozart("plan", path, "--json").stdout)["total_sheets"] == 8
     assert cold.mozart("plan", path, "--set", "sheet.total_items=010").returncode == 2
+
+
+def ruled(**rule: Any) -> dict[str, Any]:
+    return {"validations": [rule]}
+
+
+def shelled(command: Any, **more: Any) -> dict[str, Any]:
+    return {"backend": {"type": "command", "command": command, **more}}
+
+
+WRONG = [
+    ("V222", ruled(type="command_succeeds", command="test -d {workspce}"), "{workspace}"),
+    ("V222", shelled(["cat", "{promptfile}"]), "{prompt_file}"),
+    ("V222", shelled("cat {pormpt}"), "{prompt}"),
+    ("V222", shelled(["cat", "{sheet_num}"]), "takes"),
+    ("V210", shelled("./agnt.sh --fast"), "./agnt.sh"),
+    ("V210", shelled("cd / && ./agnt.sh"), "./agnt.sh"),
+    ("V210", shelled("no-such-thing -p"), "no-such-thing"),
+]
+NEVER = [
+    ("E302", {"backend": {"type": "claude_cli", "command": None, "fallbacks": [{"type": "command"}]}}),
+    ("V223", ruled(type="command_succeeds", command="echo 'it")),
+    ("V223", shelled("if true; then echo")),
+    ("V223", {"sheet": {"skip_when_command": {"1": {"command": "echo $(ls"}}}}),
+    ("V201", ruled(type="file_exists", path="{workspace}/f{{ sheet_num }}.txt")),
+    ("V101", ruled(type="file_exists", path="{workspce}/a")),
+    ("unavailable", {"on_success": [{"type": "run_command", "command": "true"}]}),
+]
+RIGHT = [
+    shelled("awk '{print}' {prompt_file} | grep -v '{end}' ${HOME}"),
+    ruled(type="command_succeeds", command="awk '{print}' a; echo {a,b} ${workspace}"),
+    ruled(type="command_succeeds", command="x=\"don't\"; cat <<E\nit's\nE"),
+    shelled("cat && printf x"),
+]
+
+
+def test_B05_valid_means_that_run_takes_it(cold: Daemon, score: Score) -> None:
+    for code, fields, words in WRONG:
+        path = score("x", **{**fields, "backend": None}) if "backend" not in fields else score("x", **fields)
+        found = [
+            str(each) for each in validate(cold, path)[1] if each["code"] == code and each["severity"] == "warning"
+        ]
+        assert words in "".join(found), (code, fields)
+    for code, fields in NEVER:
+        path = score("x", **fields)
+        status, problems = validate(cold, path)
+        assert (status, code in codes(problems, "error")) == (1, True), (code, problems)
+        assert cold.mozart("run", path).returncode == 2, fields
+    for fields in RIGHT:
+        found = codes(validate(cold, score("x", **fields))[1], "warning")
+        assert not {"V222", "V223", "V210"} & set(found), (fields, found)
+
+
+def test_B05_a_misspelt_variable_is_said(cold: Daemon, score: Score) -> None:
+    path = score("x", prompt={"template": "{{ field }}", "variables": {"field": "a"}})
+    done = cold.mozart("plan", path, "--var", "fiel=x")
+    assert "nothing uses the variable 'fiel'" in done.stderr
+    assert "did you mean --var field=…?" in done.stderr
+    assert not cold.mozart("plan", path, "--var", "field=x").stderr.count("V226")
