@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from cli import completions, output
 from cli.arguments import Argument, Option
 from cli.commands.cancel import describe_sheets
-from cli.commands.run import load, pairs, submission
+from cli.commands.run import load, pairs, submission, variables
 from cli.confirm import with_yes
 from cli.daemon import connect
 from cli.options import JobArgument, Json, Yes
@@ -22,6 +22,9 @@ def command(
     score: Annotated[str, Argument(metavar="SCORE", help="The new score's file.", complete=completions.scores)],
     workspace: Annotated[str | None, Option("--workspace", metavar="P", help="Instead of the score's.")] = None,
     var: Annotated[list[str] | None, Option("--var", metavar="K=V", help="A template variable; repeat.")] = None,
+    var_json: Annotated[
+        list[str] | None, Option("--var-json", metavar="K=JSON", help="A template variable of any type; repeat.")
+    ] = None,
     sets: Annotated[list[str] | None, Option("--set", metavar="F=V", help="A field of the score; repeat.")] = None,
     yes: Yes = False,
     json: Json = False,
@@ -32,7 +35,7 @@ def command(
     yes. The job gets the priority and the group of the new score where
     those are others than the old score's.
     """
-    loaded = load(score, pairs("--var", var), pairs("--set", sets), workspace)
+    loaded = load(score, variables(var, var_json), pairs("--set", sets), workspace)
     with connect() as line:
         submitted = submission(loaded, os.environ, line.client.daemon["submit_env"])
         answer = with_yes(partial(line.request, "modify"), {"job": job, **submitted}, yes, json)

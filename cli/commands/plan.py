@@ -25,6 +25,9 @@ def command(
     prompts: Annotated[bool, Option("--prompts", help="Show each sheet's prompt.")] = False,
     workspace: Annotated[str | None, Option("--workspace", metavar="P", help="Instead of the score's.")] = None,
     var: Annotated[list[str] | None, Option("--var", metavar="K=V", help="A template variable; repeat.")] = None,
+    var_json: Annotated[
+        list[str] | None, Option("--var-json", metavar="K=JSON", help="A template variable of any type; repeat.")
+    ] = None,
     sets: Annotated[list[str] | None, Option("--set", metavar="F=V", help="A field of the score; repeat.")] = None,
     lenient: Annotated[bool, Option("--lenient", help="Unknown keys are warnings, not errors.")] = False,
     json: Json = False,
@@ -33,14 +36,14 @@ def command(
 
     Its sheets in waves, what each waits for, and with --prompts what each will be told.
     """
-    from cli.commands.run import pairs
+    from cli.commands.run import pairs, variables
     from cli.profiles import profile_faults
     from ipc.score.check import check  # with pydantic, yaml and jinja2, for verbs that read scores
     from ipc.score.load import load_score
     from ipc.score.plan import plan
     from ipc.score.problems import ERROR
 
-    loaded = load_score(score, pairs("--var", var), pairs("--set", sets), workspace, lenient)
+    loaded = load_score(score, variables(var, var_json), pairs("--set", sets), workspace, lenient)
     problems = [
         problem for problem in [*loaded.problems, *check(loaded), *profile_faults(loaded)] if problem.severity != "info"
     ]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
 import time
 from collections.abc import Container, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from json import loads
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cli import completions, output
@@ -32,6 +34,9 @@ def command(
     dry_run: Annotated[bool, Option("--dry-run", help="Show the plan, run nothing (= mozart plan).")] = False,
     workspace: Annotated[str | None, Option("--workspace", metavar="P", help="Instead of the score's.")] = None,
     var: Annotated[list[str] | None, Option("--var", metavar="K=V", help="A template variable; repeat.")] = None,
+    var_json: Annotated[
+        list[str] | None, Option("--var-json", metavar="K=JSON", help="A template variable of any type; repeat.")
+    ] = None,
     sets: Annotated[list[str] | None, Option("--set", metavar="F=V", help="A field of the score; repeat.")] = None,
     fresh: Annotated[
         bool, Option("--fresh", help="First archive what is there, if the score says archive_on_fresh.")
@@ -59,9 +64,9 @@ def command(
         if wanted:
             raise MozartError("usage", f"cannot use {name}: it is not available yet", "run without it", EXIT_USAGE)
     if dry_run:
-        return _dry_run(score, workspace, var, sets, json)
+        return _dry_run(score, workspace, var, var_json, sets, json)
     begin = moment_of("--at", at, time.time()) if at else None
-    loaded = load(score, pairs("--var", var), pairs("--set", sets), workspace)
+    loaded = load(score, variables(var, var_json), pairs("--set", sets), workspace)
     _tell_what_is_there(loaded, fresh)
     line, started = connect_or_start(may_start=not no_start)
     if started is not None:
@@ -97,10 +102,40 @@ def pairs(option: str, given: list[str] | None) -> dict[str, str]:
     for pair in given or ():
         name, equals, value = pair.partition("=")
         if not (name and equals):
-            hint = f"write {option} NAME=VALUE"
-            raise MozartError("usage", f"cannot understand {option} {pair}: it has no name and value", hint, EXIT_USAGE)
+            hint = f"write it as in {option} branch=main"
+            raise MozartError("usage", f"cannot understand {option} {pair}: expected NAME=VALUE", hint, EXIT_USAGE)
         found[name] = value
     return found
+
+
+def variables(var: list[str] | None, var_json: list[str] | None) -> dict[str, Any]:
+    """`--var` as it was typed, `--var-json` as `overrides.Json`."""
+    from ipc.score.overrides import Json
+
+    found: dict[str, Any] = dict(pairs("--var", var))
+    for name, text in pairs("--var-json", var_json).items():
+        try:
+            found[name] = Json(loads(text, parse_constant=_no_constant, parse_int=_whole, parse_float=_finite))
+        except (ValueError, RecursionError) as error:
+            message = f"cannot understand --var-json {name}={text}: not JSON: {error}"
+            raise MozartError("usage", message, f"text needs quotes: --var-json {name}='\"…\"'", EXIT_USAGE) from None
+    return found
+
+
+def _no_constant(word: str) -> None:
+    raise ValueError(f"{word} is not a number")
+
+
+def _whole(text: str) -> int:
+    if len(text) > 19 or not -(2**63) <= int(text) < 2**63:
+        raise ValueError(f"{text[:40]} is out of range")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(float(text)):
+        raise ValueError(f"{text[:40]} is out of range")
+    return float(text)
 
 
 def submission(loaded: LoadedScore, env: Mapping[str, str], names: list[str]) -> dict[str, Any]:
@@ -139,13 +174,20 @@ def tell_differences(found: Mapping[str, list[str]], set_by_score: Container[str
         output.tell(f"hint: `mozartd status --env` says where each comes from; {ways}")
 
 
-def _dry_run(score: str, workspace: str | None, var: list[str] | None, sets: list[str] | None, json: bool) -> int:
+def _dry_run(
+    score: str,
+    workspace: str | None,
+    var: list[str] | None,
+    var_json: list[str] | None,
+    sets: list[str] | None,
+    json: bool,
+) -> int:
     from cli.commands import plan
 
-    return plan.command(score=score, workspace=workspace, var=var, sets=sets, json=json)
+    return plan.command(score=score, workspace=workspace, var=var, var_json=var_json, sets=sets, json=json)
 
 
-def load(score: str, variables: dict[str, str], sets: dict[str, str], workspace: str | None) -> LoadedScore:
+def load(score: str, given: dict[str, Any], sets: dict[str, str], workspace: str | None) -> LoadedScore:
     """The score, checked: errors refuse it, warnings go to stderr."""
     from cli.profiles import profile_faults  # all of them with pydantic, yaml, jinja2: only some verbs pay for that
     from ipc.score.check import check
@@ -153,7 +195,7 @@ def load(score: str, variables: dict[str, str], sets: dict[str, str], workspace:
     from ipc.score.problems import ScoreError, errors_of
     from ipc.score.unavailable import unavailable
 
-    loaded = load_score(score, variables, sets, workspace)
+    loaded = load_score(score, given, sets, workspace)
     problems = [*loaded.problems, *check(loaded), *profile_faults(loaded)]
     errors = errors_of(problems)
     if errors:

@@ -5,6 +5,7 @@ Exit 0 good or warnings only, 1 errors, 2 the file cannot be read.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cli import output
@@ -25,6 +26,9 @@ def command(
     score: ScoreArgument,
     lenient: Annotated[bool, Option("--lenient", help="Unknown keys are warnings, not errors.")] = False,
     var: Annotated[list[str] | None, Option("--var", metavar="K=V", help="A template variable; repeat.")] = None,
+    var_json: Annotated[
+        list[str] | None, Option("--var-json", metavar="K=JSON", help="A template variable of any type; repeat.")
+    ] = None,
     sets: Annotated[list[str] | None, Option("--set", metavar="F=V", help="A field of the score; repeat.")] = None,
     workspace: Annotated[str | None, Option("--workspace", metavar="P", help="Instead of the score's.")] = None,
     json: Json = False,
@@ -33,9 +37,9 @@ def command(
 
     Its fields, templates, dependencies and rules, and what this machine must have to run it.
     """
-    from cli.commands.run import pairs
+    from cli.commands.run import pairs, variables
 
-    problems, unreadable = find_problems(score, pairs("--var", var), pairs("--set", sets), workspace, lenient)
+    problems, unreadable = find_problems(score, variables(var, var_json), pairs("--set", sets), workspace, lenient)
     errors = sum(problem.severity == "error" for problem in problems)
     if json:
         output.document({"valid": not errors, "problems": [problem.as_json() for problem in problems]})
@@ -45,7 +49,7 @@ def command(
 
 
 def find_problems(
-    score: str, variables: dict[str, str], sets: dict[str, str], workspace: str | None, lenient: bool
+    score: str, given: dict[str, Any], sets: dict[str, str], workspace: str | None, lenient: bool
 ) -> tuple[list[Problem], bool]:
     """The problems, and whether the file could not even be read."""
     from cli.profiles import profile_faults
@@ -54,10 +58,12 @@ def find_problems(
     from ipc.score.problems import ScoreError
 
     try:
-        loaded = read_score(score, variables, sets, workspace, lenient)
+        loaded = read_score(score, given, sets, workspace, lenient)
     except ScoreError as error:
         return error.problems, error.unreadable
-    return [*loaded.problems, *check(loaded), *profile_faults(loaded)], False
+    # Valid is what `mozart run` takes.
+    found = [replace(each, severity="error") if each.code == "unavailable" else each for each in check(loaded)]
+    return [*loaded.problems, *found, *profile_faults(loaded)], False
 
 
 def _show(score: str, problems: list[Problem], errors: int) -> None:

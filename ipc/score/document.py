@@ -19,7 +19,7 @@ import yaml
 from yaml.constructor import SafeConstructor
 
 from ipc import files
-from ipc.score.problems import ERROR, Field, Problem, ScoreError, dotted
+from ipc.score.problems import ERROR, WARNING, Field, Problem, ScoreError, dotted, shown
 
 #: Bytes of a score, and of a file that it names, at most: a submission carries them twice in one 16 MiB frame.
 MAX_BYTES = 4 * 1024 * 1024
@@ -30,6 +30,8 @@ MAX_DEPTH = 64
 
 #: Characters of a number, at most: to work out `1:1:1:…` takes the square of its length.
 LONGEST_NUMBER = 400
+#: Values of two readings that are told, at most.
+MAX_DOUBTS = 20
 
 #: A place is one number, because there are many: the line from 0, then the column in this many bits.
 _COLUMN_BITS = 20
@@ -38,6 +40,11 @@ _LAST_COLUMN = (1 << _COLUMN_BITS) - 1
 _PREFIX = "tag:yaml.org,2002:"
 _CONTAINER_TAGS = (None, "!", _PREFIX + "map", _PREFIX + "seq")
 _SMALL_INT = re.compile(r"(0|[1-9][0-9]{0,17})\Z")
+#: What both YAMLs take for the same number, and what only the newer one takes for one.
+_SAME_NUMBER = re.compile(
+    r"[-+]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][-+][0-9]+)?\Z|[-+]?\.[0-9]+\Z|0x[0-9a-fA-F]+\Z|[-+]?0\.[0-9]*\Z"
+)
+_NEWER_NUMBER = re.compile(r"0o[0-7]+\Z|[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
 _CONSTRUCTOR = SafeConstructor()
 _CONSTRUCT: dict[str, Callable[[Any], Any]] = {
     _PREFIX + "int": _CONSTRUCTOR.construct_yaml_int,
@@ -70,6 +77,10 @@ class Document:
     marks: dict[int, Any] = field(default_factory=dict)
     #: (id of a container, key) → line from 0 on which the text of a literal block (`|`) begins.
     blocks: dict[tuple[int, Any], int] = field(default_factory=dict)
+    #: (id of a container, key) → a plain value's text, where the value says something else: `010`, `no`.
+    texts: dict[tuple[int, Any], str] = field(default_factory=dict)
+    #: What YAML 1.2 reads as something else than YAML 1.1: the place, the text, the value.
+    doubts: list[tuple[int, str, Any]] = field(default_factory=list)
     #: Fields that came from the command line instead.
     overridden: set[Field] = field(default_factory=set)
     #: Containers that `own` replaced: while they live, nothing else gets their id.
@@ -92,6 +103,20 @@ class Document:
         self.blocks |= {(id(new), name): line for (owner, name), line in self.blocks.items() if owner == id(old)}
         self._replaced.append(old)
         return new
+
+    def text_at(self, path: Field) -> str | None:
+        """How the plain value at `path` is written, where that is not how it reads."""
+        steps = list(self._walk(path))
+        return self.texts.get((id(steps[-1][0]), steps[-1][1])) if len(steps) == len(path) and steps else None
+
+    def two_readings(self) -> Iterator[Problem]:
+        """A warning for each value that another YAML would read otherwise."""
+        for place, text, value in self.doubts[:MAX_DOUBTS]:
+            line, column = (place >> _COLUMN_BITS) + 1, (place & _LAST_COLUMN) + 1
+            read = f"text {text!r}" if isinstance(value, str) else shown(value)
+            message = f"{text} is read as {read}, as YAML 1.1 does; YAML 1.2 reads it otherwise"
+            hint = f'write "{text}" for the text' + ("" if isinstance(value, str) else f", or {shown(value)}")
+            yield Problem("V224", WARNING, message, hint, self.path, line, column)
 
     def block_line(self, path: Field) -> int | None:
         """The line, from 1, on which the literal block at `path` begins."""
@@ -146,12 +171,17 @@ def parse_document(source: str, path: str) -> Document:
         what = "is empty" if data is None else f"holds {_kind(data)}, not a score"
         hint = "a score is a map with at least `name`, `sheet` and `prompt`"
         raise _unreadable(path, "E304", f"the file {what}", hint, 0, 0)
-    return Document(path, source, data, builder.marks, builder.blocks)
+    return Document(path, source, data, builder.marks, builder.blocks, builder.texts, builder.doubts)
 
 
-def parse_value(text: str, path: str) -> Any:
-    """One value typed on the command line."""
-    return _build(text, path)[0]
+def parse_value(text: str, path: str, strict: bool = False) -> Any:
+    """One value typed on the command line; `strict`: no number that could be read as another one."""
+    value, builder = _build(text, path)
+    numbers = [found for _, _, found in builder.doubts if not isinstance(found, bool)]
+    if strict and numbers:
+        message = f"{text[:40]} could be {shown(numbers[0])} or something else"
+        raise _unreadable(path, "E304", message, f"quote it to have the text: '\"{text[:40]}\"'")
+    return value
 
 
 def _build(source: str, path: str) -> tuple[Any, _Builder]:
@@ -279,6 +309,8 @@ class _Builder:
         self.root: Any = None
         self.marks: dict[int, Any] = {}
         self.blocks: dict[tuple[int, Any], int] = {}
+        self.texts: dict[tuple[int, Any], str] = {}
+        self.doubts: list[tuple[int, str, Any]] = []
         self._path = path
         self._frame: _Frame | None = None
         self._outer: list[_Frame | None] = []
@@ -313,11 +345,20 @@ class _Builder:
             self._take_key(frame, event)
             return
         value = self._value(event)
+        if not event.style and event.tag is None and not _SMALL_INT.match(event.value):
+            self._look_twice(event, value)
         if event.anchor:
             self._anchors[event.anchor] = (value, 1)
         if event.style == "|" and frame is not None and frame.is_map:
             self.blocks[id(frame.container), frame.key] = event.start_mark.line + 1
         self._put(value, event)
+
+    def _look_twice(self, event: Any, value: Any) -> None:
+        frame = self._frame
+        if frame is not None and frame.is_map and not isinstance(value, str) and value is not None:
+            self.texts[id(frame.container), frame.key] = event.value
+        if _has_two_readings(event.value, value):
+            self.doubts.append((_place_of(event), event.value[:40], value))
 
     def _start(self, event: Any) -> None:
         self._count(event, 1)
@@ -436,6 +477,14 @@ def _resolve(text: str) -> str:
         if pattern.match(text) and tag in _CONSTRUCT:
             return str(tag)
     return _PREFIX + "str"
+
+
+def _has_two_readings(text: str, value: Any) -> bool:
+    if isinstance(value, bool):
+        return text.lower() not in ("true", "false")
+    if isinstance(value, int | float):
+        return not _SAME_NUMBER.match(text) and text.lower() not in (".inf", "-.inf", "+.inf", ".nan")
+    return isinstance(value, str) and len(text) < 40 and bool(_NEWER_NUMBER.match(text))
 
 
 def _short(tag: str) -> str:

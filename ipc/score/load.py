@@ -71,7 +71,7 @@ class LoadedScore:
 
 def load_score(
     path: str,
-    variables: Mapping[str, str] | None = None,
+    variables: Mapping[str, Any] | None = None,
     sets: Mapping[str, str] | None = None,
     workspace: str | None = None,
     lenient: bool = False,
@@ -86,7 +86,7 @@ def load_score(
 
 def read_score(
     path: str,
-    variables: Mapping[str, str] | None = None,
+    variables: Mapping[str, Any] | None = None,
     sets: Mapping[str, str] | None = None,
     workspace: str | None = None,
     lenient: bool = False,
@@ -94,7 +94,7 @@ def read_score(
     """As `load_score`, but errors that leave the fields readable come in `problems`, for `mozart validate`."""
     document = read_document(path, may_be_pipe=True)
     overrides.apply(document, variables or {}, sets or {}, workspace)
-    problems = _written_faults(document)
+    problems = [*_written_faults(document), *document.two_readings()]
     score = _validate(document, lenient, problems)
     problems += _read_files(score, document)
     problems += take_profiles(score, document)

@@ -76,6 +76,28 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     return f"did you mean {found!r}?" if found else ""
 
 
+def misspelt(word: str, known: Iterable[str]) -> str:
+    """The known word that differs by a slip or two of the finger; empty for any other word."""
+    most = 2 if len(word) > 5 else 1
+    found = [(distance, name) for name in known if 0 < (distance := _distance(word, name, most)) <= most]
+    return min(found)[1] if found and len(word) > 2 else ""
+
+
+def _distance(one: str, other: str, most: int) -> int:
+    """Letters to add, drop, change or swap; above `most` it does not matter."""
+    if abs(len(one) - len(other)) > most:
+        return most + 1
+    rows = [list(range(len(other) + 1))]
+    for i, a in enumerate(one, 1):
+        row = [i]
+        for j, b in enumerate(other, 1):
+            row.append(min(rows[-1][j] + 1, row[-1] + 1, rows[-1][j - 1] + (a != b)))
+            if i > 1 and j > 1 and a == other[j - 2] and one[i - 2] == b:
+                row[-1] = min(row[-1], rows[-2][j - 2] + 1)
+        rows.append(row)
+    return rows[-1][-1]
+
+
 def shown(value: object, limit: int = 60) -> str:
     """What was found, short enough for a sentence."""
     text = {"None": "nothing", "True": "true", "False": "false"}.get(repr(value), repr(value))

@@ -257,3 +257,129 @@ def test_A13_how_often_a_sheet_is_tried_is_said(cold: Daemon, score: Score) -> N
     assert "up to 1 attempt a sheet" in cold.mozart("plan", path).stdout
     assert "up to 4 attempts a sheet" in cold.mozart("plan", score("say 1", retry={"max_retries": 4})).stdout
     assert "first" in cold.mozart("schema").stdout.partition('"max_retries"')[2][:400]
+
+
+def prompted(daemon: Daemon, score: Path, *more: str) -> str:
+    return str(json.loads(daemon.mozart("plan", score, "--prompts", "--json", *more).stdout)["sheets"][0]["prompt"])
+
+
+TYPED = [
+    ("commit", "0123456"),
+    ("t", "12:30"),
+    ("v", "1.10"),
+    ("b", "on"),
+    ("e", ""),
+    ("title", "Fix a #b"),
+    ("n", "1_000"),
+    ("o", "0o17"),
+    ("z", "~"),
+]
+
+
+def test_B03_a_variable_is_what_was_typed(cold: Daemon, score: Score) -> None:
+    path = score("x", prompt={"template": "|".join(f"{{{{ {name} }}}}" for name, _ in TYPED)})
+    given = [word for name, text in TYPED for word in ("--var", f"{name}={text}")]
+    assert prompted(cold, path, *given) == "|".join(text for _, text in TYPED) + "\n"
+
+
+def test_B03_a_variable_has_the_type_of_its_default(cold: Daemon, score: Score) -> None:
+    own = {"flag": False, "count": 3, "share": 0.5, "word": "a", "names": ["x"]}
+    path = score("x", prompt={"template": "{{ [flag, count, share, word, names] }}", "variables": own})
+    given = (
+        "--var",
+        "flag=on",
+        "--var",
+        "count=12",
+        "--var",
+        "share=1e-2",
+        "--var",
+        "word=12",
+        "--var-json",
+        'names=["y", 2]',
+    )
+    assert prompted(cold, path, *given) == "[True, 12, 0.01, '12', ['y', 2]]\n"
+    for wrong in ("flag=maybe", "count=1.5", "count=010", "count=", "share=1_0", "names=[1]"):
+        for verb in ("run", "plan", "validate"):
+            done = cold.mozart(verb, path, "--var", wrong)
+            assert (done.returncode, wrong.partition("=")[0] in done.stderr + done.stdout) == (2, True), (verb, wrong)
+    for wrong in ("names=[", "names=NaN", "names=123456789012345678901", "names"):
+        assert cold.mozart("plan", path, "--var-json", wrong).returncode == 2
+
+
+def test_B03_values_of_two_readings_are_said(cold: Daemon, tmp_path: Path) -> None:
+    path = tmp_path / "two.yaml"
+    lines = [
+        "name: two",
+        "sheet: {size: 1, total_items: 010}",
+        "backend: {type: command, command: [cat]}",
+        "prompt:",
+        "  template: x",
+        "  variables:",
+    ]
+    odd = {"a": "12:30", "b": "on", "c": "1_000", "d": "0o17", "e": "1e3", "f": "no", "g": "0b11"}
+    plain = {"h": "10", "i": "1.5", "j": "true", "k": "'010'", "l": "0x1F", "m": "null", "n": "v1", "o": "-3", "p": "0"}
+    path.write_text("\n".join([*lines, *(f"    {name}: {text}" for name, text in {**odd, **plain}.items())]))
+    code, problems = validate(cold, path)
+    found = [problem["message"].partition(" is read")[0] for problem in problems if problem["code"] == "V224"]
+    assert (code, found) == (0, ["010", *odd.values()])
+    assert json.loads(cold.mozart("plan", path, "--json").stdout)["total_sheets"] == 8
+    assert cold.mozart("plan", path, "--set", "sheet.total_items=010").returncode == 2
+
+
+def ruled(**rule: Any) -> dict[str, Any]:
+    return {"validations": [rule]}
+
+
+def shelled(command: Any, **more: Any) -> dict[str, Any]:
+    return {"backend": {"type": "command", "command": command, **more}}
+
+
+WRONG = [
+    ("V222", ruled(type="command_succeeds", command="test -d {workspce}"), "{workspace}"),
+    ("V222", shelled(["cat", "{promptfile}"]), "{prompt_file}"),
+    ("V222", shelled("cat {pormpt}"), "{prompt}"),
+    ("V222", shelled(["cat", "{sheet_num}"]), "takes"),
+    ("V210", shelled("./agnt.sh --fast"), "./agnt.sh"),
+    ("V210", shelled("cd / && ./agnt.sh"), "./agnt.sh"),
+    ("V210", shelled("no-such-thing -p"), "no-such-thing"),
+]
+NEVER = [
+    ("E302", {"backend": {"type": "claude_cli", "command": None, "fallbacks": [{"type": "command"}]}}),
+    ("V223", ruled(type="command_succeeds", command="echo 'it")),
+    ("V223", shelled("if true; then echo")),
+    ("V223", {"sheet": {"skip_when_command": {"1": {"command": "echo $(ls"}}}}),
+    ("V201", ruled(type="file_exists", path="{workspace}/f{{ sheet_num }}.txt")),
+    ("V101", ruled(type="file_exists", path="{workspce}/a")),
+    ("unavailable", {"on_success": [{"type": "run_command", "command": "true"}]}),
+]
+RIGHT = [
+    shelled("awk '{print}' {prompt_file} | grep -v '{end}' ${HOME}"),
+    ruled(type="command_succeeds", command="awk '{print}' a; echo {a,b} ${workspace}"),
+    ruled(type="command_succeeds", command="x=\"don't\"; cat <<E\nit's\nE"),
+    shelled("cat && printf x"),
+]
+
+
+def test_B05_valid_means_that_run_takes_it(cold: Daemon, score: Score) -> None:
+    for code, fields, words in WRONG:
+        path = score("x", **{**fields, "backend": None}) if "backend" not in fields else score("x", **fields)
+        found = [
+            str(each) for each in validate(cold, path)[1] if each["code"] == code and each["severity"] == "warning"
+        ]
+        assert words in "".join(found), (code, fields)
+    for code, fields in NEVER:
+        path = score("x", **fields)
+        status, problems = validate(cold, path)
+        assert (status, code in codes(problems, "error")) == (1, True), (code, problems)
+        assert cold.mozart("run", path).returncode == 2, fields
+    for fields in RIGHT:
+        found = codes(validate(cold, score("x", **fields))[1], "warning")
+        assert not {"V222", "V223", "V210"} & set(found), (fields, found)
+
+
+def test_B05_a_misspelt_variable_is_said(cold: Daemon, score: Score) -> None:
+    path = score("x", prompt={"template": "{{ field }}", "variables": {"field": "a"}})
+    done = cold.mozart("plan", path, "--var", "fiel=x")
+    assert "nothing uses the variable 'fiel'" in done.stderr
+    assert "did you mean --var field=…?" in done.stderr
+    assert not cold.mozart("plan", path, "--var", "field=x").stderr.count("V226")

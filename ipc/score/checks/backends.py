@@ -13,6 +13,7 @@ from ipc.score import routing
 from ipc.score.load import LoadedScore
 from ipc.score.problems import INFO, WARNING, Field, Problem
 from ipc.score.schema import Backend, overlay
+from ipc.score.shell import read_script
 
 #: Agents, which take their time; a `command` may well be done in a second.
 AGENTS = ("claude_cli", "codex_cli", "gemini_cli", "opencode_cli")
@@ -157,12 +158,33 @@ def bridge(loaded: LoadedScore) -> Iterator[Problem]:
 
 
 def _program(backend: Backend) -> str:
+    if isinstance(backend.command, str) and backend.type == "command":
+        return _program_of_text(backend.command)
     if backend.type == "command":
         return backend.command[0] if isinstance(backend.command, list) and "{" not in backend.command[0] else ""
     if backend.type not in _USED and backend.profile is not None:
         argv = _invocation(backend).get("argv")
         return str(argv[0]) if isinstance(argv, list) and argv and "{" not in str(argv[0]) else ""
     return PROGRAMS.get(backend.type, "")
+
+
+#: Words that a shell knows by itself.
+_OF_THE_SHELL = frozenset(
+    {".", ":", "[", "alias", "bg", "break", "cd", "command", "continue", "echo", "eval", "exec", "exit", "export", "false",
+     "fg", "getopts", "hash", "jobs", "kill", "local", "printf", "pwd", "read", "readonly", "return", "set", "shift", "test",
+     "time", "times", "trap", "true", "type", "ulimit", "umask", "unalias", "unset", "wait"}
+)  # fmt: skip
+
+
+def _program_of_text(command: str) -> str:
+    """Of a text for a shell that is one command; else of the first that is named by a path."""
+    named = [
+        simple.words[simple.assigned] for simple in read_script(command).commands if len(simple.words) > simple.assigned
+    ]
+    known = [word for word in named if "\0" not in word and not word.startswith("~")]
+    if len(named) == 1 and len(known) == 1 and known[0] not in _OF_THE_SHELL:
+        return known[0]
+    return next((word for word in known if word.startswith(("./", "../"))), "")
 
 
 def _is_found(program: str, backend: Backend, loaded: LoadedScore) -> bool:

@@ -1,5 +1,5 @@
 """Validation rules: V106 empty pattern, V107 absolute path missing now, V201 Jinja braces, V203 none, V205 only file_exists,
-V214 path leaves the workspace, V225 it could mean two files; V101 also for a path's `{name}` that nothing fills."""
+V214 path leaves the workspace, V222 a name slightly wrong, V225 a path of two files; V101 for a name that nothing fills."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from ipc.score import rules as fields
 from ipc.score.checks.templates import JINJA, known_names
 from ipc.score.load import LoadedScore
-from ipc.score.problems import ERROR, INFO, WARNING, Field, Problem, suggestion
+from ipc.score.problems import ERROR, INFO, WARNING, Field, Problem, misspelt, suggestion
 from ipc.score.rules import fill
 from ipc.score.variables import built_in, merge
 
@@ -20,10 +20,13 @@ def placeholders(loaded: LoadedScore) -> Iterator[Problem]:
         for match in JINJA.finditer(text):
             if match.group(1) in known:
                 message = f"{match.group(0)} is not filled here"
-                yield loaded.found("V201", WARNING, path, message, f"write {{{match.group(1)}}} with single braces")
+                severity = ERROR if path[-1] == "path" else WARNING
+                yield loaded.found("V201", severity, path, message, f"write {{{match.group(1)}}} with single braces")
                 break
         if path[-1] == "path":
             yield from _unknown(loaded, path, text, known)
+        else:
+            yield from misspelt_names(loaded, path, text, known)
 
 
 def _unknown(loaded: LoadedScore, path: Field, text: str, known: set[str]) -> Iterator[Problem]:
@@ -31,6 +34,14 @@ def _unknown(loaded: LoadedScore, path: Field, text: str, known: set[str]) -> It
         if name not in known:
             hint = suggestion(name, known) or f"known are {', '.join(sorted(known))}"
             yield loaded.found("V101", ERROR, path, f"the path uses the undefined variable {name!r}", hint)
+
+
+def misspelt_names(loaded: LoadedScore, path: Field, text: str, known: set[str]) -> Iterator[Problem]:
+    """`{workspce}`. Other words in braces are the shell's or awk's."""
+    for name in dict.fromkeys(fields.placeholders(text)):
+        if name not in known and (near := misspelt(name, known)):
+            message = f"{{{name}}} stays as it is: there is no such variable"
+            yield loaded.found("V222", WARNING, path, message, f"did you mean {{{near}}}?")
 
 
 def patterns(loaded: LoadedScore) -> Iterator[Problem]:

@@ -1,18 +1,23 @@
 """Commands for a shell: V218 a value from outside where it would be run, V219 a value of the author's in code of another
-interpreter."""
+interpreter, V222 names that are slightly wrong, V223 syntax."""
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import time
 from collections.abc import Iterator
 from typing import Any
 
 from ipc.errors import MozartError
+from ipc.score.checks.templates import known_names
 from ipc.score.load import LoadedScore
-from ipc.score.problems import ERROR, WARNING, Field, Problem
+from ipc.score.problems import ERROR, WARNING, Field, Problem, misspelt
 from ipc.score.rules import outside
 from ipc.score.schema import Backend
 from ipc.score.scripts import refuse_outside, takes_script
-from ipc.score.shell import FOREIGN_TO_BACKENDS, backend_placeholder, compose_words, read_script
+from ipc.score.shell import FOREIGN_TO_BACKENDS, PLACEHOLDER, backend_placeholder, compose_words, read_script
 from ipc.score.template import TemplateProblem, names_used
 from ipc.score.variables import built_in, merge
 
@@ -47,6 +52,57 @@ def backend_commands(loaded: LoadedScore) -> Iterator[tuple[Field, str | list[st
     for path, section in loaded.score.backend_sections():
         if section.command:
             yield (*path, "command"), section.command
+
+
+#: Commands whose syntax is looked at, and seconds that all of them may take.
+MAX_COMMANDS, SYNTAX_SECONDS = 200, 5.0
+
+
+def syntax(loaded: LoadedScore) -> Iterator[Problem]:
+    """V223: what `sh -n` says of each command, with something harmless in the place of what is filled in."""
+    texts = [*commands(loaded), *((path, each) for path, each in backend_commands(loaded) if isinstance(each, str))]
+    for section in ("on_success", "on_failure_hooks"):
+        hooks = enumerate(getattr(loaded.score, section))
+        texts += [((section, i, "command"), hook.command) for i, hook in hooks if hook.type == "run_command"]
+    deadline = time.monotonic() + SYNTAX_SECONDS
+    judged: dict[str, str] = {}
+    for path, text in texts[:MAX_COMMANDS]:
+        if text not in judged:
+            judged[text] = _syntax_fault(PLACEHOLDER.sub("x", text), deadline - time.monotonic())
+        if judged[text]:
+            message = f"the shell cannot read this command: {judged[text]}"
+            yield loaded.found(
+                "V223", ERROR, path, message, "is every quote and bracket closed, and every `if` and `do` ended?"
+            )
+
+
+def _syntax_fault(text: str, seconds: float) -> str:
+    """Empty: none, or nobody knows."""
+    if seconds <= 0:
+        return ""
+    try:
+        done = subprocess.run(
+            ["/bin/sh", "-n"], input=text.encode("utf-8", "replace"), env={"PATH": os.defpath, "LC_ALL": "C"},
+            capture_output=True, timeout=seconds, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    fault = re.sub(r"^.*?(line )?(\d+): ", r"line \2: ", said[0]) if done.returncode and said else ""
+    return fault.replace("Syntax error: ", "").replace("syntax error: ", "")
+
+
+def names(loaded: LoadedScore) -> Iterator[Problem]:
+    """V222: names in a backend's command that are nearly right, or that are filled elsewhere only."""
+    filled_elsewhere = known_names(loaded)
+    for path, command in backend_commands(loaded):
+        text = command if isinstance(command, str) else "\n".join(command)
+        for name in dict.fromkeys(PLACEHOLDER.findall(text)):
+            near = misspelt(name, BACKEND_NAMES)
+            if name in BACKEND_NAMES or not (near or name in filled_elsewhere):
+                continue
+            hint = f"did you mean {{{near}}}?" if near else "it takes {prompt}, {prompt_file}, {workspace}, {model}"
+            yield loaded.found("V222", WARNING, path, f"{{{name}}} stays as it is in a backend's command", hint)
 
 
 def _placed(

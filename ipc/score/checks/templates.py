@@ -1,4 +1,5 @@
-"""Prompt templates: V001 syntax, V101 undefined variables, V202 single braces, V208 shadowed built-ins."""
+"""Prompt templates: V001 syntax, V101 undefined variables, V202 single braces, V208 shadowed built-ins,
+V226 given variables that nothing uses."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 
 from ipc.score.expand import PlannedSheet
 from ipc.score.load import LoadedScore
-from ipc.score.problems import ERROR, WARNING, Field, Problem, dotted, suggestion
+from ipc.score.problems import ERROR, WARNING, Field, Problem, dotted, misspelt, suggestion
 from ipc.score.rendering import rendered
 from ipc.score.template import TemplateProblem, names_used, render
 from ipc.score.variables import BUILT_INS, built_in, merge
@@ -90,6 +91,26 @@ def shadowed(loaded: LoadedScore) -> Iterator[Problem]:
         if name in BUILT_INS:
             message = f"the variable {name!r} hides the built-in one"
             yield loaded.found("V208", WARNING, ("prompt", "variables", name), message, "choose another name")
+
+
+def given(loaded: LoadedScore) -> Iterator[Problem]:
+    """What `--var` sets and nothing uses."""
+    prompt = loaded.score.prompt
+    text = prompt.template or ""
+    elsewhere = loaded.source + text
+    try:
+        wanted = set(names_used(text)) - set(BUILT_INS)
+    except TemplateProblem:
+        return
+    for name in prompt.given:
+        if name in BUILT_INS or re.search(rf"\b{re.escape(name)}\b", elsewhere):
+            continue
+        near = misspelt(name, wanted | set(map(str, prompt.variables)) - set(prompt.given))
+        if near or not re.search(r"\{%-?\s*(include|import|from|extends)\b", text):
+            hint = f"did you mean --var {near}=…?" if near else "the score names it nowhere"
+            yield loaded.found(
+                "V226", WARNING, ("prompt", "variables", name), f"nothing uses the variable {name!r}", hint
+            )
 
 
 def known_names(loaded: LoadedScore) -> set[str]:

@@ -75,7 +75,7 @@ FIRES: list[tuple[str, str, str, dict[str, Any], str]] = [
     ("V112", "error", "validations[0].condition", {"validations": rule(condition="sheet_num == '3'")}, "a number with text"),
     ("V112", "error", "validations[0].condition",
      {"validations": rule(condition="sheet_num > 1 and topic > 2"), "prompt": prompt("x", topic="a")}, "for sheet 2"),
-    ("V201", "warning", "validations[0].path", {"validations": rule(path="{{ workspace }}/a")}, "single braces"),
+    ("V201", "error", "validations[0].path", {"validations": rule(path="{{ workspace }}/a")}, "single braces"),
     ("V201", "warning", "validations[0].command", {"validations": command("ls {{ sheet_num - 1 }}")}, "{sheet_num}"),
     ("V201", "warning", "sheet.skip_when_command[2].command",
      {"sheet": {**SHEET, "skip_when_command": {2: {"command": "test -e {{ workspace }}/a"}}}}, "{workspace}"),
