@@ -30,7 +30,7 @@ from backends.base import (
 from backends.described import Line, Message, Profile, read_profile
 from backends.failures import LIMITS, by_status, failure, limited
 from backends.records import count, decoded, last_line, number, record, text
-from backends.rendering import Page, Plain, brief, clean, one_line
+from backends.rendering import Owed, Page, Plain, brief, clean, one_line, trouble
 from backends.resets import Reset, clamp, find_reset, limit_until, zone_of
 
 #: Seconds. A wait announced above this is a limit for Mozart to hold, below it is left to the program.
@@ -313,16 +313,20 @@ class ProfileRenderer:
     def __init__(self, known: Profile) -> None:
         self._lines = known.output.lines
         self._page = Page()
+        self._owed = Owed(self._page)
         self._shown = False
 
     def feed(self, stream: str, line: bytes) -> str:
         item = record(line) if stream == STDOUT and line.startswith(b"{") else None
         if item is None:
             return self._page.line(clean(decoded(line)))
-        return "".join(self._show(item, meaning) for meaning in self._lines if _is(item, meaning.when))
+        return self._owed.before(lambda: self._show_all(item), trouble(item))
 
     def finish(self) -> str:
-        return self._page.fresh()
+        return self._owed.finish()
+
+    def _show_all(self, item: dict[str, Any]) -> str:
+        return "".join(self._show(item, meaning) for meaning in self._lines if _is(item, meaning.when))
 
     def _show(self, item: dict[str, Any], meaning: Line) -> str:
         shown = ""
@@ -340,6 +344,6 @@ class ProfileRenderer:
     def _show_result(self, item: dict[str, Any], meaning: Line) -> str:
         said = _first(item, meaning.result)
         if not _is(item, meaning.ok):
-            return self._page.line(f"✗ {one_line(said, 300) or 'failed'}")
+            return self._page.line(f"✗ {one_line(said, 300) or one_line(trouble(item), 300) or 'failed'}")
         answer = "" if self._shown else self._page.line(clean(said))
         return answer + self._page.line("✓ done")
