@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from backends import endings, evidence
-from backends.base import Command, Ending, Event, PromptTooLongError, Renderer, Run, Verdict
+from backends.base import Command, Ending, Event, PromptTooLongError, Renderer, Run, Verdict, as_operand
 from backends.rendering import Plain
 from backends.resets import zone_of
 
@@ -83,7 +83,12 @@ class CommandParser:
 def _fill(text: str, run: Run, quote: bool) -> str:
     """Only the four names: `${HOME}`, `{print $1}` and JSON stay as they are."""
     model = run.options.get("cli_model") or run.options.get("model") or ""
-    values = {"prompt": run.prompt, "prompt_file": run.prompt_file, "workspace": run.workspace, "model": str(model)}
+    values = {
+        "prompt": as_operand(run.prompt),
+        "prompt_file": run.prompt_file,
+        "workspace": run.workspace,
+        "model": str(model),
+    }
     return _PLACEHOLDER.sub(lambda found: shlex.quote(values[found[1]]) if quote else values[found[1]], text)
 
 

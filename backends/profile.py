@@ -26,6 +26,7 @@ from backends.base import (
     Session,
     Usage,
     Verdict,
+    as_operand,
 )
 from backends.described import Line, Message, Profile, read_profile
 from backends.failures import LIMITS, by_status, failure, limited
@@ -84,7 +85,7 @@ def _fill(word: str, run: Run) -> str:
     values = {
         "directory": run.directory,
         "model": str(run.options.get("cli_model") or ""),
-        "prompt": run.prompt,
+        "prompt": as_operand(run.prompt),
         "prompt_file": run.prompt_file,
         "session": run.resume or run.session_id,
         "system_prompt_file": str(run.options.get("system_prompt_file") or ""),
