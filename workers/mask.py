@@ -155,7 +155,9 @@ class _Places:
 
 
 def _unescaped(block: bytes) -> tuple[bytes, _Places]:
-    pieces, plain, shifts = [], [], []
+    pieces: list[bytes] = []
+    plain: list[int] = []
+    shifts: list[int] = []
     position = shift = 0
     for found in _ESCAPED.finditer(block):
         pieces += (block[position : found.start()], bytes([int(found[1], 16)]) if found[1] else b"/")
