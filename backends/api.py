@@ -18,7 +18,7 @@ from backends import endings, evidence
 from backends.base import STDOUT, Command, Ending, Event, Limited, Result, Run, Session, Usage, Verdict
 from backends.failures import FAILURES, LIMITS, by_status, failure, limited
 from backends.records import count, number, record, section, text, usual
-from backends.rendering import Records, call, clean, one_line
+from backends.rendering import Records, call, clean, one_line, trouble
 from backends.resets import Reset, clamp, from_header, limit_until
 
 #: How a daemon's own interpreter runs an agent of ours, wherever it was installed.
@@ -187,7 +187,7 @@ class ApiRenderer(Records):
             case "usage":
                 self._usage = item
             case "error":
-                return self._page.line(f"✗ {one_line(item.get('message'), 300)}")
+                return self._page.line(f"✗ {one_line(item.get('message'), 300) or one_line(trouble(item), 300)}")
             case "result":
                 return self._ending(text(item.get("stop")))
         return ""

@@ -6,6 +6,7 @@ the `Verdict` when the process has ended. `mozart logs` and `mozart run` feed th
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,19 @@ Fill = Callable[[Sequence[str] | str, Mapping[str, str]], tuple[list[str], Mappi
 
 def _cannot_fill(given: Sequence[str] | str, values: Mapping[str, str]) -> tuple[list[str], Mapping[str, str]]:
     raise ValueError("cannot fill a command: nobody said how")
+
+
+#: How an agent may name its session: the name comes back on its command line, where nothing may be taken for an option.
+_SESSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
+
+
+def is_session(id: str) -> bool:
+    return _SESSION.fullmatch(id) is not None
+
+
+def as_operand(text: str) -> str:
+    """A prompt as a word of its own on a command line: one that begins with a dash gets a line's end before it."""
+    return f"\n{text}" if text.startswith("-") else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +68,11 @@ class Run:
     clock: Callable[[], float] = time.time
     """Read when a line tells a time of day ("resets 3pm"), which means nothing without now."""
 
+    def __post_init__(self) -> None:
+        # Whoever said it, an agent or a database of before: what would be an option on a command line is no session.
+        if self.resume is not None and not is_session(self.resume):
+            object.__setattr__(self, "resume", None)
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -79,7 +98,12 @@ class Command:
 @dataclass(frozen=True, slots=True)
 class Session:
     session_id: str
+    """Empty when what the agent called so cannot be one: there is nothing to resume then."""
     model: str | None = None
+
+    def __post_init__(self) -> None:
+        if not is_session(self.session_id):
+            object.__setattr__(self, "session_id", "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ from backends.base import (
 )
 from backends.failures import LIMITS, Sayings, by_status, failure, limited
 from backends.records import count, items, last_line, record, section, text, usual
-from backends.rendering import Records, brief, clean, one_line
+from backends.rendering import Records, brief, clean, one_line, trouble
 from backends.resets import limit_said, zone_of
 
 #: Characters. It refuses more.
@@ -341,7 +341,7 @@ class CodexRenderer(Records):
             case "error" if text(item.get("message")).startswith("Reconnecting"):
                 return self._page.line(f"… {one_line(item.get('message'))}")
             case "turn.failed":
-                return self._page.line(f"✗ {one_line(section(item, 'error').get('message'), 300)}")
+                return self._page.line(f"✗ {one_line(trouble(item), 300)}")
             case "turn.completed":
                 usage = section(item, "usage")
                 tokens = f"{count(usage.get('input_tokens')):,} tokens in, {count(usage.get('output_tokens')):,} out"
@@ -362,7 +362,8 @@ class CodexRenderer(Records):
                 said = one_line(text(item.get("aggregated_output"))[-2000:])
                 return self._page.line(f"  ✗ exit code {item['exit_code']}{' ⏎ ' if said else ''}{said}")
             case "file_change" | "mcp_tool_call" if item.get("status") == "failed":
-                return self._page.line(f"  ✗ {one_line(section(item, 'error').get('message')) or 'failed'}")
+                said = one_line(section(item, "error").get("message")) or one_line(trouble(item)) or "failed"
+                return self._page.line(f"  ✗ {said}")
         return ""
 
 

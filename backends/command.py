@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from backends import endings, evidence
-from backends.base import Command, Ending, Event, PromptTooLongError, Renderer, Run, Verdict
+from backends.base import Command, Ending, Event, PromptTooLongError, Renderer, Run, Verdict, as_operand
 from backends.rendering import Plain
 from backends.resets import zone_of
 
@@ -106,7 +106,12 @@ class CommandParser:
 
 def _values(run: Run) -> dict[str, str]:
     model = run.options.get("cli_model") or run.options.get("model") or ""
-    return {"prompt": run.prompt, "prompt_file": run.prompt_file, "workspace": run.workspace, "model": str(model)}
+    return {
+        "prompt": as_operand(run.prompt),
+        "prompt_file": run.prompt_file,
+        "workspace": run.workspace,
+        "model": str(model),
+    }
 
 
 def _check(argv: Sequence[str], has_prompt: bool, most: int = LONGEST_ARGUMENT) -> None:

@@ -31,7 +31,7 @@ from backends.base import (
 )
 from backends.failures import LIMITS, Sayings, by_status, failure, limited
 from backends.records import count, decoded, last_line, number, record, section, text, usual
-from backends.rendering import Records, call, clean, one_line
+from backends.rendering import Records, call, clean, one_line, trouble
 from backends.resets import limit_said, zone_of
 
 #: Bytes. It cuts more off, with a warning.
@@ -338,9 +338,9 @@ class GeminiRenderer(Records):
             case "tool_use":
                 return self._page.line(f"→ {call(clean(item.get('tool_name')), section(item, 'parameters'), _TELLING)}")
             case "tool_result" if item.get("status") != "success":
-                return self._page.line(f"  ✗ {one_line(item.get('output')) or 'failed'}")
+                return self._page.line(f"  ✗ {one_line(item.get('output')) or one_line(trouble(item)) or 'failed'}")
             case "error":
-                return self._page.line(f"… {one_line(item.get('message'))}")
+                return self._page.line(f"… {one_line(item.get('message')) or one_line(trouble(item))}")
             case "result":
                 return self._show_result(item)
         return ""
@@ -351,7 +351,7 @@ class GeminiRenderer(Records):
         facts = f"{(number(stats.get('duration_ms')) or 0.0) / 1000:.1f} s · {tokens}"
         if item.get("status") == "success":
             return self._page.line(f"✓ done · {facts}")
-        said = one_line(section(item, "error").get("message"), 300)
+        said = one_line(section(item, "error").get("message") or trouble({**item, "type": "", "status": ""}), 300)
         return self._page.line(f"✗ {said or 'ended with an error'} · {facts}")
 
 

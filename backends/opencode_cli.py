@@ -33,7 +33,7 @@ from backends.base import (
 )
 from backends.failures import LIMITS, Sayings, by_status, failure, limited
 from backends.records import count, decoded, last_line, number, price, record, section, text, usual
-from backends.rendering import Records, call, clean, one_line
+from backends.rendering import Records, call, clean, one_line, trouble
 from backends.resets import from_header, limit_said, limit_until, zone_of
 
 #: Steps in a row that end for no reason, and tries in a row that fail, before it is believed that they go on like that.
@@ -392,14 +392,14 @@ class OpenCodeRenderer(Records):
             case "step_finish":
                 return self._show_step(part)
             case "error":
-                return self._page.line(f"✗ {one_line(_said(section(item, 'error')), 300)}")
+                return self._page.line(f"✗ {one_line(_said(section(item, 'error')) or trouble(item), 300)}")
         return ""
 
     def _show_tool(self, part: dict[str, Any]) -> str:
         state = section(part, "state")
         shown = self._page.line(f"→ {call(clean(part.get('tool')), section(state, 'input'), _TELLING)}")
         if state.get("status") == "error":
-            return shown + self._page.line(f"  ✗ {one_line(state.get('error'))}")
+            return shown + self._page.line(f"  ✗ {one_line(state.get('error')) or one_line(trouble(state))}")
         code = section(state, "metadata").get("exit")
         if isinstance(code, int) and code:
             return shown + self._page.line(f"  ✗ exit code {code} ⏎ {one_line(state.get('output'))}")

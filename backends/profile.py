@@ -27,12 +27,13 @@ from backends.base import (
     Session,
     Usage,
     Verdict,
+    as_operand,
 )
 from backends.described import Line, Message, Profile, read_profile
 from backends.failures import LIMITS, by_status, failure, limited
 from backends.patterns import are_tame, is_tame
 from backends.records import count, decoded, last_line, price, record, text
-from backends.rendering import Page, Plain, brief, clean, one_line
+from backends.rendering import Owed, Page, Plain, brief, clean, one_line, trouble
 from backends.resets import Reset, clamp, find_reset, limit_until, zone_of
 
 #: Seconds. A wait announced above this is a limit for Mozart to hold, below it is left to the program.
@@ -98,7 +99,7 @@ def _given(run: Run) -> dict[str, str]:
     return {
         "directory": run.directory,
         "model": str(run.options.get("cli_model") or ""),
-        "prompt": run.prompt,
+        "prompt": as_operand(run.prompt),
         "prompt_file": run.prompt_file,
         "session": run.resume or run.session_id,
         "system_prompt_file": str(run.options.get("system_prompt_file") or ""),
@@ -356,16 +357,20 @@ class ProfileRenderer:
     def __init__(self, known: Profile) -> None:
         self._lines = known.output.lines
         self._page = Page()
+        self._owed = Owed(self._page)
         self._shown = False
 
     def feed(self, stream: str, line: bytes) -> str:
         item = record(line) if stream == STDOUT and line.startswith(b"{") else None
         if item is None:
             return self._page.line(clean(decoded(line)))
-        return "".join(self._show(item, meaning) for meaning in self._lines if _is(item, meaning.when))
+        return self._owed.before(lambda: self._show_all(item), trouble(item))
 
     def finish(self) -> str:
-        return self._page.fresh()
+        return self._owed.finish()
+
+    def _show_all(self, item: dict[str, Any]) -> str:
+        return "".join(self._show(item, meaning) for meaning in self._lines if _is(item, meaning.when))
 
     def _show(self, item: dict[str, Any], meaning: Line) -> str:
         shown = ""
@@ -383,6 +388,6 @@ class ProfileRenderer:
     def _show_result(self, item: dict[str, Any], meaning: Line) -> str:
         said = _first(item, meaning.result)
         if not _is(item, meaning.ok):
-            return self._page.line(f"✗ {one_line(said, 300) or 'failed'}")
+            return self._page.line(f"✗ {one_line(said, 300) or one_line(trouble(item), 300) or 'failed'}")
         answer = "" if self._shown else self._page.line(clean(said))
         return answer + self._page.line("✓ done")

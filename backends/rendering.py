@@ -6,7 +6,8 @@ model can move the cursor, ring or retitle the window.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from backends.base import STDERR
@@ -18,7 +19,11 @@ TELLING = 160
 
 
 def clean(value: Any) -> str:
-    return text(value).translate(_CONTROLS)
+    """Its text; a carriage return begins a new line, so that nothing is glued to what it would have been written over."""
+    words = text(value)
+    if "\r" in words:
+        words = words.replace("\r\n", "\n").replace("\r", "\n")
+    return words.translate(_CONTROLS)
 
 
 def brief(value: Any, limit: int = TELLING) -> str:
@@ -39,6 +44,72 @@ def call(name: str, arguments: Mapping[str, Any], telling: Sequence[str]) -> str
     if found is None:
         found = " ".join(f"{key}={value}" for key, value in arguments.items())
     return f"{name}: {brief(found)}" if found else name
+
+
+#: Where an error record may have what it says, the most telling first; and what an agent may have wrapped it in.
+_SAID = ("message", "error", "errors", "detail", "details", "reason", "result", "text", "content", "output", "data")
+_WRAPPED = ("event", "item", "part", "response", "data", "params")
+_FAILED = frozenset({"error", "failed", "failure"})
+
+
+def trouble(item: Mapping[str, Any]) -> str:
+    """What an agent's record says has gone wrong, whatever it calls that; nothing when it is no error."""
+    if _is_error(item):
+        said = _words(item.get("error"), 3) or _words(item.get("errors"), 3) or _words(item, 3)
+        return said or clean(item.get("type")) or "error"
+    wrapped = (item[key] for key in _WRAPPED if isinstance(item.get(key), dict))
+    return next((trouble(inner) for inner in wrapped if _is_error(inner)), "")
+
+
+def _is_error(item: Mapping[str, Any]) -> bool:
+    kinds = (text(item.get("type")), text(item.get("subtype")))
+    told = item.get("error") or item.get("errors") or item.get("is_error") is True
+    return (
+        bool(told)
+        or text(item.get("status")) in _FAILED
+        or any(re.search("error|fail", kind, re.IGNORECASE) for kind in kinds)
+    )
+
+
+def _words(value: Any, depth: int) -> str:
+    """The words in there."""
+    if isinstance(value, str):
+        return clean(value).strip()
+    if not depth or not isinstance(value, Mapping | list):
+        return ""
+    parts = value if isinstance(value, list) else [value.get(key) for key in _SAID]
+    found = [words for part in parts[:20] if (words := _words(part, depth - 1))]
+    return "; ".join(found) if isinstance(value, list) else (found or [""])[0]
+
+
+class Owed:
+    """Errors of which a renderer showed nothing: most agents say them again when they end, and then once is enough.
+
+    One that is not said again by what is shown next is shown before it, or at the end.
+    """
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self._said = ""
+
+    def before(self, show: Callable[[], str], trouble: str) -> str:
+        """What `show` makes of an item that speaks of this trouble, and before it what was owed until now."""
+        midline = self._page.midline
+        shown = show()
+        if not shown:
+            said = one_line(trouble, 300)
+            if not said or said == self._said:
+                return ""
+            owed, self._said = self._said, said
+            return self._page.line(f"✗ {owed}") if owed else ""
+        owed, self._said = self._said, ""
+        if not owed or owed.rstrip("…")[:120] in shown:
+            return shown
+        return f"{chr(10) * midline}✗ {owed}\n" + (shown.removeprefix("\n") if midline else shown)
+
+    def finish(self) -> str:
+        owed, self._said = self._said, ""
+        return self._page.line(f"✗ {owed}") if owed else self._page.fresh()
 
 
 def _cut(words: str, limit: int) -> str:
@@ -74,6 +145,7 @@ class Records:
 
     def __init__(self) -> None:
         self._page = Page()
+        self._owed = Owed(self._page)
 
     def feed(self, stream: str, line: bytes) -> str:
         if stream == STDERR:
@@ -81,10 +153,10 @@ class Records:
         item = record(line) if line.startswith(b"{") else None
         if item is None or not isinstance(item.get("type"), str):
             return self._page.line(clean(decoded(line)))
-        return self._show(item)
+        return self._owed.before(lambda: self._show(item), trouble(item))
 
     def finish(self) -> str:
-        return self._page.fresh()
+        return self._owed.finish()
 
     def _show_stderr(self, line: bytes) -> str:
         return "" if self.noise and line.startswith(self.noise) else self._page.line(clean(decoded(line)))

@@ -240,6 +240,8 @@ class _Rendered:
         self._renderer = renderer
         self._timestamps = timestamps
         self._held = {"stdout": bytearray(), "stderr": bytearray()}
+        self._sizes = {"stdout": 0, "stderr": 0}
+        """Of the lines that are held, with what is not held of them."""
         self._fresh = True
         """What comes next begins a line."""
 
@@ -249,7 +251,7 @@ class _Rendered:
             yield Fragment(self._key, shown)
 
     def finish(self) -> Iterator[Fragment]:
-        text = "".join(self._renderer.feed(stream, bytes(held)) for stream, held in self._held.items() if held)
+        text = "".join(self._line(stream) for stream, held in self._held.items() if held)
         text += self._renderer.finish()
         if text:
             yield Fragment(self._key, text.encode(errors="replace"))
@@ -258,11 +260,23 @@ class _Rendered:
         stream = record.stream.decode()
         held = self._held[stream]
         held += record.content[: LINE_CAP - len(held)]
+        self._sizes[stream] += len(record.content)
         if not record.full:
             return b""
-        text = self._renderer.feed(stream, bytes(held)).encode(errors="replace")
-        held.clear()
+        text = self._line(stream).encode(errors="replace")
         return self._timed(record.time, text) if self._timestamps and text else text
+
+    def _line(self, stream: str) -> str:
+        """What is held of a line, rendered; of one that is longer than that, what can be shown, and that it is not all."""
+        line, size = bytes(self._held[stream]), self._sizes[stream]
+        self._held[stream].clear()
+        self._sizes[stream] = 0
+        if size <= len(line):
+            return self._renderer.feed(stream, line)
+        # The beginning of a JSON document means nothing to anybody.
+        shown = "" if line.startswith((b"{", b"[")) else self._renderer.feed(stream, line)
+        said = f"… a line of {size:,} bytes is too long to be shown whole: --raw shows it"
+        return shown + self._renderer.feed("stderr", said.encode())
 
     def _timed(self, time: bytes, text: bytes) -> bytes:
         """The time of the record at the beginning of each line that it begins."""

@@ -15,7 +15,7 @@ class Format(NamedTuple):
     """Names what was masked: `[masked:<kind>]`."""
     starts: tuple[bytes, ...]
     rest: bytes
-    """Regular expression of what follows a start, as much of it as belongs to the secret."""
+    """Regular expression of what follows a start, as much of it as belongs to the secret; or a group of it is the secret."""
     enough: bytes
     """As `rest`, but the least that makes a match, and in Hyperscan's syntax: it reports every end, so there is one."""
     within: bytes
@@ -66,6 +66,15 @@ FORMATS: tuple[Format, ...] = (
     _token("xai", (b"xai-",), _ALNUM, 64),
     _token("stripe", (b"sk_live_", b"rk_live_", b"sk_test_", b"rk_test_", b"whsec_"), _ALNUM, 24),
     _token("docker", (b"dckr_pat_", b"dckr_oat_"), _URL64, 20),
+    # Of an address only what stands between the user and the host.
+    Format(
+        "password",
+        (b"://",),
+        rb"""[^\s/:@"'<>\\]{0,128}:([^\s/@"'<>\\]{3,512}+)@""",
+        # Without bounds, which Hyperscan would count at the cost of all that is scanned.
+        rb"""[^\s/@"'<>\\]+@""",
+        rb"""[^\s/@"'<>\\]""",
+    ),
     Format(
         "jwt",
         (b"eyJ",),

@@ -14,32 +14,47 @@ stream.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from workers import utf8
 from workers.formats import FORMATS
 from workers.keyblock import key_spans
-from workers.scan import KEY_BEGIN, MAX_HELD, USERS, VALUES_FROM, format_spans, forms, scanner, starts, values_scanner
+from workers.scan import (
+    KEY_BEGIN,
+    MAX_HELD,
+    USERS,
+    VALUES_FROM,
+    format_spans,
+    forms,
+    passwords,
+    scanner,
+    starts,
+    values_scanner,
+)
 from workers.spans import Span, line_end
 
 #: Bytes of a line's settled part that stay in sight, for keys whose public start was shown early.
 CONTEXT = 32
 
 _SECRET_NAME = re.compile(
-    r"(?:^|_)(?:[A-Z0-9]*(?:KEY|TOKEN|SECRET|PASSWORD)S?|PASSWD|PASSPHRASE|PASS|PWD|CREDENTIALS?|PAT)(?:$|_)"
+    r"(?:^|_)(?:[A-Z0-9]*(?:KEY|TOKEN|SECRET|PASSWORD)S?|PASSWD|PASSPHRASE|PASS|PWD|CREDENTIALS?|PAT"
+    r"|[A-Z0-9]*(?:AUTH|COOKIE)S?|AUTHORIZATION|DSN|CONNECTION_STRING)(?:$|_)"
 )
 #: Names of places and of what may be known, not of secrets.
 _PLACE_NAME = re.compile(r"_(?:FILE|PATH|DIR|SOCK|SOCKET|ID|NAME)$|^(?:OLD)?PWD$")
 
 
 def secret_values(environment: Mapping[str, str]) -> list[str]:
-    """The values of variables whose names say that they are secret (`*_KEY`, `*TOKEN`, `*SECRET*`, `*PASSWORD*`, ...)."""
-    return [
+    """The values of variables whose names say that they are secret (`*_KEY`, `*TOKEN`, `*SECRET*`, `*PASSWORD*`, ...), and
+    the passwords of all addresses."""
+    named = [
         value
         for name, value in environment.items()
         if _SECRET_NAME.search(name.upper()) and not _PLACE_NAME.search(name.upper())
     ]
+    return [*named, *(found for value in environment.values() if "://" in value for found in passwords(value))]
 
 
 def preload(patterns: Sequence[str] = ()) -> None:
@@ -68,6 +83,12 @@ class Mask:
 
     def hits(self, block: bytes) -> list[tuple[int, int]]:
         """Where something may be: (pattern, end), the patterns numbered as in the scanner, then the values."""
+        found = self._hits(block)
+        if _may_be_escaped(block) and _ESCAPED.search(block):
+            found.append((ESCAPED, 0))
+        return found
+
+    def _hits(self, block: bytes) -> list[tuple[int, int]]:
         found: list[tuple[int, int]] = []
         self._scanner.scan(block, found)
         self._values.scan(block, found)
@@ -82,12 +103,20 @@ class Mask:
                 spans.append((end - len(self._values.literals[number - VALUES_FROM]), end, b"secret"))
                 continue
             line = block.rfind(b"\n", 0, end) + 1
-            if number < len(FORMATS) and (number, line) not in looked:
+            if 0 <= number < len(FORMATS) and (number, line) not in looked:
                 looked.add((number, line))
                 spans += format_spans(number, block, line, line_end(block, end))
         if any(number == USERS for number, _ in hits):
             spans += self._scanner.user_spans(block)
+        if any(number == ESCAPED for number, _ in hits):
+            spans += self._escaped_spans(block)
         return spans
+
+    def _escaped_spans(self, block: bytes) -> Iterator[Span]:
+        """What is a secret once its escapes are read, as whoever shows or parses the JSON will read them."""
+        plain, places = _unescaped(block)
+        for start, end, kind in self.spans(plain, self._hits(plain)):
+            yield places.of(start), places.of(end), kind
 
     def waits_from(self, line: bytes, hasty: bool) -> int:
         """From where on an unfinished line must wait, because a secret may have begun there.
@@ -100,6 +129,43 @@ class Mask:
             self._values.waits_from(line, 2 if hasty else 1),
             self._scanner.users_wait_from(line),
         )
+
+
+#: Letters, digits, signs and slashes as JSON may have them, JSON within JSON, and addresses: any of them, or only some.
+_ESCAPED = re.compile(rb"(?:\\{1,4}u00|%)([2-7][0-9A-Fa-f])|\\{1,4}/")
+#: What the scanner's numbers cannot be: there are escapes.
+ESCAPED = -1
+
+
+def _may_be_escaped(block: bytes) -> bool:
+    # One letter is looked for ten times faster than several, and most of what is printed has neither.
+    return b"%" in block or (b"\\" in block and (b"\\u00" in block or b"\\/" in block))
+
+
+class _Places:
+    """Where a place in the plain text lies in what was escaped."""
+
+    def __init__(self, plain: list[int], shifts: list[int]) -> None:
+        self._plain = plain
+        self._shifts = shifts
+
+    def of(self, place: int) -> int:
+        known = bisect_right(self._plain, place)
+        return place + (self._shifts[known - 1] if known else 0)
+
+
+def _unescaped(block: bytes) -> tuple[bytes, _Places]:
+    pieces: list[bytes] = []
+    plain: list[int] = []
+    shifts: list[int] = []
+    position = shift = 0
+    for found in _ESCAPED.finditer(block):
+        pieces += (block[position : found.start()], bytes([int(found[1], 16)]) if found[1] else b"/")
+        position = found.end()
+        shift += len(found[0]) - 1
+        plain.append(position - shift)
+        shifts.append(shift)
+    return b"".join([*pieces, block[position:]]), _Places(plain, shifts)
 
 
 class Text(NamedTuple):

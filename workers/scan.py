@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
+from urllib.parse import quote, unquote
 
 import hyperscan
 
@@ -25,6 +27,16 @@ MAX_HELD = 64 * 1024
 USER_REACH = 4096
 #: Exact values shorter than this would mask ordinary words.
 SHORTEST_VALUE = 8
+#: What else would: settings whose names only sound secret, and places.
+_COMMON = frozenset({
+    "anonymous", "authenticated", "automatic", "basic-auth", "certificate", "changeme", "credential", "credentials",
+    "default-auth", "delegated", "development", "disabled", "enabled", "external", "interactive", "internal", "kerberos",
+    "keychain", "keyring", "localhost", "negotiate", "optional", "passthrough", "password", "placeholder", "production",
+    "publickey", "redacted", "required", "unauthenticated", "undefined", "unlimited", "username", "your-api-key",
+    "your_api_key",
+})  # fmt: skip
+_PLACE = re.compile(r"(?:~|\.{0,2})(?:/[A-Za-z0-9._@ -]{1,64}){1,32}/?|[A-Za-z][A-Za-z0-9+.-]{0,31}://[^@\s]*")
+_PASSWORD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,31}://[^\s/:@]*:([^\s/@]+)@")
 
 # ---- known formats --------------------------------------------------------------------------------------------------
 
@@ -92,8 +104,9 @@ def format_spans(number: int, block: bytes, start: int, end: int) -> Iterator[Sp
     """Every match, also those that begin within another: a key may follow what only looked like one."""
     regex, kind = _format_regex(number), FORMATS[number].kind.encode()
     match = regex.search(block, start, end)
+    group = min(regex.groups, 1)
     while match:
-        yield match.start(), match.end(), kind
+        yield match.start(group), match.end(group), kind
         match = regex.search(block, match.start() + 1, end)
 
 
@@ -201,10 +214,55 @@ def _begins_at(line: bytes, start: bytes) -> int:
 def forms(value: str) -> Iterator[bytes]:
     """How a value may appear on one line: as it is, as in JSON, and each line of one that has several."""
     value = value.strip()
-    for form in (json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], *value.splitlines()):
-        text = form.strip().encode("utf-8", "surrogateescape")
-        if len(text) >= SHORTEST_VALUE and len(set(text)) > 3:
-            yield text
+    if _is_secret(value):
+        for line in {value, *map(str.strip, value.splitlines())}:
+            yield from filter(_is_long, _written(line))
+            yield from filter(_is_long, _in_base64(_bytes(line)))
+
+
+def passwords(value: str) -> Iterator[str]:
+    """Those of the addresses in a value: `postgres://user:password@host`."""
+    for found in _PASSWORD.findall(value):
+        yield found
+        yield unquote(found)
+
+
+def _is_secret(value: str) -> bool:
+    return value.lower() not in _COMMON and not _PLACE.fullmatch(value)
+
+
+def _is_long(text: bytes) -> bool:
+    return len(text) >= SHORTEST_VALUE and len(set(text)) > 3
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _written(value: str) -> Iterator[bytes]:
+    """As it is; in JSON, in JSON within JSON, with every way to escape a slash; in an address."""
+    for ascii in (True, False):
+        inner = json.dumps(value, ensure_ascii=ascii)[1:-1]
+        for form in (value, inner, json.dumps(inner, ensure_ascii=ascii)[1:-1]):
+            yield _bytes(form)
+            yield _bytes(form.replace("/", "\\/"))
+    for safe in ("", "/"):
+        quoted = quote(_bytes(value), safe=safe)
+        for form in (quoted, quoted.replace("%20", "+")):
+            yield form.encode()
+            yield re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), form).encode()
+
+
+def _in_base64(value: bytes) -> Iterator[bytes]:
+    """What of it always looks the same in base64, wherever in what was encoded it begins: `Basic` of user and password, too."""
+    for before in range(3):
+        whole = b64encode(bytes(before) + value)
+        inner = whole[(before * 8 + 5) // 6 : (before + len(value)) * 8 // 6]
+        yield inner
+        yield inner.translate(_URL_SAFE)
+
+
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 class Values:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tests.bench import MB, hostile_logs
 from tests.faults.verbs import every_verb, run_all
 from tests.process.asking import open_gate
 from tests.process.daemon import PATIENCE, Daemon, wait_until
+from tests.process.test_cli import Terminal
 
 Score = Callable[..., Path]
 
@@ -164,3 +166,68 @@ def test_F08_where_a_follower_stands_is_fixed_when_it_is_accepted(daemon: Daemon
     daemon.wait(job)
     out, _ = follower.communicate(timeout=PATIENCE)
     assert out == b"Q1\nQ2\nQ3\nof another sheet\n"
+
+
+# ---- one way to a person's eyes -------------------------------------------------------------------------------------
+
+HOSTILE = "\x1b]0;owned\x07\x1b[2J\x1b]52;c;aGk=\x07\x9b31m\r\x0b\u202ereversed\u200b\u2066\ufeff\U000e0041\x1b[8m"
+#: As a score can have it.
+WRITTEN = HOSTILE.replace("\U000e0041", "")
+ACTING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e0fff]")
+
+
+@pytest.fixture
+def hostile_score(tmp_path: Path) -> Path:
+    """A score that is hostile in its file's name, its prompt, its rules and what its agent prints."""
+    directory = tmp_path / f"d{HOSTILE}".replace("\n", "")
+    directory.mkdir()
+    prompt = f"printf '%b' '{WRITTEN}'; printf '%b' '{WRITTEN}' >&2; echo; exit 3 # {{{{ sheet_num }}}}"
+    fields = {
+        "name": "hostile",
+        "workspace": str(directory.with_name("w")),
+        "backend": {"type": "command", "command": ["sh", "-s"]},
+        "sheet": {"size": 1, "total_items": 2},
+        "prompt": {"template": prompt},
+        "validations": [{"type": "file_exists", "path": f"no{WRITTEN}", "description": f"d{WRITTEN}"}],
+        "retry": {"max_retries": 0},
+        "parallel": {"enabled": True},
+    }
+    path = directory / f"s{HOSTILE}.yaml"
+    path.write_text(json.dumps(fields))
+    return path
+
+
+def test_D01_nothing_that_is_shown_acts_on_a_terminal(shared_daemon: Daemon, hostile_score: Path) -> None:
+    job = shared_daemon.run(hostile_score)
+    assert shared_daemon.wait(job)["state"] == "failed"
+    broken = hostile_score.with_name(f"b{HOSTILE}.yaml")
+    fields = {"name": "x", f"k{WRITTEN}": 1, "sheet": {"total_items": f"x{WRITTEN}"}, "prompt": WRITTEN}
+    broken.write_text(json.dumps(fields))
+    scores, jobs = (str(hostile_score), str(broken)), (job, HOSTILE)
+    commands = [
+        *every_verb(job, scores[0]),
+        [HOSTILE],
+        ["status", f"--{HOSTILE}"],
+        ["backends", "show", HOSTILE],
+        ["list", "--all"],
+    ]
+    commands += [["run", scores[0]], ["run", scores[1]], ["validate", scores[1]], ["plan", scores[0], "--prompts"]]
+    commands += [["logs", jobs[1]], ["logs", job, "-t", "--sheet", "1"], ["logs", job, "--prompt", "--sheet", "1"]]
+    commands += [["status", job, "--json"], ["logs", job, "--json"]]
+    for words, _, out, err in run_all(shared_daemon, commands):
+        if words[0] not in ("completion", "schema"):
+            assert not ACTING.search(out.decode()), (words, out)
+            assert not ACTING.search(err.decode()), (words, err)
+    assert "\x1b]0;owned" in raw(shared_daemon, job)
+
+
+def test_D01_colours_stay_on_a_terminal(shared_daemon: Daemon, score: Score) -> None:
+    line = "\x1b[31mred\x1b[0m \x1b[8mhidden\x1b[38;5;8mgrey" + HOSTILE
+    job = shared_daemon.run(score(f"bytes {line.encode().hex()}0a"))
+    shared_daemon.wait(job)
+    terminal = Terminal(shared_daemon, "logs", job)
+    assert terminal.read_to_end() == 0
+    seen = terminal.seen.decode()
+    assert "\x1b[31mred\x1b[0m hidden\x1b[38;5;8mgrey" in seen
+    assert not ACTING.search(re.sub(r"\x1b\[[0-9;]*m|\r\n", "", seen))
+    assert seen.rstrip().endswith("\x1b[0m"), "the person's colours are their own again"
