@@ -12,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backends.base import Result, Verdict, Waiting
+from ipc.environment import lookup_in
 from ipc.errors import MozartError
 from ipc.frames import MAX_FRAME, encode_frame
 from ipc.messages import Validation
 from workers import match, processes, workspace
 from workers.agent import Vigil
 from workers.clocks import NO_OUTPUT, POST_RESULT, STALLED, TIMEOUT, Clocks
-from workers.environment import base_environment, expand, lookup_in
+from workers.environment import base_environment, expand
 from workers.halt import Halt
 from workers.processes import Seen
 from workers.report import EVIDENCE_BYTES, Facts, finished, judge, salvage
