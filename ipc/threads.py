@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import Executor
 from typing import ParamSpec, TypeVar
 
 from ipc.errors import MozartError
@@ -17,9 +18,15 @@ T = TypeVar("T")
 
 async def in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """What `call` returns. Raises MozartError E010 when there is no thread to be had."""
+    return await in_pool(None, call, *args, **kwargs)
+
+
+async def in_pool(pool: Executor | None, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """The same in a pool of its own, for what may take seconds: those who read a line of a file do not wait for it."""
     wanted = [True]
+    loop = asyncio.get_running_loop()
     try:
-        return await asyncio.to_thread(_work, wanted, lambda: call(*args, **kwargs))
+        return await loop.run_in_executor(pool, _work, wanted, lambda: call(*args, **kwargs))
     except RuntimeError as error:
         if "start new thread" not in str(error):
             raise

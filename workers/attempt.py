@@ -447,7 +447,7 @@ def _system_prompt(options: Mapping[str, Any]) -> str | None:
     """As it was when the score was submitted."""
     text, path = options.get("system_prompt_text"), options.get("system_prompt_file")
     if text is not None or not path:
-        return text
+        return text if path else None
     try:
         return read_regular(path, SYSTEM_PROMPT_BYTES).decode("utf-8")
     except (OSError, UnicodeDecodeError, NotRegularError) as error:

@@ -34,7 +34,7 @@ PATIENCE = 5.0
 #: Of English, and of most code.
 CHARACTERS_PER_TOKEN = 4
 
-_STEP = re.compile(r"(?m)^\s*(?:[-*+]|\d{1,3}[.)])\s+\S")
+_STEP = re.compile(r"(?m)^[ \t]*(?:[-*+]|\d{1,3}[.)])[ \t]+\S")
 _PATH = re.compile(r"(?<![\w/.])(?:[\w.-]+/)*[\w-]+\.[A-Za-z]\w{0,4}\b(?![/(])")
 _HARD = re.compile(
     r"(?i)\b(?:architect|analy[sz]|concurren|deadlock|debug|design|integrat|migrat|optimi[sz]|proof|prove|race condition"

@@ -463,17 +463,15 @@ def test_C23_which_patterns_are_tame() -> None:
 def test_F05_a_locale_without_the_characters_of_a_score_changes_nothing(cold: Daemon, tmp_path: Path) -> None:
     cold.environment |= {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     path = tmp_path / "é→.yaml"
-    path.write_text(
-        json.dumps(
-            {
-                "name": "wé→s", "workspace": str(tmp_path / "wé→s"), "sheet": {"size": 1, "total_items": 1},
-                "backend": {"type": "command", "command": "sh -s 'é→'"},
-                "prompt": {"template": 'echo "$1" "$LC_ALL" > né→\nexit 0\n'},
-                "validations": [{"type": "content_contains", "path": "né→", "pattern": "é→ POSIX"}],
-            },
-            ensure_ascii=False,
-        ),
-        encoding="utf-8",
-    )  # fmt: skip
+    score = {
+        "name": "wé→s",
+        "workspace": str(tmp_path / "wé→s"),
+        "sheet": {"size": 1, "total_items": 1},
+        "backend": {"type": "command", "command": "sh -s 'é→'"},
+        "retry": {"max_retries": 0},
+        "prompt": {"template": 'echo "$1" "$LC_ALL" > wé→s/né→\nexit 0\n'},
+        "validations": [{"type": "content_contains", "path": "né→", "pattern": "é→ POSIX"}],
+    }
+    path.write_text(json.dumps(score, ensure_ascii=False), encoding="utf-8")
     done = cold.mozart("run", os.fsencode(path), cwd=tmp_path, timeout=50, encoding="utf-8")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -21,7 +21,7 @@ PATIENCE = 10.0
 #: Variables that are filled while the job runs.
 _LATER = {"previous_outputs", "previous_files"}
 #: What Jinja would print, where it is not asked to.
-JINJA = re.compile(r"\{\{\s*(\w+)[^{}]*\}\}")
+JINJA = re.compile(r"\{\{\s*(\w+)\b[^{}]*\}\}")
 _BRACES = re.compile(r"(?<![{%#$\w])\{(\w+)\}(?!\})")
 
 

@@ -14,6 +14,7 @@ import time
 import unicodedata
 import uuid
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -31,7 +32,7 @@ from ipc.score.unavailable import unavailable
 from ipc.states import JOB_ENDED
 from ipc.states import Job as JobState
 from ipc.states import Sheet as SheetState
-from ipc.threads import in_thread
+from ipc.threads import in_pool, in_thread
 from mozartd.coordinator import assign
 from mozartd.coordinator.archive import archive_workspace
 from mozartd.coordinator.clients import Session
@@ -42,6 +43,9 @@ from mozartd.coordinator.recovery import release_if_over
 from mozartd.coordinator.requests.daemon import is_unit
 from mozartd.coordinator.scopes import choices_by_sheet
 from mozartd.store.store import Write
+
+#: Templates are rendered for some: that takes up to `routing.PATIENCE`. It starts its threads when there is something to do.
+SUBMISSIONS = ThreadPoolExecutor(4, "submission")
 
 
 async def handle(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
@@ -56,8 +60,8 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
         raise MozartError("E403", f"cannot take {path}: {parts.turn.degraded}", hint)
     if parts.turn.draining:
         raise MozartError("draining", f"cannot take {path}: the daemon is about to stop", "submit it again in a moment")
-    score = await in_thread(check, document, path)
-    job = await in_thread(make_job, score, path, time.time(), start_sheet)
+    score = await in_pool(SUBMISSIONS, check, document, path)
+    job = await in_pool(SUBMISSIONS, make_job, score, path, time.time(), start_sheet)
     job.not_before, job.group = at or 0.0, group or job.group
     if after:
         await _put_after(parts, job, after)
