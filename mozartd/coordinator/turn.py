@@ -121,8 +121,8 @@ class Turn:
         """A commit with several offers failed: one at a time, until it is known whether they are why."""
         self._suspect: tuple[Offer, MozartError] | None = None
         """The one with which a commit failed, and how: it is why, when the rest can be written without it."""
-        self._unsaved: set[int] = set()
-        """Numbers of jobs with a row that the disk did not take."""
+        self._unsaved: set[int | str] = set()
+        """Numbers of jobs, scopes and groups with a row that the disk did not take."""
         self._effects: list[Callable[[], None]] = []
         self._waiting: list[asyncio.Future[None]] = []
         """Of `committed`: those who have not asked for anything that a commit under way writes."""
@@ -177,6 +177,10 @@ class Turn:
     def is_unsaved(self, job: Job) -> bool:
         """Something about it is only in memory, because the disk does not take it."""
         return bool(self.degraded) and (job.seq in self._unsaved or self._book.is_dirty(job))
+
+    def is_row_unsaved(self, key: str) -> bool:
+        """The same of a scope or a group."""
+        return key in self._unsaved
 
     def after_commit(self, effect: Callable[[], None]) -> None:
         """Call `effect` when all changes made so far are on disk."""
@@ -351,7 +355,9 @@ class Turn:
 
     def _refuse_all(self, commit: _Commit, error: MozartError) -> None:
         """The disk takes nothing: whoever waits is told, and it is tried again in a while."""
-        self._unsaved.update(row["seq"] for _, row in commit.writes if "seq" in row)
+        self._unsaved.update(
+            key for _, row in commit.writes for key in (row.get("seq"), row.get("scope"), row.get("name")) if key
+        )
         if not self.degraded:
             log.error("%s; trying again every %g s", error.message, RETRY_WRITE)
         self._degrade(error.message, error.hint)

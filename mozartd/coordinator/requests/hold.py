@@ -31,4 +31,4 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
         )
     parts.journal.append(now, "asked.hold", by=session.who, scope=scope, seconds=seconds, reason=reason)
     parts.limits.hold_by_hand(scope, until, reason, now)
-    return await parts.once.commit(params.key, answer_of([parts.limits.of(scope)], waiting))
+    return await parts.once.commit(params.key, answer_of(parts, [parts.limits.of(scope)], waiting))
