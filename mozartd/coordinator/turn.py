@@ -61,6 +61,8 @@ class _Commit:
     """Of the offers, behind all others: the last ones that are numbered, so that they can be taken back."""
     effects: list[Callable[[], None]] = field(default_factory=list)
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
+    settling: list[Job] = field(default_factory=list)
+    """Jobs that have ended or paused when it is written."""
 
     def __iter__(self) -> Iterator[Write]:
         """Job rows before what refers to them, and events last. Made where they are written: thousands of events cost the
@@ -301,6 +303,7 @@ class Turn:
         self._writes += self._book.take_changes() + self._limits.take_changes()
         self._events += self._book.journal.take_unwritten()
         commit = _Commit(self._writes, self._events, effects=self._effects, waiting=self._waiting)
+        commit.settling = self._book.take_settling()
         self._writes, self._events, self._effects, self._waiting = [], [], [], []
         if self._suspect is None:
             most = 1 if self._is_wary else len(self._offers)
@@ -349,6 +352,7 @@ class Turn:
     def _take_back(self, commit: _Commit) -> None:
         """Nothing of it is on disk: the next one writes it. Offers are told anew."""
         self._book.journal.take_back(commit.offered)
+        self._book.not_written(commit.settling)
         self._writes[:0], self._events[:0], self._effects[:0] = commit.writes, commit.events, commit.effects
         if commit.offers:
             self._waiting[:0] = commit.waiting
@@ -380,7 +384,7 @@ class Turn:
         _do(lambda: self._book.journal.publish([*commit.events, *commit.offered]))
         for effect in commit.effects:
             _do(effect)
-        for job in self._book.take_settled():
+        for job in self._book.written(commit.settling):
             self._book.forget(job)
             _do(partial(self.on_settled, job))
         _resolve([*commit.waiting, *(offer.done for offer in commit.offers)])
