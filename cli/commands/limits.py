@@ -48,7 +48,7 @@ def describe(holds: list[dict[str, Any]]) -> str:
     now = time.time()
     rows = [
         [hold["name"], text.until(hold["until"], now).removeprefix("until ") or "somebody acts", str(hold["waiting"]),
-         _forecast(hold["forecast"]), text.first_line(hold["reason"])]
+         _forecast(hold["forecast"]), text.first_line(hold["reason"]) + "; not saved" * hold.get("unsaved", False)]
         for hold in holds
     ]  # fmt: skip
     return output.table(["SCOPE", "UNTIL", "WAITING", "FORECAST", "REASON"], rows)

@@ -10,7 +10,7 @@ EXAMPLE = "mozart resume hello-12"
 
 
 def command(job: JobArgument, json: Json = False) -> int:
-    """Go on with a paused job.
+    """Resume a paused job.
 
     Says also that a person has acted: a login that its backend waited for is tried again.
     """

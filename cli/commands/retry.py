@@ -29,7 +29,7 @@ def command(
     yes: Yes = False,
     json: Json = False,
 ) -> int:
-    """Run what failed again.
+    """Re-run failed sheets.
 
     A job's failed, blocked and cancelled sheets, or those named and all that depends on them. Earlier attempts keep their logs.
     """

@@ -161,7 +161,8 @@ def why(sheet: dict[str, Any], now: float) -> str:
     runs elsewhere than others."""
     said = [text.first_line(sheet["reason"] or ""), text.until(sheet["until"], now)]
     last = sheet["attempts"][-1] if sheet["attempts"] else None
-    if last and last["code"] and sheet["state"] != "completed":
+    # What was stopped and is to run again says already why it does not run.
+    if last and last["code"] and sheet["state"] != "completed" and not (last["code"] == "E004" and said[0]):
         if last["code"] not in said[0]:
             said.append(f"{last['code']} {text.first_line(last['message'] or '', 100)}".strip())
         said += [f"not met: {rule}" for rule in text.failed_rules(sheet)[:3]]

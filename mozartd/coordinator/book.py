@@ -393,13 +393,27 @@ class Book:
         """Something about it was changed since the last `take_changes`."""
         return job.id in self._dirty_jobs
 
-    def take_settled(self) -> list[Job]:
-        """Ended and paused jobs of which something was written since the last call. Called after a commit."""
-        written = [job for job in self._settled.values() if job.id not in self._dirty_jobs]
-        for job in written:
+    def take_settling(self) -> list[Job]:
+        """Ended and paused jobs whose rows were taken with the last `take_changes`, or before."""
+        settling = [job for job in self._settled.values() if job.id not in self._dirty_jobs]
+        for job in settling:
             del self._settled[job.id]
-            job.is_saved = job.is_settled
-        return [job for job in written if job.is_settled]
+        return settling
+
+    def not_written(self, settling: list[Job]) -> None:
+        """The next commit has them."""
+        self._settled = {job.id: job for job in settling} | self._settled
+
+    def written(self, settling: list[Job]) -> list[Job]:
+        """Those that are settled on disk now: nothing happened to them since their rows were taken."""
+        settled = [job for job in settling if job.is_settled and job.id not in self._settled]
+        for job in settled:
+            job.is_saved = True
+        return settled
+
+    def take_settled(self) -> list[Job]:
+        """Called after a commit of all changes."""
+        return self.written(self.take_settling())
 
     def forget(self, job: Job) -> None:
         """From now on the store alone holds it."""

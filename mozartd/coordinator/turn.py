@@ -63,6 +63,8 @@ class _Commit:
     """Of the offers, behind all others: the last ones that are numbered, so that they can be taken back."""
     effects: list[Callable[[], None]] = field(default_factory=list)
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
+    settling: list[Job] = field(default_factory=list)
+    """Jobs that have ended or paused when it is written."""
 
     def __iter__(self) -> Iterator[Write]:
         """Job rows before what refers to them, and events last. Made where they are written: thousands of events cost the
@@ -123,8 +125,8 @@ class Turn:
         """A commit with several offers failed: one at a time, until it is known whether they are why."""
         self._suspect: tuple[Offer, MozartError] | None = None
         """The one with which a commit failed, and how: it is why, when the rest can be written without it."""
-        self._unsaved: set[int] = set()
-        """Numbers of jobs with a row that the disk did not take."""
+        self._unsaved: set[int | str] = set()
+        """Numbers of jobs, scopes and groups with a row that the disk did not take."""
         self._effects: list[Callable[[], None]] = []
         self._waiting: list[asyncio.Future[None]] = []
         """Of `committed`: those who have not asked for anything that a commit under way writes."""
@@ -179,6 +181,10 @@ class Turn:
     def is_unsaved(self, job: Job) -> bool:
         """Something about it is only in memory, because the disk does not take it."""
         return bool(self.degraded) and (job.seq in self._unsaved or self._book.is_dirty(job))
+
+    def is_row_unsaved(self, key: str) -> bool:
+        """The same of a scope or a group."""
+        return key in self._unsaved
 
     def after_commit(self, effect: Callable[[], None]) -> None:
         """Call `effect` when all changes made so far are on disk."""
@@ -307,6 +313,7 @@ class Turn:
         self._writes += self._book.take_changes() + self._limits.take_changes()
         self._events += self._book.journal.take_unwritten()
         commit = _Commit(self._writes, self._events, effects=self._effects, waiting=self._waiting)
+        commit.settling = self._book.take_settling()
         self._writes, self._events, self._effects, self._waiting = [], [], [], []
         if self._suspect is None:
             most = 1 if self._is_wary else len(self._offers)
@@ -355,13 +362,16 @@ class Turn:
     def _take_back(self, commit: _Commit) -> None:
         """Nothing of it is on disk: the next one writes it. Offers are told anew."""
         self._book.journal.take_back(commit.offered)
+        self._book.not_written(commit.settling)
         self._writes[:0], self._events[:0], self._effects[:0] = commit.writes, commit.events, commit.effects
         if commit.offers:
             self._waiting[:0] = commit.waiting
 
     def _refuse_all(self, commit: _Commit, error: MozartError) -> None:
         """The disk takes nothing: whoever waits is told, and it is tried again in a while."""
-        self._unsaved.update(row["seq"] for _, row in commit.writes if "seq" in row)
+        self._unsaved.update(
+            key for _, row in commit.writes for key in (row.get("seq"), row.get("scope"), row.get("name")) if key
+        )
         if not self.degraded:
             log.error("%s; trying again every %g s", error.message, RETRY_WRITE)
         self._degrade(error.message, error.hint)
@@ -384,7 +394,7 @@ class Turn:
         _do(lambda: self._book.journal.publish([*commit.events, *commit.offered]))
         for effect in commit.effects:
             _do(effect)
-        for job in self._book.take_settled():
+        for job in self._book.written(commit.settling):
             self._book.forget(job)
             _do(partial(self.on_settled, job))
         _resolve([*commit.waiting, *(offer.done for offer in commit.offers)])

@@ -27,7 +27,7 @@ def why_waiting(job: Job, sheet: Sheet, limits: Limits, caps: Caps, full: str, n
 
 def _job_keeps_it(job: Job, sheet: Sheet, now: float) -> Why | None:
     if job.state is JobState.PAUSED:
-        return f"paused: {job.reason}" if job.reason else "paused", None
+        return job.reason if job.reason.startswith("paused") else f"paused: {job.reason}".removesuffix(": "), None
     if job.wanted:
         return f"the job is to {job.wanted} when what runs has ended", None
     if job.after:

@@ -350,6 +350,8 @@ def test_E05_nobody_is_told_to_do_what_is_not_on_disk(
     assert daemon.request("status")["jobs"] == [shown]
     assert "a change is not saved" in daemon.mozart("status", job).stdout
     assert "a change is not saved" in daemon.mozart("list").stdout
+    assert [hold["unsaved"] for hold in daemon.request("limits")["holds"]] == [True]
+    assert [group["unsaved"] for group in daemon.request("group.list")["groups"]] == [True]
     restart(daemon, faults)
     shown = daemon.job(job)["job"]
     assert (shown["state"], shown["unsaved"]) == ("running", False), "as everybody was told"

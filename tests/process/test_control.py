@@ -57,7 +57,7 @@ def test_a_paused_job_starts_nothing_more_and_what_runs_goes_on(daemon: Daemon, 
     (workspace / "go").open("w").close()
     daemon.wait_for(job, "sheet.completed", sheet=1)
     found = sheets(daemon, job)
-    assert (found[2]["state"], found[2]["reason"]) == ("pending", "paused: paused by hand")
+    assert (found[2]["state"], found[2]["reason"]) == ("pending", "paused by hand")
     assert not (workspace / "two.txt").exists()
     assert daemon.mozart("wait", job).returncode == 3
     asked(daemon, "resume", job)

@@ -169,3 +169,19 @@ async def test_who_is_back_before_his_answer_is_on_disk_waits_for_it(store: Stor
     for key in ("another", "", "", "of yesterday"):
         await once.ask(key, handle)
     assert done == ["once"] * 5
+
+
+async def test_an_end_that_is_not_in_the_commit_under_way_is_not_told_with_it(store: Store) -> None:
+    """Also when its row is made already, because somebody changes much bit by bit."""
+    turn, book = make_turn(store)
+    first, second = await submit(store, book, make_job(1, 1)), await submit(store, book, make_job(1, 2))
+    told: list[tuple[str, str]] = []
+    turn.on_settled = lambda job: told.append((job.id, book.journal.recent[-1].job or ""))
+    book.change_job(first, "pause", 1.0)
+    under_way = turn.committed()
+    await asyncio.sleep(0)
+    book.change_job(second, "pause", 2.0)
+    await turn.collect()
+    await under_way
+    await turn.committed()
+    assert told == [(first.id, first.id), (second.id, second.id)]

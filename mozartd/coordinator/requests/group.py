@@ -33,6 +33,7 @@ async def handle_set(parts: Parts, session: Session, params: Params) -> dict[str
 
 async def handle_list(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
     params.finish()
+    await parts.turn.shown()
     return _answer(parts)
 
 
@@ -40,5 +41,13 @@ def _answer(parts: Parts) -> dict[str, Any]:
     running = parts.book.running_in
     groups = parts.groups.items()
     return {
-        "groups": [{"name": name, "parallel": cap, "running": running[f"group:{name}"]} for name, cap in sorted(groups)]
+        "groups": [
+            {
+                "name": name,
+                "parallel": cap,
+                "running": running[f"group:{name}"],
+                "unsaved": parts.turn.is_row_unsaved(name),
+            }
+            for name, cap in sorted(groups)
+        ]
     }

@@ -33,5 +33,5 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     parts.journal.append(now, "asked.hold", by=session.who, scope=scope, seconds=seconds, reason=reason)
     parts.limits.hold_by_hand(scope, until, reason, now)
     doubt = doubt_of_backend(scope.partition("/")[0])
-    answer = {**answer_of([parts.limits.of(scope)], waiting), "warnings": [doubt] if doubt else []}
+    answer = {**answer_of(parts, [parts.limits.of(scope)], waiting), "warnings": [doubt] if doubt else []}
     return await parts.once.commit(params.key, answer)

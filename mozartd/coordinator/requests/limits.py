@@ -27,7 +27,7 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     params.finish()
     await parts.turn.shown()
     waiting = await count_waiting(parts.book)
-    return answer_of(parts.limits.held(time.time()), waiting)
+    return answer_of(parts, parts.limits.held(time.time()), waiting)
 
 
 async def handle_clear(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
@@ -38,7 +38,7 @@ async def handle_clear(parts: Parts, session: Session, params: Params) -> dict[s
     chosen = [throttle for throttle in parts.limits.held(now) if matches(throttle.scope, typed)]
     if not chosen:
         raise MozartError("no_hold", f"cannot clear {typed!r}: nothing holds it", "`mozart limits` shows the holds")
-    answer = answer_of(chosen, waiting)
+    answer = answer_of(parts, chosen, waiting)
     parts.journal.append(now, "asked.clear", by=session.who, scope=typed)
     for throttle in chosen:
         parts.limits.clear(throttle.scope, now)
@@ -77,10 +77,11 @@ async def count_waiting(book: Book) -> Counter[str]:
     return waiting
 
 
-def answer_of(throttles: list[Throttle], waiting: Counter[str]) -> dict[str, Any]:
+def answer_of(parts: Parts, throttles: list[Throttle], waiting: Counter[str]) -> dict[str, Any]:
     return {
         "holds": [
             _hold_json(throttle, sum(count for scope, count in waiting.items() if matches(scope, throttle.scope)))
+            | {"unsaved": parts.turn.is_row_unsaved(throttle.scope)}
             for throttle in throttles
         ]
     }
