@@ -44,12 +44,12 @@ def highest_number(logs: str) -> int:
     return 0
 
 
-def scan(logs: str, job: str) -> Iterator[AttemptLog]:
+def scan(logs: str, job: str, part_files: int = PART_FILES) -> Iterator[AttemptLog]:
     """A job's logs as they are now, in parts where there are many. What is no part of a log is not among them."""
     # A job may be forgotten while it is looked at; and what a link leads to is not ours.
     with suppress(FileNotFoundError, NotADirectoryError), _opened(logs, job) as directory:
         with os.scandir(directory) as entries:
-            parts = sum(1 for _ in entries) // PART_FILES + 1
+            parts = sum(1 for _ in entries) // part_files + 1
         for part in range(parts):
             yield from _scan_part(directory, job, part, parts)
 
