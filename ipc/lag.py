@@ -81,8 +81,9 @@ def _sample(loop: asyncio.AbstractEventLoop, page: mmap.mmap) -> None:
         used = now
         given.set()
 
-    while True:
-        time.sleep(INTERVAL)
+    # Never set: it goes with its process.
+    over = threading.Event()
+    while not over.wait(INTERVAL):
         given.clear()
         asked = time.monotonic_ns()
         try:

@@ -45,7 +45,7 @@ def highest_number(logs: str) -> int:
 
 
 def scan(logs: str, job: str, part_files: int = PART_FILES) -> Iterator[AttemptLog]:
-    """A job's logs as they are now, in parts of so many files where there are many; nothing that is no part of a log."""
+    """A job's logs as they are now, in parts where there are many. What is no part of a log is not among them."""
     # A job may be forgotten while it is looked at; and what a link leads to is not ours.
     with suppress(FileNotFoundError, NotADirectoryError), _opened(logs, job) as directory:
         with os.scandir(directory) as entries:

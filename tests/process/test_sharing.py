@@ -154,7 +154,7 @@ def test_who_asked_for_what_and_why_things_moved_is_an_event(daemon: Daemon, sco
     assert "is held for 3" in by_type["sheet.moved"]["reason"]
     assert by_type["asked.clear"]["by"] == me
     assert by_type["hold.ended"]["reason"] == "cleared by hand"
-    assert [event["id"] for event in told] == sorted(event["id"] for event in told)
+    assert [event["id"] for event in told] == sorted((event["id"] for event in told), reverse=True)
 
 
 def test_a_status_is_of_one_moment(shared_daemon: Daemon, score: Score) -> None:
