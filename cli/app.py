@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from cli import output
-from cli.arguments import Argument, Command, Parameter, parameters, takes_negative
+from cli.arguments import Argument, Command, Parameter, check, parameters, takes_negative
 from cli.verbs import COMPLETION, VERBS, find_verb
 from ipc import VERSION
 from ipc.errors import EXIT_USAGE, MozartError
@@ -58,7 +58,9 @@ def for_typer(command: Command) -> Command:
 
     def call(**given: Any) -> int:
         # An option that may be repeated, and was not given at all, comes as an empty sequence.
-        return command(**{name: value if value not in ((), []) else defaults[name] for name, value in given.items()})
+        values = {name: value if value not in ((), []) else defaults[name] for name, value in given.items()}
+        check(command, values)
+        return command(**values)
 
     changed = [
         inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=_annotation(one))

@@ -36,7 +36,10 @@ def command(
 
 def _number(typed: str) -> int:
     try:
-        return _WORDS[typed] if typed in _WORDS else int(typed)
+        found = _WORDS[typed] if typed in _WORDS else int(typed)
+        if not -100 <= found <= 100:
+            raise ValueError
+        return found
     except ValueError:
         hint = "it is a number from -100 to 100, or one of " + ", ".join(_WORDS)
         raise MozartError("usage", f"cannot use {typed!r} as a priority", hint, EXIT_USAGE) from None

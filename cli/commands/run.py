@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cli import output
-from cli.arguments import Argument, Option
+from cli.arguments import Argument, Option, is_text
 from cli.daemon import connect, connect_or_start
 from cli.durations import moment_of
 from cli.options import Json
@@ -85,6 +85,10 @@ def pairs(option: str, given: list[str] | None) -> dict[str, str]:
 def submission(loaded: LoadedScore, env: Mapping[str, str], names: list[str]) -> dict[str, Any]:
     """`names`: what the daemon keeps of the submitter's environment, as its hello says."""
     environment = {name: value for name, value in env.items() if any(fnmatchcase(name, known) for known in names)}
+    for name, value in environment.items():
+        if not is_text(value):
+            message = f"cannot pass on the variable {name}: it is not UTF-8 text"
+            raise MozartError("usage", message, "unset it, or take it out of the setting submit_env", EXIT_USAGE)
     return {
         "score": loaded.score.model_dump(mode="json"), "path": str(loaded.path), "source": loaded.source,
         "environment": environment,
