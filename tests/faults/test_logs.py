@@ -287,7 +287,7 @@ def test_D06_an_empty_job_is_no_job(capfd: pytest.CaptureFixture[str]) -> None:
     """Of every verb that takes one."""
     for words in every_verb("", "score.yaml"):
         if "" in words:
-                assert run(words) == 1, words
+            assert run(words) == 1, words
             assert capfd.readouterr().err.startswith("mozart: cannot find a job ''"), words
 
 
