@@ -27,7 +27,7 @@ EXAMPLE = "mozart run examples/hello.yaml\nmozart run review.yaml --var branch=m
 
 
 def command(
-    score: Annotated[str, Argument(metavar="SCORE", help="The score's file.")],
+    score: Annotated[str, Argument(metavar="SCORE", help="The score's file; - reads it from stdin.")],
     detach: Annotated[bool, Option("--detach", "-d", help="Do not wait: print the job's id.")] = False,
     dry_run: Annotated[bool, Option("--dry-run", help="Show the plan, run nothing (= mozart plan).")] = False,
     workspace: Annotated[str | None, Option("--workspace", metavar="P", help="Instead of the score's.")] = None,

@@ -166,7 +166,19 @@ def _build(source: str, path: str) -> tuple[Any, _Builder]:
 # ---- the file -------------------------------------------------------------------------------------------------------
 
 
+#: What a shell calls a pipe that it made for `<(…)`.
+_PASSED_ON = re.compile(r"/dev/fd/\d+|/proc/self/fd/\d+|/dev/stdin")
+STDIN = "-"
+
+
+def location_of(path: str) -> str:
+    """The absolute path beside which a score's relative ones lie: of one that is read from a pipe, the caller's directory."""
+    return os.path.abspath(STDIN if _PASSED_ON.fullmatch(path) else path)
+
+
 def _read(path: str) -> bytes:
+    if path == STDIN:
+        return _checked(path, _read_open(path, 0))
     try:
         # O_NONBLOCK: a FIFO without a writer must not hang us before we can see what it is.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -184,6 +196,10 @@ def _read(path: str) -> bytes:
         raise _unreadable(path, "E303", f"cannot be read: {error.strerror}", "see whether its disk is well") from None
     finally:
         os.close(descriptor)
+    return _checked(path, data)
+
+
+def _checked(path: str, data: bytes) -> bytes:
     if len(data) > MAX_BYTES:
         message = f"the file is larger than {MAX_BYTES >> 20} MiB"
         raise _unreadable(path, "E304", message, "keep long prompts in files and use prompt.template_file")
@@ -192,7 +208,7 @@ def _read(path: str) -> bytes:
 
 def _read_open(path: str, descriptor: int) -> bytes:
     mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISFIFO(mode):
+    if path != STDIN and not stat.S_ISREG(mode) and not stat.S_ISFIFO(mode):
         what, hint = ("a directory", "name the score's file inside it") if stat.S_ISDIR(mode) else ("not a file", "")
         raise _unreadable(path, "E303", f"{path} is {what}", hint)
     os.set_blocking(descriptor, True)

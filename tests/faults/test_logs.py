@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -267,9 +268,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("row", REFUSED)
-def test_F03_F04_D03_a_mistake_is_a_usage_error_in_a_sentence(
-    row: str, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_F03_F04_D03_a_mistake_is_a_usage_error_in_a_sentence(row: str, capfd: pytest.CaptureFixture[str]) -> None:
     for words in REFUSED[row]:
         assert run(words) == EXIT_USAGE, words
         assert capfd.readouterr().err.startswith("mozart: cannot "), words
@@ -296,3 +295,16 @@ def test_D17_an_older_daemon_is_said_to_be_older(shared_daemon: Daemon) -> None:
         shared_daemon.request("job.compose", job="x")
     assert "the daemon is older than this program" in refused.value.message
     assert refused.value.hint == "mozartd upgrade"
+
+
+def test_D11_a_score_comes_from_stdin(shared_daemon: Daemon, score: Score, tmp_path: Path) -> None:
+    """The workspace is relative to the caller's directory, as it is for `<(…)`."""
+    fields = json.loads(score("write here yes").read_text()) | {"workspace": "./beside"}
+    script = 'printf %s "$SCORE" | mozart run --detach -; mozart run --detach <(printf %s "$SCORE")'
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE,
+                          env={**shared_daemon.environment, "SCORE": json.dumps(fields)})  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for job in done.stdout.split():
+        shared_daemon.wait(job)
+        found = shared_daemon.job(job)["job"]
+        assert (found["state"], found["workspace"]) == ("completed", str(tmp_path / "beside"))
