@@ -7,11 +7,13 @@ import json
 import re
 import subprocess
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from cli.commands.logs import since_time
+from cli.durations import moment_of
 from cli.lines import ALL, Selection
 from cli.main import run
 from cli.verbs import VERBS
@@ -308,3 +310,44 @@ def test_D11_a_score_comes_from_stdin(shared_daemon: Daemon, score: Score, tmp_p
         shared_daemon.wait(job)
         found = shared_daemon.job(job)["job"]
         assert (found["state"], found["workspace"]) == ("completed", str(tmp_path / "beside"))
+
+
+NOON = 1_796_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("typed", "moment"),
+    [
+        ("2026-12-01", "2026-12-01T00:00:00"),
+        ("2026-12-01T06:00Z", "2026-12-01T06:00:00+00:00"),
+        ("2026-12-01T06:00+02:00", "2026-12-01T04:00:00+00:00"),
+        ("2026-12-01 06:00", "2026-12-01T06:00:00"),
+        ("2020-01-01", "2020-01-01T00:00:00"),
+    ],
+)
+def test_D09_a_time_may_have_a_zone_or_be_a_day(typed: str, moment: str) -> None:
+    assert moment_of("--at", typed, NOON) == datetime.fromisoformat(moment).timestamp()
+
+
+def test_D09_what_was_understood_is_said_and_the_id_comes_first(shared_daemon: Daemon, score: Score) -> None:
+    path = score("say hello")
+    done = shared_daemon.mozart("run", path, "--at", "2020-01-01T00:00Z")
+    job = done.stdout.split()[1]
+    assert done.stdout.startswith(f"mozart: {job} is submitted\n")
+    assert f"{job} begins at once: 2020-01-01 " in done.stderr
+    quiet = shared_daemon.mozart("run", path, "--quiet")
+    assert quiet.returncode == 0
+    assert "mozart:" not in quiet.stderr
+    assert re.fullmatch(r"song-\d+\n", quiet.stdout)
+    failed = shared_daemon.mozart("run", score("exit 3", retry={"max_retries": 0}), "-q")
+    assert failed.returncode == 1
+    assert "E009" in failed.stdout
+    later = shared_daemon.popen("run", path, "--at", "+1h")
+    seen = b""
+    while b"is queued; `mozart status" not in seen:
+        seen += later.stdout.read1() if later.stdout else b""  # type: ignore[union-attr]
+    job = seen.decode().split()[1]
+    shared_daemon.request("cancel", job=job)
+    _, err = later.communicate(timeout=PATIENCE)
+    assert later.returncode == 3
+    assert b"in 1h" in err or b"in 59m" in err
