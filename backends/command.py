@@ -6,6 +6,7 @@ searched for limits (`rate_limit.detection_patterns`) and for causes that have t
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Sequence
@@ -56,6 +57,7 @@ class CommandParser:
         self._words = evidence.limit_words(run.options)
         self._zone = zone_of(run.environment)
         self._program = _program(run.options.get("command"))
+        self._names = _names(run.options.get("command"))
 
     def feed(self, stream: str, line: bytes) -> Sequence[Event]:
         return ()
@@ -66,7 +68,7 @@ class CommandParser:
         return (
             endings.stopped(ending)
             or endings.signalled(ending)
-            or endings.conventional(ending, self._program)
+            or endings.conventional(ending, self._program, self._names)
             or endings.crashed(ending)
             or self._said(ending)
             or endings.failed(ending)
@@ -103,6 +105,12 @@ def _check(argv: list[str], has_prompt: bool) -> None:
         if "\0" in word:
             advice = ": use {prompt_file}, or leave {prompt} out and read stdin" if has_prompt else ""
             raise ValueError(f"cannot pass a NUL byte in an argument{advice}")
+
+
+def _names(command: Any) -> set[str]:
+    """As what it may speak of itself: its program, or the script that an interpreter is given."""
+    words = command if isinstance(command, list) else str(command or "").split()
+    return {os.path.basename(str(word)).lower() for word in words}
 
 
 def _program(command: Any) -> str:

@@ -7,6 +7,7 @@ is that of every verdict here: our own stop, then structured events, then this, 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from signal import Signals
 
 from backends.base import Ending, Limited, Verdict
@@ -38,7 +39,7 @@ _MEMORY = re.compile(
 #: How what reads command lines says that it does not understand one: clap, yargs, commander, argparse, cobra, click and shells'
 #: getopt.
 _USAGE = re.compile(
-    r"(?m)^(?:\S+: )?(?:[Ee]rror: )?(?:"
+    r"(?m)^(?:(?P<who>\S+): )?(?:[Ee]rror: )?(?:"
     r"unexpected argument .{1,200}"
     r"|(?:unknown|unrecognized|invalid) (?:option|arguments?|(?:shorthand )?flag|command)\b.{0,200}"
     r"|Unknown (?:arguments?|options?|command): .{1,200}|No such (?:option|command)\b.{0,200}|Invalid values:.{0,200}"
@@ -83,14 +84,17 @@ def _retried(ending: Ending) -> str:
     return ""
 
 
-def misunderstood(ending: Ending) -> Verdict | None:
-    """Its own words for a command line that it does not understand; nothing that an agent at work could have printed."""
+def misunderstood(ending: Ending, names: Collection[str]) -> Verdict | None:
+    """Its own words for a command line that it does not understand; nothing that an agent at work could have printed.
+
+    `names`: as which it may speak of itself. What another program is called by was called by the agent.
+    """
     if ending.exit_code not in _USAGE_CODES or ending.seconds > _USAGE_SECONDS or '{"' in ending.stdout_tail:
         return None
     # What says more than a usage text is an answer, which may be about anything.
     printed = ending.stdout_tail if len(ending.stdout_tail) < 4000 else ""
     found = _USAGE.search(ending.stderr_tail) or _USAGE.search(printed)
-    if found is None:
+    if found is None or (found["who"] or "error").lower() not in {"error", *names}:
         return None
     hint = "correct backend.cli_extra_args or the command; run it by hand with --help"
     return Verdict(
@@ -123,7 +127,7 @@ def missing(program: str, evidence: str = "") -> Verdict:
     return Verdict("missing", "E505", f"cannot find the program {program}".rstrip(), hint, evidence or program)
 
 
-def conventional(ending: Ending, program: str = "") -> Verdict | None:
+def conventional(ending: Ending, program: str = "", names: Collection[str] = ()) -> Verdict | None:
     """What exit codes mean by convention when nothing better is known: 124 timeout, 126 and 127 not to be started."""
     line = last_line(ending.stderr_tail)
     if ending.exit_code == 124:
@@ -133,7 +137,7 @@ def conventional(ending: Ending, program: str = "") -> Verdict | None:
         return missing(_named_in(ending.stderr_tail) or program, line)
     if ending.exit_code == 126 and (not line or "denied" in line or "cannot execute" in line or "exec" in line):
         return Verdict("missing", "E505", f"cannot execute the program {program}".rstrip(), "make it executable", line)
-    return misunderstood(ending)
+    return misunderstood(ending, {program.rpartition("/")[2], *names})
 
 
 def crashed(ending: Ending) -> Verdict | None:

@@ -6,6 +6,7 @@ typer imports it costs more than a `mozart status` altogether.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 from collections.abc import Sequence
@@ -35,7 +36,7 @@ class Verbs(TyperGroup):
         module = find_verb(cmd_name)
         one = typer.Typer(rich_markup_mode=None, add_completion=False)
         one.command(cmd_name, epilog=_example(module.EXAMPLE), context_settings=settings_of(module.command))(
-            for_typer(module.command)
+            for_typer(_checked(module.command))
         )
         return typer.main.get_command(one)
 
@@ -43,6 +44,15 @@ class Verbs(TyperGroup):
         if args[0] not in VERBS and not args[0].startswith("-"):
             raise _unknown_verb(args[0])
         return super().resolve_command(ctx, args)
+
+
+def _checked(command: Command) -> Command:
+    @functools.wraps(command)
+    def call(**given: Any) -> int:
+        check(command, given)
+        return command(**given)
+
+    return call
 
 
 def settings_of(command: Command) -> dict[str, Any]:
@@ -58,9 +68,7 @@ def for_typer(command: Command) -> Command:
 
     def call(**given: Any) -> int:
         # An option that may be repeated, and was not given at all, comes as an empty sequence.
-        values = {name: value if value not in ((), []) else defaults[name] for name, value in given.items()}
-        check(command, values)
-        return command(**values)
+        return command(**{name: value if value not in ((), []) else defaults[name] for name, value in given.items()})
 
     changed = [
         inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=_annotation(one))

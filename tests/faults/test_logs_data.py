@@ -147,9 +147,12 @@ def ending(said: str, code: int, seconds: float, stdout: str = "", stopped: str 
 
 @pytest.mark.parametrize("name", [*NAMES, "command"])
 def test_D15_what_parsers_of_command_lines_say_is_a_configuration_error(name: str) -> None:
-    for said in USAGE:
+    program = {"claude_cli": "claude", "codex_cli": "codex", "gemini_cli": "gemini", "opencode_cli": "opencode",
+               "qwen-code": "qwen"}.get(name, name if name != "command" else "agent.py")  # fmt: skip
+    run = run_of({"command": ["python3", "/opt/agent.py", "--colour"]})
+    for said in (said.replace("agent: ", f"{program}: ") for said in USAGE):
         for code in (1, 2, 64):
-            verdict = every(name).parser(run_of()).verdict(ending(said, code, 1.0))
+            verdict = every(name).parser(run).verdict(ending(said, code, 1.0))
             assert verdict.code in ("E301", "E306"), (said, verdict)
         for other in (ending(said, 3, 1.0), ending(said, 1, 60.0), ending("", 1, 1.0, stdout=said + "words\n" * 1000)):
             if name == "command":
