@@ -166,6 +166,8 @@ class Ending:
     now: float
     out_of_memory: str = ""
     """What the kernel says about it (a counter of the memory cgroup, a line of its log), or empty: nothing known."""
+    seconds: float = 0.0
+    """How long it ran."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,7 @@ class CommandParser:
         self.wild = self._words.wild
         self._zone = zone_of(run.environment)
         self._program = _program(run.options.get("command"))
+        self._names = _names(run.options.get("command"))
         self._is_program_meant = is_program_meant(run.options.get("command"))
 
     def feed(self, stream: str, line: bytes) -> Sequence[Event]:
@@ -90,7 +91,7 @@ class CommandParser:
         )
 
     def _conventional(self, ending: Ending) -> Verdict | None:
-        found = endings.conventional(ending, self._program)
+        found = endings.conventional(ending, self._program, self._names)
         if found and found.name == "missing" and not self._is_program_meant:
             message = f"a program that it calls cannot be run (exit code {ending.exit_code})"
             return endings.failed(ending, message=message)
@@ -125,6 +126,12 @@ def _check(argv: Sequence[str], has_prompt: bool, most: int = LONGEST_ARGUMENT) 
         if "\0" in word:
             advice = ": use {prompt_file}, or leave {prompt} out and read stdin" if has_prompt else ""
             raise ValueError(f"cannot pass a NUL byte in an argument{advice}")
+
+
+def _names(command: Any) -> set[str]:
+    """As what it may speak of itself: its program, or the script that an interpreter is given."""
+    words = command if isinstance(command, list) else str(command or "").split()
+    return {os.path.basename(str(word)).lower() for word in words}
 
 
 def _program(command: Any) -> str:

@@ -7,6 +7,7 @@ is that of every verdict here: our own stop, then structured events, then this, 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from signal import Signals
 
 from backends.base import Ending, Limited, Verdict
@@ -36,6 +37,27 @@ _MEMORY = re.compile(
     r"|memory allocation of \d+ bytes failed|\bcannot allocate memory",
     re.MULTILINE,
 )
+#: How what reads command lines says that it does not understand one: clap, yargs, commander, argparse, cobra, click and shells'
+#: getopt.
+_USAGE = re.compile(
+    r"(?m)^(?:(?P<who>\S+): )?(?:[Ee]rror: )?(?:"
+    r"unexpected argument .{1,200}"
+    r"|(?:unknown|unrecognized|invalid) (?:option|arguments?|(?:shorthand )?flag|command)\b.{0,200}"
+    r"|Unknown (?:arguments?|options?|command): .{1,200}|No such (?:option|command)\b.{0,200}|Invalid values:.{0,200}"
+    r"|unknown (?:long )?option .{1,200}|missing required argument\b.{0,200}|Missing (?:argument|option|parameter)\b.{0,200}"
+    r"|Not enough non-option arguments: .{1,200}|option .{1,80} (?:requires an|argument missing).{0,200}"
+    r"|the following (?:required )?arguments (?:are required|were not provided):.{0,200}"
+    r"|argument .{1,80}: (?:invalid|expected) .{1,200}"
+    r"|(?:accepts|requires) .{0,40}\barg\(s\),? .{0,80}|required flag\(s\) .{1,200}|Got unexpected extra arguments? .{1,200}"
+    r"|a value is required for .{1,200}|invalid value .{1,80} for .{1,200}|Invalid value for .{1,200}"
+    r"|No input provided via stdin.{0,200}|flag needs an argument: .{1,200}|flag provided but not defined: .{1,200})$"
+)
+#: A program that does not understand its command line ends at once, and so.
+_USAGE_SECONDS, _USAGE_CODES = 10.0, (1, 2, 64)
+#: A line in which an agent says that it tries something again by itself.
+_RETRYING = re.compile(
+    r"(?i)\bretry(?:ing)?\b|\battempt \d+ failed\b|\btrying again\b|\breconnecting\b|\bbacking off\b"
+)
 _NOT_FOUND = re.compile(r"(?i)not found|no such file or directory|cannot find|not recognized")
 _PANIC = re.compile(r"(?m)^.*(?:panicked at|Bun has crashed|Segmentation fault|Fatal Python error|core dumped).*$")
 
@@ -48,8 +70,37 @@ def stopped(ending: Ending, limit: Limited | None = None, last_seen: str = "") -
         return limited(limit or Limited("the agent reported a limit"))
     otherwise = ("failed", "E009", f"it was stopped ({ending.stopped_by})", _AGAIN_HINT)
     name, code, message, hint = _STOPPED.get(ending.stopped_by, otherwise)
+    if name == "timeout" and (busy := _retried(ending)):
+        message = f"{message}; it was trying again: {busy}"
     seen = last_seen or last_line(ending.stderr_tail) or last_line(ending.stdout_tail)[-300:] or "no output"
     return Verdict(name, code, message, hint, seen)
+
+
+def _retried(ending: Ending) -> str:
+    """The last line that says so, of stderr rather than of what may be the model's words."""
+    for said in (ending.stderr_tail, ending.stdout_tail):
+        found = [line.strip() for line in said.split("\n") if _RETRYING.search(line[:2000])]
+        if found:
+            return found[-1][:200]
+    return ""
+
+
+def misunderstood(ending: Ending, names: Collection[str]) -> Verdict | None:
+    """Its own words for a command line that it does not understand; nothing that an agent at work could have printed.
+
+    `names`: as which it may speak of itself. What another program is called by was called by the agent.
+    """
+    if ending.exit_code not in _USAGE_CODES or ending.seconds > _USAGE_SECONDS or '{"' in ending.stdout_tail:
+        return None
+    # What says more than a usage text is an answer, which may be about anything.
+    printed = ending.stdout_tail if len(ending.stdout_tail) < 4000 else ""
+    found = _USAGE.search(ending.stderr_tail) or _USAGE.search(printed)
+    if found is None or (found["who"] or "error").lower() not in {"error", *names}:
+        return None
+    hint = "correct backend.cli_extra_args or the command; run it by hand with --help"
+    return Verdict(
+        "failed", "E301", f"it did not understand how it was called: {found[0][:300]}", hint, found[0][:2000]
+    )
 
 
 def signalled(ending: Ending) -> Verdict | None:
@@ -77,7 +128,7 @@ def missing(program: str, evidence: str = "") -> Verdict:
     return Verdict("missing", "E505", f"cannot find the program {program}".rstrip(), hint, evidence or program)
 
 
-def conventional(ending: Ending, program: str = "") -> Verdict | None:
+def conventional(ending: Ending, program: str = "", names: Collection[str] = ()) -> Verdict | None:
     """What exit codes mean by convention when nothing better is known: 124 timeout, 126 and 127 not to be started."""
     line = last_line(ending.stderr_tail)
     if ending.exit_code == 124:
@@ -87,7 +138,7 @@ def conventional(ending: Ending, program: str = "") -> Verdict | None:
         return missing(_named_in(ending.stderr_tail) or program, line)
     if ending.exit_code == 126 and (not line or "denied" in line or "cannot execute" in line or "exec" in line):
         return Verdict("missing", "E505", f"cannot execute the program {program}".rstrip(), "make it executable", line)
-    return None
+    return misunderstood(ending, {program.rpartition("/")[2], *names})
 
 
 def crashed(ending: Ending) -> Verdict | None:

@@ -6,6 +6,7 @@ typer imports it costs more than a `mozart status` altogether.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from cli import exits, helptext, output
-from cli.arguments import Argument, Command, Parameter, parameters, takes_negative
+from cli.arguments import Argument, Command, Parameter, check, parameters, takes_negative
 from cli.verbs import COMPLETION, VERBS, find_verb
 from ipc import VERSION
 from ipc.errors import EXIT_USAGE, MozartError
@@ -38,7 +39,7 @@ class Verbs(TyperGroup):
         one = typer.Typer(rich_markup_mode=None, add_completion=False)
         epilog = helptext.epilog(module.EXAMPLE, exits.of_verb(cmd_name))
         settings = settings_of(module.command)
-        program = for_typer(module.command)
+        program = for_typer(_checked(module.command))
         one.command(cmd_name, cls=helptext.VerbCommand, epilog=epilog, context_settings=settings)(program)
         return typer.main.get_command(one)
 
@@ -46,6 +47,15 @@ class Verbs(TyperGroup):
         if args[0] not in VERBS and not args[0].startswith("-"):
             raise _unknown_verb(args[0])
         return super().resolve_command(ctx, args)
+
+
+def _checked(command: Command) -> Command:
+    @functools.wraps(command)
+    def call(**given: Any) -> int:
+        check(command, given)
+        return command(**given)
+
+    return call
 
 
 def settings_of(command: Command) -> dict[str, Any]:

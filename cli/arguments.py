@@ -12,10 +12,12 @@ from __future__ import annotations
 import inspect
 import re
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from types import NoneType
 from typing import Any
+
+from ipc.errors import EXIT_USAGE, MozartError
 
 Command = Callable[..., int]
 #: (word, what it is) for the beginning of one; see `cli.completions`.
@@ -93,6 +95,42 @@ def _without_none(annotation: Any) -> Any:
     """`list[int]` of `list[int] | None`."""
     parts = typing.get_args(annotation)
     return next(part for part in parts if part is not NoneType) if NoneType in parts else annotation
+
+
+#: More than any number that means something, and less than what the wire or the database could not hold.
+_MOST = 10**15
+
+
+def check_text(words: Sequence[str]) -> None:
+    """Bytes that are no text can be neither sent nor stored."""
+    for word in words:
+        if not is_text(word):
+            raise _refusal(f"cannot use {word!r}: it is not UTF-8 text", "rename what it names")
+
+
+def check(command: Command, given: Mapping[str, Any]) -> None:
+    """What neither reading minds: an empty word, as of a variable that is not set, or a number beyond all."""
+    for one in parameters(command):
+        for value in given[one.name] if one.many and given[one.name] else [given[one.name]]:
+            _check(one, value)
+
+
+def _check(one: Parameter, value: Any) -> None:
+    name = one.spec.flags[0] if isinstance(one.spec, Option) else one.spec.metavar or one.name
+    if value == "" and "JOB" in name:
+        raise MozartError("unknown_job", "cannot find a job ''", "`mozart list --all` shows every job")
+    if value == "":
+        raise _refusal(f"cannot use {name} '': it is empty", "give a value, or leave it out")
+    if isinstance(value, int | float) and not abs(value) <= _MOST:
+        raise _refusal(f"cannot use {name} {value}: it is beyond {_MOST:,}", "give a smaller number")
+
+
+def is_text(word: str) -> bool:
+    return word.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in word)
+
+
+def _refusal(message: str, hint: str) -> MozartError:
+    return MozartError("usage", message, hint, EXIT_USAGE)
 
 
 class UnclearError(Exception):

@@ -17,6 +17,8 @@ from ipc.messages import Chunk, Gone
 
 #: How long a sentence about a sheet waits for the sheet's last lines, which come by another way.
 SETTLE_SECONDS = 0.05
+#: How long a job may be queued before a word is said about it.
+QUEUED_SECONDS = 2.0
 
 
 class View(Protocol):
@@ -119,12 +121,37 @@ class Notices:
         return ready
 
 
+class QuietView:
+    """Nothing, to the end."""
+
+    def chunk(self, chunk: Chunk) -> None:
+        pass
+
+    def gone(self, gone: Gone) -> None:
+        pass
+
+    def event(self, event: dict[str, Any]) -> None:
+        pass
+
+    def tick(self, now: float) -> None:
+        raise AssertionError("never due")
+
+    def due(self) -> float | None:
+        return None
+
+    def finish(self, end: dict[str, Any]) -> None:
+        pass
+
+
 class PlainView:
-    """Lines as they come, and what happens to the sheets in between."""
+    """Lines as they come, and what happens to the sheets in between. The job's id comes first: who reads may need it."""
 
     def __init__(self, board: Board, writer: TextWriter) -> None:
+        self._board = board
         self._writer = writer
         self._notices = Notices(board)
+        self._silent_until: float | None = time.time() + QUEUED_SECONDS
+        output.say(f"mozart: {board.job} is submitted")
 
     def chunk(self, chunk: Chunk) -> None:
         self._say(self._notices.before(chunk))
@@ -139,6 +166,10 @@ class PlainView:
 
     def tick(self, now: float) -> None:
         self._say(self._notices.take(now))
+        if self._silent_until is not None and self._silent_until <= now:
+            self._silent_until = None
+            if self._board.state == "queued":
+                self._say([f"{self._board.job} is queued; `mozart status {self._board.job}` says why"])
 
     def _say(self, sentences: list[str]) -> None:
         for sentence in sentences:
@@ -146,8 +177,9 @@ class PlainView:
             output.say(f"mozart: {sentence}")
 
     def due(self) -> float | None:
-        return self._notices.due()
+        return min(filter(None, [self._notices.due(), self._silent_until]), default=None)
 
     def finish(self, end: dict[str, Any]) -> None:
         output.write(self._writer.finish())
+        self._silent_until = None
         self.tick(float("inf"))

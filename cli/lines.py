@@ -274,9 +274,9 @@ class _Rendered:
         if size <= len(line):
             return self._renderer.feed(stream, line)
         # The beginning of a JSON document means nothing to anybody.
-        shown = "" if line.startswith((b"{", b"[")) else self._renderer.feed(stream, line)
-        said = f"… a line of {size:,} bytes is too long to be shown whole: --raw shows it"
-        return shown + self._renderer.feed("stderr", said.encode())
+        is_json = line.startswith((b"{", b"["))
+        shown = self._renderer.finish() if is_json else self._renderer.feed(stream, line)
+        return f"{shown}… a line of {size:,} bytes is too long to be shown whole: --raw shows it\n"
 
     def _timed(self, time: bytes, text: bytes) -> bytes:
         """The time of the record at the beginning of each line that it begins."""

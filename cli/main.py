@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from cli import output
-from cli.arguments import read
+from cli.arguments import check, check_text, read
 from cli.verbs import COMPLETION, VERBS, find_verb
 from ipc.errors import EXIT_INTERRUPTED, EXIT_PIPE_CLOSED, MozartError
 
@@ -35,10 +35,12 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _dispatch(arguments: Sequence[str]) -> int:
+    check_text(arguments)
     if arguments and arguments[0] in VERBS and COMPLETION not in os.environ:
         command = find_verb(arguments[0]).command
         given = read(command, arguments[1:])
         if given is not None:
+            check(command, given)
             return int(command(**given))
     from cli import app
 

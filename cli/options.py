@@ -12,7 +12,9 @@ _JOB = "A job's id, a unique prefix of one, or a score's name."
 
 JobArgument = Annotated[str, Argument(_JOB, metavar="JOB", complete=completions.jobs)]
 OptionalJob = Annotated[str | None, Argument(_JOB, metavar="[JOB]", complete=completions.jobs)]
-ScoreArgument = Annotated[str, Argument("The score's file.", metavar="SCORE", complete=completions.scores)]
+ScoreArgument = Annotated[
+    str, Argument("The score's file; - reads it from stdin.", metavar="SCORE", complete=completions.scores)
+]
 JobArguments = Annotated[list[str], Argument(_JOB, metavar="JOB...", complete=completions.jobs)]
 Json = Annotated[bool, Option("--json", help="Print JSON for scripts.")]
 Sheets = Annotated[list[int] | None, Option("--sheet", metavar="N", min=1, help="This sheet only; may be repeated.")]

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ipc import PROTOCOL, VERSION
-from ipc.errors import EXIT_UNREACHABLE, MozartError
+from ipc.errors import EXIT_UNREACHABLE, RPC_INVALID_PARAMS, RPC_UNKNOWN_METHOD, MozartError
 from ipc.frames import Frame, FrameDecoder, FrameError, encode_frame
 from ipc.paths import check_socket
 from ipc.trust import check_peer
@@ -138,8 +138,16 @@ class Client:
                 earlier.append(frame)
         self._frames[:0] = earlier
         if "error" in frame:
-            raise MozartError.from_rpc(frame["error"])
+            raise self._refused(method, frame["error"])
         return frame["result"]
+
+    def _refused(self, method: str, error: dict[str, Any]) -> MozartError:
+        """What was not understood a newer daemon understands: ours are asked nothing else."""
+        ours = self.daemon.get("version") == VERSION
+        if error.get("code") == RPC_UNKNOWN_METHOD or (error.get("code") == RPC_INVALID_PARAMS and not ours):
+            message = f"cannot ask for {method!r}: the daemon is older than this program"
+            return MozartError("E404", message, "mozartd upgrade")
+        return MozartError.from_rpc(error)
 
     def notifications(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """(method, params) of what comes, until the caller stops asking. Raises Disconnected."""

@@ -368,6 +368,7 @@ class Attempt:
             stderr_tail=capture.stderr_tail,
             stdout_tail=capture.tail(ENDING_TAIL),
             now=time.time(),
+            seconds=time.time() - ran.started_at,
             out_of_memory="the kernel killed processes of this cgroup for want of memory" if killed_for_memory else "",
         )
         if wild is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -66,8 +67,9 @@ def command(
     if prompt:
         _refuse_with_prompt(follow=follow, raw=raw, timestamps=timestamps, tail=tail, since=since, stream=stream)
         return _show_prompt({"job": job, "sheet": sheet, "attempt": attempt}, json)
-    if raw and timestamps:
-        raise MozartError("usage", "cannot use --raw together with --timestamps", "--raw adds nothing", EXIT_USAGE)
+    _refuse_together({"--raw": raw, "--timestamps": timestamps}, "--raw adds nothing")
+    _refuse_together({"--raw": raw, "--json": json}, "--json tells of each line, --raw of nothing but the bytes")
+    _refuse_together({"--timestamps": timestamps, "--json": json}, "--json has every line's time")
     selection = lines.Selection(str(stream) if stream else None, since_time(since, time.time()) if since else b"")
     line = connect()
     writer: Writer
@@ -88,9 +90,15 @@ def command(
     return (int(end["exit_code"]) if follow else 0) or int(lost)
 
 
+def _refuse_together(given: dict[str, bool], hint: str) -> None:
+    """Two that exclude each other."""
+    if all(given.values()):
+        raise MozartError("usage", f"cannot use {' together with '.join(given)}", hint, EXIT_USAGE)
+
+
 def _refuse_with_prompt(**others: Any) -> None:
     """The prompt is one text that is there: nothing about lines makes sense for it."""
-    given = next((name for name, value in others.items() if value not in (None, False)), None)
+    given = next((name for name, value in others.items() if value is not None and value is not False), None)
     if given is not None:
         raise MozartError("usage", f"cannot use --prompt together with --{given}", "choose one", EXIT_USAGE)
 
@@ -125,17 +133,27 @@ def _pump(feed: Feed, writer: Writer) -> tuple[dict[str, Any], bool]:
 def since_time(typed: str, now: float) -> bytes:
     """`90`, `10m`, `1h30m`, `2d`, or an RFC 3339 time, as the log writes times."""
     try:
-        moment = _moment(typed, now)
-    except ValueError:
+        return cri.timestamp(max(_moment(typed, now), 0))
+    except (ValueError, OverflowError):
         message = f"cannot understand --since {typed}: it is neither a duration nor a time"
         hint = "write 90, 10m, 1h30m, 2d, or a time like 2026-11-23T14:05:00"
         raise MozartError("usage", message, hint, EXIT_USAGE) from None
-    return cri.timestamp(int(moment * 1_000_000) * 1000)
 
 
-def _moment(typed: str, now: float) -> float:
-    if is_length(typed):
-        return max(now - seconds_of("--since", typed), 0.0)
-    moment = datetime.fromisoformat(typed)
+_FRACTION = re.compile(r"(?<=\d)[.,](\d{1,9})\d*(?=\D|$)")
+
+
+def _moment(typed: str, now: float) -> int:
+    """Nanoseconds since the epoch, as exact as what was typed: times are copied from `-t`, which has them all."""
+    if is_length(typed) and not _is_date(typed):
+        return int((now - seconds_of("--since", typed)) * 1_000_000) * 1000
+    fraction = _FRACTION.search(typed)
+    moment = datetime.fromisoformat(_FRACTION.sub("", typed, count=1))
     # A time without a zone is the reader's.
-    return max(moment.timestamp() if moment.tzinfo is None else moment.astimezone(UTC).timestamp(), 0.0)
+    seconds = int(moment.timestamp() if moment.tzinfo is None else moment.astimezone(UTC).timestamp())
+    return seconds * 1_000_000_000 + (int(fraction[1].ljust(9, "0")) if fraction else 0)
+
+
+def _is_date(typed: str) -> bool:
+    """`20261129` is a day: nobody asks for 234 days in seconds."""
+    return re.fullmatch(r"(?:19[7-9]|20\d|21\d)\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])", typed) is not None

@@ -9,7 +9,7 @@ from cli.arguments import Argument
 from cli.daemon import ask
 from cli.options import JobArgument, Json
 from ipc.errors import EXIT_USAGE, MozartError
-from ipc.priorities import ALLOWED, WORDS
+from ipc.priorities import ALLOWED, HIGHEST, LOWEST, WORDS
 
 EXAMPLE = "mozart priority hello-12 40\nmozart priority hello-12 low"
 
@@ -35,6 +35,9 @@ def command(
 
 def _number(typed: str) -> int:
     try:
-        return WORDS[typed] if typed in WORDS else int(typed)
+        found = WORDS[typed] if typed in WORDS else int(typed)
+        if not LOWEST <= found <= HIGHEST:
+            raise ValueError
+        return found
     except ValueError:
         raise MozartError("usage", f"cannot use {typed!r} as a priority", f"use {ALLOWED}", EXIT_USAGE) from None

@@ -13,9 +13,9 @@ from json import loads
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cli import completions, output
-from cli.arguments import Option
+from cli.arguments import Option, is_text
 from cli.daemon import connect, connect_or_start
-from cli.durations import moment_of
+from cli.durations import moment_of, understood
 from cli.options import Json, ScoreArgument
 from ipc.environment import REFERENCE, described, is_access, is_named
 from ipc.errors import EXIT_INTERRUPTED, EXIT_USAGE, MozartError
@@ -43,7 +43,9 @@ def command(
     ] = False,
     no_start: Annotated[bool, Option("--no-start", help="Refuse when no daemon runs.")] = False,
     start_sheet: Annotated[int | None, Option("--start-sheet", metavar="N", min=1, help="Skip those before.")] = None,
-    at: Annotated[str | None, Option("--at", metavar="T", help="Begin at 22:30, 2026-11-24T06:00 or +2h.")] = None,
+    at: Annotated[
+        str | None, Option("--at", metavar="T", help="Begin at 22:30, 2026-11-24, 2026-11-24T06:00Z or +2h.")
+    ] = None,
     after: Annotated[
         str | None,
         Option("--after", metavar="JOB", help="Begin when that job has completed.", complete=completions.jobs),
@@ -53,6 +55,9 @@ def command(
     ] = None,
     self_healing: Annotated[bool, Option("--self-healing", hidden=True)] = False,
     escalation: Annotated[bool, Option("--escalation", hidden=True)] = False,
+    quiet: Annotated[
+        bool, Option("--quiet", "-q", help="Print the job's id, and at the end only what failed.")
+    ] = False,
     json: Json = False,
 ) -> int:
     """Run a score and watch it to its end.
@@ -83,9 +88,11 @@ def command(
     tell_differences(answer.get("environment") or {}, loaded.score.backend.env)
     for warning in answer.get("warnings", ()):
         output.tell(f"mozart: warning: {warning}")
+    if begin is not None and not quiet:
+        output.tell(f"mozart: {job} begins {understood(begin, time.time())}")
     if detach:
-        return _detached(job, json)
-    return attach(job, json)
+        return _detached(job, json, quiet)
+    return attach(job, json, quiet)
 
 
 def _tell_what_is_there(loaded: LoadedScore, fresh: bool) -> None:
@@ -141,6 +148,10 @@ def _finite(text: str) -> float:
 def submission(loaded: LoadedScore, env: Mapping[str, str], names: list[str]) -> dict[str, Any]:
     """`names`: what the daemon keeps of the submitter's environment, as its hello says."""
     environment = {name: value for name, value in env.items() if is_named(name, names)}
+    for name, value in environment.items():
+        if not is_text(value):
+            message = f"cannot pass on the variable {name}: it is not UTF-8 text"
+            raise MozartError("usage", message, "unset it, or take it out of the setting submit_env", EXIT_USAGE)
     return {
         "score": loaded.score.model_dump(mode="json"), "path": str(loaded.path), "source": loaded.source,
         "environment": environment,
@@ -211,20 +222,22 @@ def load(score: str, given: dict[str, Any], sets: dict[str, str], workspace: str
     return loaded
 
 
-def _detached(job: str, json: bool) -> int:
+def _detached(job: str, json: bool, quiet: bool = False) -> int:
     if json:
         output.document({"job": job})
+    elif quiet:
+        output.say(job)
     else:
         output.tell(f"follow it with `mozart logs -f {job}`")
         output.say(job)
     return 0
 
 
-def attach(job: str, json: bool) -> int:
+def attach(job: str, json: bool, quiet: bool = False) -> int:
     """Watch the job to its end; Ctrl-C leaves it running."""
     signal.signal(signal.SIGTERM, _leave)
     try:
-        code = _watch(connect(), job, json)
+        code = _watch(connect(), job, json, quiet)
     except KeyboardInterrupt:
         output.tell(f"\nmozart: detached; {job} goes on")
         output.tell(f"come back with `mozart logs -f {job}`, stop it with `mozart cancel {job}`")
@@ -232,7 +245,7 @@ def attach(job: str, json: bool) -> int:
     except output.OutputError as error:
         error.message += f"; {job} goes on"
         raise
-    if not json:
+    if not json and not (quiet and code == 0):
         _say_how_it_ended(job)
     return code
 
@@ -242,25 +255,32 @@ def _leave(number: int, _frame: object) -> None:
     sys.exit(128 + number)
 
 
-def _watch(line: Line, job: str, json: bool) -> int:
+def _watch(line: Line, job: str, json: bool, quiet: bool) -> int:
     from cli.attached import watch  # what only those who stay need
     from cli.feed import Feed
     from cli.writers import count_sheets
 
     _, sheets = count_sheets(line, job)
     everything = {"job": job, "follow": True}
-    feed = Feed(line, {"events.follow": {**everything, "since": 0}, "logs.follow": everything})
-    with feed, _view(job, sheets, json) as view:
+    wanted = {"events.follow": {**everything, "since": 0}, "logs.follow": everything}
+    if quiet and not json:
+        # The end comes with the logs: of which nothing is to be shown.
+        wanted = {"logs.follow": {**everything, "tail": 0}}
+    feed = Feed(line, wanted)
+    with feed, _view(job, sheets, json, quiet) as view:
         return int(watch(feed, view)["exit_code"])
 
 
-def _view(job: str, sheets: int, json: bool) -> AbstractContextManager[View]:
+def _view(job: str, sheets: int, json: bool, quiet: bool) -> AbstractContextManager[View]:
     from cli import attached, lines
     from cli.board import Board
     from cli.writers import TextWriter, no_prefix, prefix, renderer_of, sink_for
 
     if json:
         return nullcontext(attached.JsonView())
+    if quiet:
+        output.say(job)
+        return nullcontext(attached.QuietView())
     board, text = Board(job, sheets), lines.Text(renderer_of, lines.ALL)
     if not output.is_terminal() or os.environ.get("TERM") == "dumb":
         return nullcontext(attached.PlainView(board, TextWriter(text, sink_for(sheets))))

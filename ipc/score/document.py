@@ -202,7 +202,19 @@ def _build(source: str, path: str) -> tuple[Any, _Builder]:
 # ---- the file -------------------------------------------------------------------------------------------------------
 
 
+#: What a shell calls a pipe that it made for `<(…)`.
+_PASSED_ON = re.compile(r"/dev/fd/\d+|/proc/self/fd/\d+|/dev/stdin")
+STDIN = "-"
+
+
+def location_of(path: str) -> str:
+    """The absolute path beside which a score's relative ones lie: of one that is read from a pipe, the caller's directory."""
+    return os.path.abspath(STDIN if _PASSED_ON.fullmatch(path) else path)
+
+
 def _read(path: str, may_be_pipe: bool) -> bytes:
+    if path == STDIN and may_be_pipe:
+        return _checked(path, _read_stdin(path))
     try:
         with files.hold(path) as held:
             data = _read_held(path, held, may_be_pipe)
@@ -214,10 +226,22 @@ def _read(path: str, may_be_pipe: bool) -> bytes:
         raise _unreadable(path, "E303", f"cannot be read: {error.strerror}", "see who may read it") from None
     except ValueError as error:
         raise _unreadable(path, "E303", f"cannot be opened: {error}", "check the path") from None
+    return _checked(path, data)
+
+
+def _checked(path: str, data: bytes) -> bytes:
     if len(data) > MAX_BYTES:
         message = f"the file is larger than {MAX_BYTES >> 20} MiB"
         raise _unreadable(path, "E304", message, "keep long prompts in files and use prompt.template_file")
     return data
+
+
+def _read_stdin(path: str) -> bytes:
+    try:
+        with open(0, "rb", closefd=False) as file:
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise _unreadable(path, "E303", f"stdin cannot be read: {error.strerror}", "name the score's file") from None
 
 
 def _read_held(path: str, held: int, may_be_pipe: bool) -> bytes:

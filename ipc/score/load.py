@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from ipc.files import NotRegularError, OutsideError, read_regular
 from ipc.score import overrides
 from ipc.score.anchor import anchor
-from ipc.score.document import MAX_BYTES, Document, find_key, read_document
+from ipc.score.document import MAX_BYTES, Document, find_key, location_of, read_document
 from ipc.score.expand import PlannedSheet, expand
 from ipc.score.explain import UNKNOWN_KEY, explained, written
 from ipc.score.problems import ERROR, WARNING, Field, Problem, ScoreError, errors_of
@@ -99,7 +99,7 @@ def read_score(
     problems += _read_files(score, document)
     problems += take_profiles(score, document)
     problems.sort(key=_place)
-    absolute = os.path.abspath(path)
+    absolute = location_of(path)
     return LoadedScore(score, absolute, document.source, document, problems)
 
 
@@ -122,7 +122,7 @@ def _has_limit(costs: Mapping[str, Any]) -> bool:
 def _validate(document: Document, lenient: bool, problems: list[Problem]) -> Score:
     """Lenient: what is unknown is dropped with a warning, and the rest must be right."""
     try:
-        return Score.model_validate(anchor(document.data, os.path.dirname(os.path.abspath(document.path))))
+        return Score.model_validate(anchor(document.data, os.path.dirname(location_of(document.path))))
     except ValidationError as error:
         details = error.errors(include_url=False)
     unknown = [detail for detail in details if detail["type"] in UNKNOWN_KEY]

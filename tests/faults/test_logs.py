@@ -5,15 +5,20 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import subprocess
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+from cli.commands.logs import since_time
+from cli.durations import moment_of
 from cli.lines import ALL, Selection
+from cli.main import run
 from cli.verbs import VERBS
 from ipc.cri import STREAMS
-from ipc.errors import EXIT_OUTPUT
+from ipc.errors import EXIT_OUTPUT, EXIT_USAGE, MozartError
 from mozartd.coordinator.reading import tail_starts
 from tests.bench import MB, hostile_logs
 from tests.faults.verbs import every_verb, run_all
@@ -48,14 +53,12 @@ def test_F01_a_log_of_what_looks_like_heads_is_shown_exactly(shared_daemon: Daem
 # ---- stdout that takes nothing --------------------------------------------------------------------------------------
 
 
-def test_D02_what_cannot_be_written_is_one_line_and_an_exit_code_of_its_own(
-    shared_daemon: Daemon, score: Score
-) -> None:
+def test_D02_what_cannot_be_written_is_one_line_and_an_exit_code_of_its_own(calm_daemon: Daemon, score: Score) -> None:
     path = score("say hello", validations=[{"type": "command_succeeds", "command": "true"}])
-    job = shared_daemon.run(path)
-    shared_daemon.wait(job)
+    job = calm_daemon.run(path)
+    calm_daemon.wait(job)
     full = [["status"], ["logs", job], ["logs", job, "--raw", "--json"], ["plan", "--help"], ["--version"]]
-    said = [*run_all(shared_daemon, every_verb(job, str(path)), ">&-"), *run_all(shared_daemon, full, ">/dev/full")]
+    said = [*run_all(calm_daemon, every_verb(job, str(path)), ">&-"), *run_all(calm_daemon, full, ">/dev/full")]
     told = set()
     for words, code, _, err in said:
         lines = err.decode().splitlines()
@@ -197,9 +200,9 @@ def hostile_score(tmp_path: Path) -> Path:
     return path
 
 
-def test_D01_nothing_that_is_shown_acts_on_a_terminal(shared_daemon: Daemon, hostile_score: Path) -> None:
-    job = shared_daemon.run(hostile_score)
-    assert shared_daemon.wait(job)["state"] == "failed"
+def test_D01_nothing_that_is_shown_acts_on_a_terminal(calm_daemon: Daemon, hostile_score: Path) -> None:
+    job = calm_daemon.run(hostile_score)
+    assert calm_daemon.wait(job)["state"] == "failed"
     broken = hostile_score.with_name(f"b{HOSTILE}.yaml")
     fields = {"name": "x", f"k{WRITTEN}": 1, "sheet": {"total_items": f"x{WRITTEN}"}, "prompt": WRITTEN}
     broken.write_text(json.dumps(fields))
@@ -214,11 +217,11 @@ def test_D01_nothing_that_is_shown_acts_on_a_terminal(shared_daemon: Daemon, hos
     commands += [["run", scores[0]], ["run", scores[1]], ["validate", scores[1]], ["plan", scores[0], "--prompts"]]
     commands += [["logs", jobs[1]], ["logs", job, "-t", "--sheet", "1"], ["logs", job, "--prompt", "--sheet", "1"]]
     commands += [["status", job, "--json"], ["logs", job, "--json"]]
-    for words, _, out, err in run_all(shared_daemon, commands):
+    for words, _, out, err in run_all(calm_daemon, commands):
         if words[0] not in ("completion", "schema"):
             assert not ACTING.search(out.decode()), (words, out)
             assert not ACTING.search(err.decode()), (words, err)
-    assert "\x1b]0;owned" in raw(shared_daemon, job)
+    assert "\x1b]0;owned" in raw(calm_daemon, job)
 
 
 def test_D01_colours_stay_on_a_terminal(shared_daemon: Daemon, score: Score) -> None:
@@ -231,3 +234,120 @@ def test_D01_colours_stay_on_a_terminal(shared_daemon: Daemon, score: Score) -> 
     assert "\x1b[31mred\x1b[0m hidden\x1b[38;5;8mgrey" in seen
     assert not ACTING.search(re.sub(r"\x1b\[[0-9;]*m|\r\n", "", seen))
     assert seen.rstrip().endswith("\x1b[0m"), "the person's colours are their own again"
+
+
+# ---- what was typed -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("typed", "exact"),
+    [
+        ("2026-11-23T02:15:06.123456789Z", b"2026-11-23T02:15:06.123456789Z"),
+        ("2026-11-23T02:15:06,5+01:00", b"2026-11-23T01:15:06.500000000Z"),
+        ("20261123T021506Z", b"2026-11-23T02:15:06.000000000Z"),
+        ("2026-11-23T02:15:06Z", b"2026-11-23T02:15:06.000000000Z"),
+    ],
+)
+def test_F04_a_time_is_exact(typed: str, exact: bytes) -> None:
+    assert since_time(typed, 0.0) == exact
+
+
+def test_F04_eight_digits_are_a_day() -> None:
+    assert since_time("20261129", 1.8e9) == since_time("2026-11-29", 1.8e9)
+    assert since_time("20261329", 1.8e9) == since_time("20261329s", 1.8e9), "no day: seconds"
+
+
+BIG = "9" * 20
+REFUSED = {
+    "F03": [["logs", "x", "--since", "0001-01-01T00:00:00+14:00"], ["logs", "x", "--since", "9999-12-31T23:59:59-14:00"],
+            ["logs", "x", "--tail", BIG], ["logs", "x", "--sheet", BIG], ["logs", "x", "--attempt", BIG],
+            ["events", "--since", BIG], ["list", "--limit", BIG], ["retry", "x", "--from", BIG], ["priority", "x", BIG]],
+    "F04": [["logs", "x", "--since", ""], ["logs", "x", "--raw", "--json"], ["logs", "x", "--json", "-t"],
+            ["logs", "x", "--prompt", "--tail", "0"], ["list", "--limit", "0"]],
+    "D03": [["run", "f\udcff.yaml"], ["logs", "\udcff"], ["cancel", "\udcff"], ["hold", "\udcff"], ["validate", "\udcff"],
+            ["limits", "clear", "\udcff"], ["run", "x.yaml", "--var", "a=\udcff"]],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("row", REFUSED)
+def test_F03_F04_D03_a_mistake_is_a_usage_error_in_a_sentence(row: str, capfd: pytest.CaptureFixture[str]) -> None:
+    for words in REFUSED[row]:
+        assert run(words) == EXIT_USAGE, words
+        assert capfd.readouterr().err.startswith("mozart: cannot "), words
+
+
+def test_D03_a_variable_that_is_no_text_is_a_sentence(shared_daemon: Daemon, score: Score) -> None:
+    for name in ("PATH", "TZ"):
+        value = shared_daemon.environment.get(name, "") + "/\udcff"
+        done = shared_daemon.mozart("run", "--detach", score("say a"), env={name: value})
+        assert done.returncode == EXIT_USAGE
+        assert f"cannot pass on the variable {name}" in done.stderr
+
+
+def test_D06_an_empty_job_is_no_job(capfd: pytest.CaptureFixture[str]) -> None:
+    """Of every verb that takes one."""
+    for words in every_verb("", "score.yaml"):
+        if "" in words:
+            assert run(words) == 1, words
+            assert capfd.readouterr().err.startswith("mozart: cannot find a job ''"), words
+
+
+def test_D17_an_older_daemon_is_said_to_be_older(shared_daemon: Daemon) -> None:
+    with pytest.raises(MozartError) as refused:
+        shared_daemon.request("job.compose", job="x")
+    assert "the daemon is older than this program" in refused.value.message
+    assert refused.value.hint == "mozartd upgrade"
+
+
+def test_D11_a_score_comes_from_stdin(shared_daemon: Daemon, score: Score, tmp_path: Path) -> None:
+    """The workspace is relative to the caller's directory, as it is for `<(…)`."""
+    fields = json.loads(score("write here yes").read_text()) | {"workspace": "./beside"}
+    script = 'printf %s "$SCORE" | mozart run --detach -; mozart run --detach <(printf %s "$SCORE")'
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE,
+                          env={**shared_daemon.environment, "SCORE": json.dumps(fields)})  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for job in done.stdout.split():
+        shared_daemon.wait(job)
+        found = shared_daemon.job(job)["job"]
+        assert (found["state"], found["workspace"]) == ("completed", str(tmp_path / "beside"))
+
+
+NOON = 1_796_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("typed", "moment"),
+    [
+        ("2026-12-01", "2026-12-01T00:00:00"),
+        ("2026-12-01T06:00Z", "2026-12-01T06:00:00+00:00"),
+        ("2026-12-01T06:00+02:00", "2026-12-01T04:00:00+00:00"),
+        ("2026-12-01 06:00", "2026-12-01T06:00:00"),
+        ("2020-01-01", "2020-01-01T00:00:00"),
+    ],
+)
+def test_D09_a_time_may_have_a_zone_or_be_a_day(typed: str, moment: str) -> None:
+    assert moment_of("--at", typed, NOON) == datetime.fromisoformat(moment).timestamp()
+
+
+def test_D09_what_was_understood_is_said_and_the_id_comes_first(shared_daemon: Daemon, score: Score) -> None:
+    path = score("say hello")
+    done = shared_daemon.mozart("run", path, "--at", "2020-01-01T00:00Z")
+    job = done.stdout.split()[1]
+    assert done.stdout.startswith(f"mozart: {job} is submitted\n")
+    assert f"{job} begins at once: 2020-01-01 " in done.stderr
+    quiet = shared_daemon.mozart("run", path, "--quiet")
+    assert quiet.returncode == 0
+    assert "mozart:" not in quiet.stderr
+    assert re.fullmatch(r"song-\d+\n", quiet.stdout)
+    failed = shared_daemon.mozart("run", score("exit 3", retry={"max_retries": 0}), "-q")
+    assert failed.returncode == 1
+    assert "E009" in failed.stdout
+    later = shared_daemon.popen("run", path, "--at", "+1h")
+    seen = b""
+    while b"is queued; `mozart status" not in seen:
+        seen += later.stdout.read1() if later.stdout else b""  # type: ignore[union-attr]
+    job = seen.decode().split()[1]
+    shared_daemon.request("cancel", job=job)
+    _, err = later.communicate(timeout=PATIENCE)
+    assert later.returncode == 3
+    assert b"in 1h" in err or b"in 59m" in err

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from backends.base import STDOUT, Session
+from backends.base import STDOUT, Ending, Session
 from tests.contract.test_robustness import NAMES, every, run_of
 from workers.mask import Mask, secret_values
 
@@ -123,3 +123,46 @@ def test_A10_what_only_sounds_secret_is_not_masked(value: str) -> None:
     mask = Mask(values=secret_values({"DISABLE_AUTH": value, "GIT_AUTH": value}))
     text = f"auth is {value}, see https://user@example.org/a:b and http://localhost:8080/@scope/name\n".encode()
     assert mask.apply(text) == text
+
+
+USAGE = [
+    "error: unexpected argument '--colour' found\n\nUsage: agent [OPTIONS]\n\nFor more information, try '--help'.\n",  # clap
+    "error: the following required arguments were not provided:\n  <PROMPT>\n",
+    "agent [command]\n\nOptions:\n  --help\n\nUnknown argument: colour\n",  # yargs
+    "Invalid values:\n  Argument: output, Given: \"xml\", Choices: \"json\"\n",
+    "error: unknown option '--colour'\n",  # commander
+    "usage: agent [-h] prompt\nagent: error: unrecognized arguments: --colour\n",  # argparse
+    "usage: agent [-h] prompt\nagent: error: the following arguments are required: prompt\n",
+    "Error: unknown flag: --colour\nUsage:\n  agent [flags]\n",  # cobra
+    "Error: accepts 1 arg(s), received 0\n",
+    "Usage: agent [OPTIONS]\nTry 'agent --help' for help.\n\nError: No such option: --colour\n",  # click
+    "Error: Missing argument 'PROMPT'.\n",
+    "No input provided via stdin. Input can be provided by piping data into the agent.\n",
+]  # fmt: skip
+
+
+def ending(said: str, code: int, seconds: float, stdout: str = "", stopped: str | None = None) -> Ending:
+    return Ending(code, None, stopped, said, stdout, 1_796_000_000.0, seconds=seconds)
+
+
+@pytest.mark.parametrize("name", [*NAMES, "command"])
+def test_D15_what_parsers_of_command_lines_say_is_a_configuration_error(name: str) -> None:
+    program = {"claude_cli": "claude", "codex_cli": "codex", "gemini_cli": "gemini", "opencode_cli": "opencode",
+               "qwen-code": "qwen"}.get(name, name if name != "command" else "agent.py")  # fmt: skip
+    run = run_of({"command": ["python3", "/opt/agent.py", "--colour"]})
+    for said in (said.replace("agent: ", f"{program}: ") for said in USAGE):
+        for code in (1, 2, 64):
+            verdict = every(name).parser(run).verdict(ending(said, code, 1.0))
+            assert verdict.code in ("E301", "E306"), (said, verdict)
+        for other in (ending(said, 3, 1.0), ending(said, 1, 60.0), ending("", 1, 1.0, stdout=said + "words\n" * 1000)):
+            if name == "command":
+                assert every(name).parser(run_of()).verdict(other).code != "E301", said
+
+
+def test_D15_a_time_out_names_what_it_tried_again() -> None:
+    said = "Attempt 1 failed with status 429. Retrying after 5477ms...\n"
+    said += "Attempt 2 failed with status 503. Retrying after 9ms...\n"
+    for name in (*NAMES, "command"):
+        verdict = every(name).parser(run_of()).verdict(ending(said, 0, 900.0, stopped="timeout"))
+        assert verdict.code == "E001"
+        assert "Attempt 2 failed with status 503" in verdict.message
