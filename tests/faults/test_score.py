@@ -383,3 +383,49 @@ def test_B05_a_misspelt_variable_is_said(cold: Daemon, score: Score) -> None:
     assert "nothing uses the variable 'fiel'" in done.stderr
     assert "did you mean --var field=…?" in done.stderr
     assert not cold.mozart("plan", path, "--var", "field=x").stderr.count("V226")
+
+
+SAID = [
+    ("template: 'a {{ x'", "`{{` is never closed", "}}"),
+    ("template: '{{ 1 | uper }}'", "no filter 'uper'", "upper"),
+    ("template: '{% fi %}'", "no tag {% fi %}", "{% endif %}"),
+    ("template: '{{ item }}'", "undefined variable 'item'", "prompt.variables.item"),
+    ("template: x\ntimeout_seconds: 5", "unknown key 'timeout_seconds'", "below one of backend"),
+    ("template: x\nbudget: 5", "unknown key 'budget'", "known here"),
+    ("template: x\nschedule: 5", "unknown key 'schedule'", "known here"),
+    ("template: x\ngroup: no", "group must be text, found no", 'quote it: "no"'),
+    ("template: x\ngroup: ''", "group must not be empty", ""),
+    ('template: "\\d+"', "unknown escape", "single quotes"),
+    ("template: x\n\tgroup: a", "is indented with a tab", "use spaces"),
+    ("template: x\nworkspace: /etc/passwd", "/etc/passwd is not a directory", "choose another"),
+    ("template: x\nprompt: {}", "duplicate key 'prompt' (first on line 4)", "remove one"),
+]
+
+
+def test_D08_a_hint_works_when_typed(cold: Daemon, tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    head = "name: a\nsheet: {size: 1, total_items: 1}\nbackend: {type: command, command: [cat]}\nprompt:\n  "
+    for text, words, hint in SAID:
+        path.write_text(head + text)
+        problems = [each for each in validate(cold, path)[1] if each["severity"] == "error"]
+        assert words in problems[0]["message"], (text, problems)
+        assert hint in problems[0]["hint"], (text, problems)
+    path.write_text(head.replace("total_items: 1", "total_items: twelve") + "template: x")
+    assert "at least" not in str(validate(cold, path)[1])
+    path.write_text(
+        json.dumps(
+            {"name": "a", "sheet": {"size": 1, "total_items": 1}, "prompt": {"template": "😀"}, **shelled(["cat"])}
+        )
+    )
+    assert "\\ud83d\\ude00" in path.read_text()
+    assert prompted(cold, path) == "😀\n"
+
+
+def test_D14_keys_of_ones_own_and_unknown_ones(cold: Daemon, score: Score) -> None:
+    path = score("say 1", **{"x-mine": {"a": 1}, "x-list": [1]})
+    assert validate(cold, path)[0] == 0
+    unknown = score("say 1", nonsense=1)
+    assert cold.mozart("run", unknown, "--dry-run").returncode == 2
+    done = cold.mozart("run", unknown, "--dry-run", "--lenient")
+    assert done.returncode == 0
+    assert "V108 warning" in done.stderr
