@@ -230,7 +230,7 @@ def test_A12_a_section_that_is_written_is_on_or_said_to_be_off(cold: Daemon, sco
     assert off == {"parallel", "isolation", "ai_review", "bridge", "learning.auto_apply", "cross_sheet"}
     assert all(problem["line"] for problem in problems)
     assert "cost_limits has no limit" in [problem["message"] for problem in problems if problem["code"] == "V213"]
-    assert code == 0
+    assert code == 1, "it uses what is not built"
     assert "V220" in cold.mozart("plan", path).stderr
     limited = score("say 1", cost_limits={"max_cost_per_job": 5})
     assert codes(validate(cold, limited)[1], "error") == ["V213"]
@@ -429,3 +429,16 @@ def test_D14_keys_of_ones_own_and_unknown_ones(cold: Daemon, score: Score) -> No
     done = cold.mozart("run", unknown, "--dry-run", "--lenient")
     assert done.returncode == 0
     assert "V108 warning" in done.stderr
+
+
+def test_A09_prompts_are_not_for_everybody(cold: Daemon, score: Score, tmp_path: Path) -> None:
+    from backends import load
+    from backends.base import Run
+
+    (tmp_path / "system.md").write_text("a secret way of working")
+    options = {"system_prompt_file": str(tmp_path / "system.md")}
+    run = Run(options, "p", "/p", "/w", "/d", {}, "0f0e", system_prompt="a secret way of working")
+    assert "secret" not in " ".join(load("claude_cli").command(run).argv)
+    for fields in (shelled(["cat", "{prompt}"]), {"backend": {"type": "codex_cli", "command": None, **options}}):
+        assert "V227" in codes(validate(cold, score("x", **fields))[1], "warning")
+    assert "V227" not in codes(validate(cold, score("x", **shelled("cat {prompt_file}")))[1], "warning")
