@@ -17,7 +17,9 @@ from typing import Any
 import jinja2
 from jinja2 import nodes
 from jinja2.exceptions import SecurityError
+from jinja2.filters import FILTERS
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.tests import TESTS
 
 from ipc.score.problems import suggestion
 
@@ -129,7 +131,7 @@ def _syntax_problem(error: jinja2.TemplateSyntaxError) -> TemplateProblem:
 
 
 def _known_function(said: str, name: str) -> str:
-    known = jinja2.defaults.DEFAULT_FILTERS if "filter" in said else jinja2.defaults.DEFAULT_TESTS
+    known = FILTERS if "filter" in said else TESTS
     return suggestion(name, known) or "Jinja's own are listed in its documentation"
 
 
