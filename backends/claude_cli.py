@@ -40,8 +40,6 @@ from backends.resets import clamp, limit_said, limit_until, zone_of
 
 #: It refuses more on stdin.
 LARGEST_PROMPT = 10_000_000
-#: An argument longer than this does not exec; the rest of the command line needs little.
-LONGEST_SYSTEM_PROMPT = 120_000
 #: Seconds. A wait its own retry announces above this is a limit for Mozart to hold, below it is left to the program.
 PATIENCE = 10.0
 
@@ -127,9 +125,8 @@ def _budget(options: Mapping[str, Any], extra: list[str]) -> list[str]:
 def _system_prompt(run: Run) -> list[str]:
     if run.system_prompt is None:
         return []
-    if len(run.system_prompt.encode("utf-8", "replace")) > LONGEST_SYSTEM_PROMPT:
-        return ["--system-prompt-file", str(run.options["system_prompt_file"])]
-    return ["--system-prompt", run.system_prompt]
+    # Not its text: every user of the machine may read arguments.
+    return ["--system-prompt-file", str(run.options["system_prompt_file"])]
 
 
 def _prompt(prompt: str) -> bytes:

@@ -38,6 +38,7 @@ def command(
         list[str] | None, Option("--var-json", metavar="K=JSON", help="A template variable of any type; repeat.")
     ] = None,
     sets: Annotated[list[str] | None, Option("--set", metavar="F=V", help="A field of the score; repeat.")] = None,
+    lenient: Annotated[bool, Option("--lenient", help="Unknown keys are warnings, not errors.")] = False,
     fresh: Annotated[
         bool, Option("--fresh", help="First archive what is there, if the score says archive_on_fresh.")
     ] = False,
@@ -69,9 +70,9 @@ def command(
         if wanted:
             raise MozartError("usage", f"cannot use {name}: it is not available yet", "run without it", EXIT_USAGE)
     if dry_run:
-        return _dry_run(score, workspace, var, var_json, sets, json)
+        return _dry_run(score, workspace, var, var_json, sets, lenient, json)
     begin = moment_of("--at", at, time.time()) if at else None
-    loaded = load(score, variables(var, var_json), pairs("--set", sets), workspace)
+    loaded = load(score, variables(var, var_json), pairs("--set", sets), workspace, lenient)
     _tell_what_is_there(loaded, fresh)
     line, started = connect_or_start(may_start=not no_start)
     if started is not None:
@@ -191,14 +192,19 @@ def _dry_run(
     var: list[str] | None,
     var_json: list[str] | None,
     sets: list[str] | None,
+    lenient: bool,
     json: bool,
 ) -> int:
     from cli.commands import plan
 
-    return plan.command(score=score, workspace=workspace, var=var, var_json=var_json, sets=sets, json=json)
+    return plan.command(
+        score=score, workspace=workspace, var=var, var_json=var_json, sets=sets, lenient=lenient, json=json
+    )
 
 
-def load(score: str, given: dict[str, Any], sets: dict[str, str], workspace: str | None) -> LoadedScore:
+def load(
+    score: str, given: dict[str, Any], sets: dict[str, str], workspace: str | None, lenient: bool = False
+) -> LoadedScore:
     """The score, checked: errors refuse it, warnings go to stderr."""
     from cli.profiles import profile_faults  # all of them with pydantic, yaml, jinja2: only some verbs pay for that
     from ipc.score.check import check
@@ -206,7 +212,7 @@ def load(score: str, given: dict[str, Any], sets: dict[str, str], workspace: str
     from ipc.score.problems import ScoreError, errors_of
     from ipc.score.unavailable import unavailable
 
-    loaded = load_score(score, given, sets, workspace)
+    loaded = load_score(score, given, sets, workspace, lenient)
     problems = [*loaded.problems, *check(loaded), *profile_faults(loaded)]
     errors = errors_of(problems)
     if errors:

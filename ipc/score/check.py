@@ -40,6 +40,7 @@ CHECKS: tuple[Callable[[LoadedScore], Iterable[Problem]], ...] = (
     backends.timeouts,
     backends.permissions,
     backends.unused_fields,
+    backends.visible,
     backends.programs,
     backends.packages,
     backends.bridge,

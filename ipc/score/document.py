@@ -7,6 +7,7 @@ except dates, which stay text. It knows nothing of a score's fields; `load` call
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
@@ -61,6 +62,7 @@ _HINTS = (
     ("expected <block end>", "check the indentation of this line and the one before"),
     ("did not find expected ',' or ']'", "a list that begins with [ is not closed, or an entry of it needs quotes"),
     ("did not find expected ',' or '}'", "a map that begins with { is not closed, or a value of it needs quotes"),
+    ("unknown escape", "in double quotes \\ begins an escape: write it in single quotes, as in '\\d+'"),
     ("unexpected end of stream", "a quote or bracket is not closed"),
 )
 _ANY_HINT = "check the quotes, brackets and indentation here and on the line before"
@@ -166,7 +168,7 @@ def read_document(path: str, may_be_pipe: bool = False) -> Document:
 
 
 def parse_document(source: str, path: str) -> Document:
-    data, builder = _build(source, path)
+    data, builder = _build(_whole_characters(source), path)
     if not isinstance(data, dict):
         what = "is empty" if data is None else f"holds {_kind(data)}, not a score"
         hint = "a score is a map with at least `name`, `sheet` and `prompt`"
@@ -190,7 +192,7 @@ def _build(source: str, path: str) -> tuple[Any, _Builder]:
         for event in iter(yaml.CSafeLoader(source).get_event, None):
             builder.feed(event)
     except yaml.MarkedYAMLError as error:
-        raise _syntax_error(path, error) from None
+        raise _syntax_error(path, error, source) from None
     except yaml.reader.ReaderError as error:
         line, column = _place(source, error.position)
         raise _unreadable(path, "E304", f"not text: {error.reason}", "save it as UTF-8 YAML", line, column) from None
@@ -285,13 +287,29 @@ def _unreadable(
     return ScoreError(path, [Problem(code, ERROR, message, hint, path, *place)], unreadable=True)
 
 
-def _syntax_error(path: str, error: yaml.MarkedYAMLError) -> ScoreError:
+def _syntax_error(path: str, error: yaml.MarkedYAMLError, source: str) -> ScoreError:
     mark = error.problem_mark or error.context_mark
     problem = error.problem or "syntax error"
     hint = next((hint for text, hint in _HINTS if text in problem), _ANY_HINT)
     place = (mark.line, mark.column) if mark else (0, 0)
+    if mark and ("cannot start any token" in problem or "tab" in problem) and _has_tab(source, mark.line):
+        message = f"line {mark.line + 1} is indented with a tab"
+        return _unreadable(path, "E304", message, "use spaces", *place)
     context = f" {error.context}" if error.context else ""
     return _unreadable(path, "E304", f"not YAML:{context} {problem}".replace("  ", " "), hint, *place)
+
+
+def _has_tab(source: str, line: int) -> bool:
+    lines = source.splitlines()
+    return line < len(lines) and "\t" in lines[line][: len(lines[line]) - len(lines[line].lstrip())]
+
+
+def _whole_characters(source: str) -> str:
+    """JSON writes some characters as two halves, which YAML does not know."""
+    return _HALVES.sub(lambda found: f"\\U{ord(json.loads(chr(34) + found[0] + chr(34))):08x}", source)
+
+
+_HALVES = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 
 
 def _kind(value: Any) -> str:
@@ -434,7 +452,7 @@ class _Builder:
         if type(key) is not int and type(key) is not str:
             key = event.value  # `on:` and `1.5:` are words here
         if key in frame.marks:
-            message = f"the key {key!r} stands here twice, first on line {(frame.marks[key] >> _COLUMN_BITS) + 1}"
+            message = f"duplicate key {key!r} (first on line {(frame.marks[key] >> _COLUMN_BITS) + 1})"
             raise self._refuse(event, message, "remove one of them")
         frame.marks[key] = _place_of(event)
         frame.key = key

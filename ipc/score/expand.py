@@ -167,7 +167,7 @@ def _count_faults(sheet: Sheet) -> list[GraphFault]:
         message = f"fan_out needs size 1 and start_item 1, found size {sheet.size} and start_item {sheet.start_item}"
         return [GraphFault("E301", ("fan_out",), message, "with fan_out, total_items counts stages")]
     if sheet.fan_out and sheet.fan_out_stage_map:
-        message = "fan_out and fan_out_stage_map exclude each other: the map says that fan_out was expanded already"
+        message = "set either fan_out or fan_out_stage_map, not both: the map says that fan_out was expanded already"
         return [GraphFault("E301", ("fan_out_stage_map",), message, "remove one of them")]
     total = total_sheets(sheet)
     if total > MAX_SHEETS:
@@ -211,7 +211,7 @@ def _map_faults(sheet: Sheet) -> Iterator[GraphFault]:
 def _shape_faults(sheet: Sheet) -> list[GraphFault]:
     cycle = find_cycle(sheet.dependencies or {})
     if cycle:
-        message = f"these wait for each other in a circle: {_chain(cycle)}"
+        message = f"circular dependency: {_chain(cycle)}"
         return [GraphFault("V111", ("dependencies", cycle[0]), message, "remove one of these dependencies")]
     edges = _count_edges(sheet)
     if edges > MAX_EDGES:

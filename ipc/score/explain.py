@@ -38,6 +38,8 @@ def explained(document: Document, detail: ErrorDetails, severity: str = ERROR) -
             yield document.problem(code, severity, (*path, *below), message, hint)
         return
     code, message, hint = _explain(detail, path, context)
+    if detail["type"] == "string_type" and (text := document.text_at(path)):
+        message, hint = message.replace(shown(detail["input"]), text), f'quote it: "{text}"'
     if detail["type"] == "missing":
         path = (*path, detail["loc"][-1])
     yield document.problem(code, severity, path, message, hint)
@@ -48,12 +50,18 @@ def _explain(detail: ErrorDetails, path: Field, context: dict[str, Any]) -> tupl
     kind, name = detail["type"], dotted(path)
     if kind == "missing":
         name = dotted((*path, detail["loc"][-1]))
-        return "E302", f"the field {name} is missing", _EXAMPLES.get(name, "it is required")
+        return "E302", f"missing required field `{name}`", _EXAMPLES.get(name, "it is required")
     if kind in UNKNOWN_KEY:
         return _explain_unknown(path)
+    if kind == "string_pattern_mismatch" and not str(detail["input"]).strip():
+        return "E301", f"{name} must not be empty", _HINTS.get(name, "")
     bound = allowed(kind, context) or _plain(detail["msg"])
     found = shown(detail["input"])
-    hint = _HINTS.get(name, "")
+    hint = (
+        _HINTS.get(name, "")
+        if any(bound in context for bound in _BOUNDS) or "short" in kind or "pattern" in kind
+        else ""
+    )
     if kind == "literal_error":
         near = nearest(str(detail["input"]), context["expected"].replace("'", "").replace(" or ", ", ").split(", "))
         hint = f"did you mean {near!r}?" if near else ""
@@ -114,8 +122,17 @@ def _plain(message: str) -> str:
 def _explain_unknown(path: Field) -> tuple[str, str, str]:
     known = known_keys(path[:-1])
     near = nearest(str(path[-1]), known)
+    homes = [] if near or path[:-1] else _sections_with(str(path[-1]))
     hint = f"did you mean {near!r}?" if near else f"known here: {', '.join(sorted(known))}"
+    if homes:
+        hint = f"write it below `{homes[0]}:`" if len(homes) == 1 else f"it belongs below one of {', '.join(homes)}"
     return "V108", f"unknown key {dotted(path)!r}", hint
+
+
+def _sections_with(name: str) -> list[str]:
+    """The sections of a score that take this key, those first that are meant most."""
+    found = [section for section in known_keys(()) if name in known_keys((section,))]
+    return sorted(found, key=lambda section: section not in ("backend", "sheet", "retry"))[:3]
 
 
 def known_keys(path: Field) -> list[str]:

@@ -53,8 +53,11 @@ def text_or_texts(value: Any) -> Any:
     """Told here, because pydantic would tell what is wrong with it as a list and as text."""
     if value is not None and not isinstance(value, str | list):
         raise PydanticCustomError("command_type", "must be text or a list of texts")
-    if isinstance(value, list) and not all(isinstance(item, str) for item in value):
-        raise PydanticCustomError("command_type", "must hold texts only (quote its numbers)")
+    for item in value if isinstance(value, list) else ():
+        if not isinstance(item, str):
+            raise PydanticCustomError(
+                "command_type", "must be a list of strings; quote {item}", {"item": str(item)[:40]}
+            )
     return value
 
 

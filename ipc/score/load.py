@@ -120,9 +120,10 @@ def _has_limit(costs: Mapping[str, Any]) -> bool:
 
 
 def _validate(document: Document, lenient: bool, problems: list[Problem]) -> Score:
-    """Lenient: what is unknown is dropped with a warning, and the rest must be right."""
+    """Lenient: what is unknown is dropped with a warning, and the rest must be right. `x-…` at the top is the author's own."""
+    data = {key: value for key, value in document.data.items() if not str(key).startswith("x-")}
     try:
-        return Score.model_validate(anchor(document.data, os.path.dirname(location_of(document.path))))
+        return Score.model_validate(anchor(data, os.path.dirname(location_of(document.path))))
     except ValidationError as error:
         details = error.errors(include_url=False)
     unknown = [detail for detail in details if detail["type"] in UNKNOWN_KEY]

@@ -66,7 +66,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     import difflib  # only when something is wrong
 
     lowered = {name.lower(): name for name in known}
-    found = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
+    found = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.72)
     return lowered[found[0]] if found else ""
 
 

@@ -18,7 +18,9 @@ from typing import Any, NamedTuple
 import jinja2
 from jinja2 import meta, nodes
 from jinja2.exceptions import SecurityError
+from jinja2.filters import FILTERS
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.tests import TESTS
 
 from ipc.files import NotRegularError, OutsideError, read_regular
 from ipc.score.problems import suggestion
@@ -132,12 +134,39 @@ def _environment(directory: str | None) -> _Environment:
     return _Environment(directory)
 
 
+#: What Jinja says of a mistake → what people call it, and a hint.
+_SYNTAX: tuple[tuple[str, str, str], ...] = (
+    (r"^unexpected end of template, expected 'end of print", "`{{` is never closed", "end it with }}"),
+    (r"^unexpected end of template, expected 'end of statement", "`{%` is never closed", "end it with %}"),
+    (r"^Missing end of comment", "`{#` is never closed", "end it with #}"),
+    (r"^Missing end of raw", "{% raw %} is never closed", "end it with {% endraw %}"),
+    (r"needs to be closed is '(\w+)'", "{{% {0} %}} is never closed", "end it with {{% end{0} %}}"),
+    (r"^No filter named '(\w+)'", "there is no filter {0!r}", ""),
+    (r"^No test named '(\w+)'", "there is no test {0!r}", ""),
+    (
+        r"^Encountered unknown tag 'end(\w+)'",
+        "{{% end{0} %}} closes nothing",
+        "remove it, or write {{% {0} … %}} before it",
+    ),
+    (r"^Encountered unknown tag '(\w+)'", "there is no tag {{% {0} %}}", "an {{% if %}} ends with {{% endif %}}"),
+)
+
+
 def _syntax_problem(error: jinja2.TemplateSyntaxError) -> TemplateProblem:
     said = error.message or ""
+    for pattern, words, hint in _SYNTAX:
+        if found := re.search(pattern, said):
+            what = hint or _known_function(said, found[1])
+            names = found.groups()
+            told, what = (text.format(*names) if names else text for text in (words, what))
+            return TemplateProblem(f"template syntax error: {told}", what, error.lineno, error.name)
     hint = "to show braces as they are, write {% raw %}…{% endraw %}"
-    if "looking for the following tags" in said:
-        hint = "every {% if %}, {% for %} and {% block %} needs its end, as {% endif %}"
-    return TemplateProblem(f"the template's syntax is wrong: {said}", hint, error.lineno, error.name)
+    return TemplateProblem(f"template syntax error: {said.rstrip('.')}", hint, error.lineno, error.name)
+
+
+def _known_function(said: str, name: str) -> str:
+    known = FILTERS if "filter" in said else TESTS
+    return suggestion(name, known) or "Jinja's own are listed in its documentation"
 
 
 def _undefined_problem(message: str, variables: Mapping[str, Any]) -> TemplateProblem:

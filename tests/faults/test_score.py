@@ -230,7 +230,7 @@ def test_A12_a_section_that_is_written_is_on_or_said_to_be_off(cold: Daemon, sco
     assert off == {"parallel", "isolation", "ai_review", "bridge", "learning.auto_apply", "cross_sheet"}
     assert all(problem["line"] for problem in problems)
     assert "cost_limits has no limit" in [problem["message"] for problem in problems if problem["code"] == "V213"]
-    assert code == 0
+    assert code == 1, "it uses what is not built"
     assert "V220" in cold.mozart("plan", path).stderr
     limited = score("say 1", cost_limits={"max_cost_per_job": 5})
     assert codes(validate(cold, limited)[1], "error") == ["V213"]
@@ -383,3 +383,62 @@ def test_B05_a_misspelt_variable_is_said(cold: Daemon, score: Score) -> None:
     assert "nothing uses the variable 'fiel'" in done.stderr
     assert "did you mean --var field=…?" in done.stderr
     assert not cold.mozart("plan", path, "--var", "field=x").stderr.count("V226")
+
+
+SAID = [
+    ("template: 'a {{ x'", "`{{` is never closed", "}}"),
+    ("template: '{{ 1 | uper }}'", "no filter 'uper'", "upper"),
+    ("template: '{% fi %}'", "no tag {% fi %}", "{% endif %}"),
+    ("template: '{{ item }}'", "undefined variable 'item'", "prompt.variables.item"),
+    ("template: x\ntimeout_seconds: 5", "unknown key 'timeout_seconds'", "below one of backend"),
+    ("template: x\nbudget: 5", "unknown key 'budget'", "known here"),
+    ("template: x\nschedule: 5", "unknown key 'schedule'", "known here"),
+    ("template: x\ngroup: no", "group must be text, found no", 'quote it: "no"'),
+    ("template: x\ngroup: ''", "group must not be empty", ""),
+    ('template: "\\d+"', "unknown escape", "single quotes"),
+    ("template: x\n\tgroup: a", "is indented with a tab", "use spaces"),
+    ("template: x\nworkspace: /etc/passwd", "/etc/passwd is not a directory", "choose another"),
+    ("template: x\nprompt: {}", "duplicate key 'prompt' (first on line 4)", "remove one"),
+]
+
+
+def test_D08_a_hint_works_when_typed(cold: Daemon, tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    head = "name: a\nsheet: {size: 1, total_items: 1}\nbackend: {type: command, command: [cat]}\nprompt:\n  "
+    for text, words, hint in SAID:
+        path.write_text(head + text)
+        problems = [each for each in validate(cold, path)[1] if each["severity"] == "error"]
+        assert words in problems[0]["message"], (text, problems)
+        assert hint in problems[0]["hint"], (text, problems)
+    path.write_text(head.replace("total_items: 1", "total_items: twelve") + "template: x")
+    assert "at least" not in str(validate(cold, path)[1])
+    path.write_text(
+        json.dumps(
+            {"name": "a", "sheet": {"size": 1, "total_items": 1}, "prompt": {"template": "😀"}, **shelled(["cat"])}
+        )
+    )
+    assert "\\ud83d\\ude00" in path.read_text()
+    assert prompted(cold, path) == "😀\n"
+
+
+def test_D14_keys_of_ones_own_and_unknown_ones(cold: Daemon, score: Score) -> None:
+    path = score("say 1", **{"x-mine": {"a": 1}, "x-list": [1]})
+    assert validate(cold, path)[0] == 0
+    unknown = score("say 1", nonsense=1)
+    assert cold.mozart("run", unknown, "--dry-run").returncode == 2
+    done = cold.mozart("run", unknown, "--dry-run", "--lenient")
+    assert done.returncode == 0
+    assert "V108 warning" in done.stderr
+
+
+def test_A09_prompts_are_not_for_everybody(cold: Daemon, score: Score, tmp_path: Path) -> None:
+    from backends import load
+    from backends.base import Run
+
+    (tmp_path / "system.md").write_text("a secret way of working")
+    options = {"system_prompt_file": str(tmp_path / "system.md")}
+    run = Run(options, "p", "/p", "/w", "/d", {}, "0f0e", system_prompt="a secret way of working")
+    assert "secret" not in " ".join(load("claude_cli").command(run).argv)
+    for fields in (shelled(["cat", "{prompt}"]), {"backend": {"type": "codex_cli", "command": None, **options}}):
+        assert "V227" in codes(validate(cold, score("x", **fields))[1], "warning")
+    assert "V227" not in codes(validate(cold, score("x", **shelled("cat {prompt_file}")))[1], "warning")

@@ -1,5 +1,5 @@
 """The backend section: V103 and V104 timeouts, V204 permissions, V209 fields its type does not use, V210 its program
-or package."""
+or package, V227 what others can read."""
 
 from __future__ import annotations
 
@@ -118,6 +118,22 @@ def _invocation(backend: Backend) -> dict[str, Any]:
     """The profile's `command` section; empty where there is none. What is wrong with it is told by `backends.profile`."""
     command = (backend.profile or {}).get("command")
     return command if isinstance(command, dict) else {}
+
+
+def visible(loaded: LoadedScore) -> Iterator[Problem]:
+    """V227: what stands in a program's arguments, every user of the machine may read."""
+    for path, backend in _backends(loaded):
+        if backend.type == "codex_cli" and backend.system_prompt_file is not None:
+            message = "codex takes the system prompt as an argument: every user of this machine can read it with `ps`"
+            hint = "keep secrets out of it, or put it into the prompt"
+            yield loaded.found("V227", WARNING, (*path, "system_prompt_file"), message, hint)
+        elif (
+            backend.type == "command" and isinstance(backend.command, list) and "{prompt}" in "\n".join(backend.command)
+        ):
+            message = "{prompt} is passed as an argument: every user of this machine can read it with `ps`"
+            yield loaded.found(
+                "V227", WARNING, (*path, "command"), message, "write {prompt_file}, or leave it to stdin"
+            )
 
 
 def programs(loaded: LoadedScore) -> Iterator[Problem]:

@@ -19,8 +19,9 @@ def workspace(loaded: LoadedScore) -> Iterator[Problem]:
     where: Field = ("workspace",)
     existing = _existing(path)
     if not os.path.isdir(existing):
-        message = f"cannot use the workspace {path}: {existing} is a file"
-        yield loaded.found("V002", ERROR, where, message, "remove it, or choose another with --workspace")
+        what = "a link to nothing" if os.path.islink(existing) and not os.path.exists(existing) else "not a directory"
+        message = f"cannot use the workspace {path}: {existing} is {what}"
+        yield loaded.found("V002", ERROR, where, message, "choose another with --workspace")
     elif not os.access(existing, os.W_OK | os.X_OK):
         message = f"cannot use the workspace {path}: {existing} is not writable"
         yield loaded.found("V002", ERROR, where, message, "choose another with --workspace")

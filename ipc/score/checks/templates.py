@@ -56,7 +56,8 @@ def renderings(loaded: LoadedScore) -> Iterator[Problem]:
         try:
             rendered(render, text, known, template_directory(loaded), prompt.includes)
         except TemplateProblem as problem:
-            message = f"the prompt of sheet {sheet.n} cannot be made: {problem.message}"
+            where = f" (stage {sheet.stage}, instance {sheet.instance})" if sheet.fan_count > 1 else ""
+            message = f"cannot render the prompt of sheet {sheet.n}{where}: {problem.message}"
             code = "V001" if problem.line is not None else "V101"
             yield _at_line(loaded, code, ERROR, message, problem.hint, None if problem.name else problem.line)
             return

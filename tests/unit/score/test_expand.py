@@ -129,7 +129,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str, str, str]] = {
     "a cycle": ({"dependencies": {1: [3], 2: [1], 3: [2]}}, "V111", "sheet.dependencies[1]", "1 → 3 → 2 → 1"),
     "a cycle of stages": ({"fan_out": {2: 2}, "dependencies": {1: [2], 2: [1]}}, "V111", "sheet.dependencies[1]", "1 → 2 → 1"),
     "half a map": ({"fan_out_stage_map": {1: {"stage": 1}}}, "V110", "sheet.fan_out_stage_map", "each of the 3 sheets"),
-    "both": ({"fan_out": {1: 2}, "fan_out_stage_map": {1: {"stage": 1}}}, "E301", "sheet.fan_out_stage_map", "exclude"),
+    "both": ({"fan_out": {1: 2}, "fan_out_stage_map": {1: {"stage": 1}}}, "E301", "sheet.fan_out_stage_map", "not both"),
     "too many edges": (
         {"fan_out": {1: 2000, 2: 2001}, "dependencies": {2: [1]}}, "E301", "sheet.dependencies", "4,002,000 dependencies",
     ),

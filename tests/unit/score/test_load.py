@@ -33,12 +33,12 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str, str]] = {
     "an unknown key in an override": (
         {"sheet": {**SHEET, "backends": {2: {"tpye": "x"}}}}, "V108", "sheet.backends[2].tpye", "did you mean 'type'?",
     ),
-    "no name": ({"name": None}, "E302", "name", "the field name is missing"),
+    "no name": ({"name": None}, "E302", "name", "missing required field `name`"),
     "no sheet": ({"sheet": None}, "E302", "sheet", "sheet: {size: 1, total_items: 1}"),
     "no prompt": ({"prompt": None}, "E302", "prompt", "prompt: {}"),
-    "no size": ({"sheet": {"total_items": 1}}, "E302", "sheet.size", "the field sheet.size is missing"),
+    "no size": ({"sheet": {"total_items": 1}}, "E302", "sheet.size", "missing required field `sheet.size`"),
     "an empty name": ({"name": ""}, "E301", "name", "must not be empty"),
-    "a blank name": ({"name": "  "}, "E301", "name", "not allowed"),
+    "a blank name": ({"name": "  "}, "E301", "name", "must not be empty"),
     "a name of two lines": ({"name": "a\nb"}, "E301", "name", "one line"),
     "a name with an escape": ({"name": "a\x1b[31m"}, "E301", "name", "not allowed"),
     "a name too long": ({"name": "x" * 201}, "E301", "name", "no longer than 200"),
@@ -66,7 +66,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str, str]] = {
     ),
     "a number for a command": ({"backend": {"type": "command", "command": 5}}, "E301", "backend.command", "text or a list"),
     "a number in a command": (
-        {"backend": {"type": "command", "command": ["sleep", 5]}}, "E301", "backend.command", "quote its numbers",
+        {"backend": {"type": "command", "command": ["sleep", 5]}}, "E301", "backend.command", "quote 5",
     ),
     "a number for a key": ({"retry": {1: 2}}, "V108", "retry[1]", "known here: base_delay_seconds"),
     "a key as number and text": (
