@@ -54,7 +54,7 @@ class Shell:
         try:
             child = spawn(
                 self.children, argv, directory=directory, environment=self.environment, stdin=stdin,
-                stdout=tail.writing, stderr=tail.writing,
+                stdout=tail.writing, stderr=tail.writing, tag=self.traces.tag,
             )  # fmt: skip
         except BaseException:
             tail.close()

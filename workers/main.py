@@ -49,7 +49,7 @@ def run(setup: WorkerSetup) -> int:
         code = loop.run_until_complete(worker.live())
     finally:
         # Whatever ended the loop, nothing may live on below a worker that is gone.
-        stop.kill_everything()
+        stop.kill_everything(worker.keep)
     loop.close()
     return code
 
@@ -68,7 +68,7 @@ class Worker:
         self._progress = ProgressTimer(loop, self._attempts, self._link.send)
         environment = dict(os.environ)
         self._around = Surroundings(
-            children=Children(loop),
+            children=Children(loop, setup.keep),
             running={},
             send=self._link.send,
             environment=base_environment(environment),
@@ -76,6 +76,10 @@ class Worker:
             state=setup.paths.state,
             mask=lambda values: Mask(setup.mask_patterns, values),
         )
+
+    @property
+    def keep(self) -> frozenset[str]:
+        return self._around.children.keep
 
     def __repr__(self) -> str:
         return f"<Worker {self._setup.name} running {sorted(self._attempts)}{' draining' if self._draining else ''}>"

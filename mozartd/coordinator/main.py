@@ -44,6 +44,7 @@ from mozartd.coordinator.crowd import Crowd
 from mozartd.coordinator.door import Door
 from mozartd.coordinator.endings import Endings
 from mozartd.coordinator.followers import Followers
+from mozartd.coordinator.graves import nobody_left, strays_of
 from mozartd.coordinator.keeper import Keeper
 from mozartd.coordinator.model import Attempt, Job
 from mozartd.coordinator.once import Once
@@ -150,8 +151,14 @@ async def _compose(setup: CoordinatorSetup, store: Store, stop: Callable[[int], 
     crew.on_grew, crew.is_watched = followers.grew, followers.is_watched
     crew.on_segment = lambda attempt: keeper.due()
     crew.on_over = partial(_over, followers, keeper)
+    crew.look = strays_of(
+        setup.paths.state, setup.supervisor_pid, settings.keep, lambda: [worker.pid for worker in crew.workers.values()]
+    )
     for name, pid in setup.workers.items():
         crew.expect(name, pid)
+    # Nothing of an earlier life is repeated while it runs.
+    if any(attempt.worker not in setup.workers for attempt in book.running.values()):
+        await nobody_left(crew.look)
     recovery.repair(book, limits, setup.workers, time.time())
     journal.append(time.time(), "daemon.started", pid=os.getpid(), restarts=setup.restarts)
     await turn.shown()
