@@ -358,6 +358,8 @@ class Crew:
         elif event["kind"] == "limited":
             now = time.time()
             limit: Limit = {"until": event["until"], "retry_after": event["retry_after"], "kind": event["limit_kind"]}
+            limit["guess"] = bool(event.get("guess"))
             until = hold_until(limit, sheet.history.waits, job.policy, now)
-            self._limits.hold(attempt.scope, until, f"{attempt.id} hit a limit", event["evidence"], now)
+            giver = job.id if limit["guess"] else ""
+            self._limits.hold(attempt.scope, until, f"{attempt.id} hit a limit", event["evidence"], now, giver)
         self.due()

@@ -159,6 +159,7 @@ async def _compose(setup: CoordinatorSetup, store: Store, stop: Callable[[int], 
     # Nothing of an earlier life is repeated while it runs.
     if any(attempt.worker not in setup.workers for attempt in book.running.values()):
         await nobody_left(crew.look)
+    limits.leave(lambda id: id not in book.jobs, time.time())
     recovery.repair(book, limits, setup.workers, time.time())
     journal.append(time.time(), "daemon.started", pid=os.getpid(), restarts=setup.restarts)
     await turn.shown()
@@ -210,6 +211,7 @@ def _settled(parts: Parts, pruning: Single, job: Job) -> None:
         parts.scores.forget(job.seq)
     parts.endings.tell(job)
     release_successors(parts.book, job, time.time())
+    parts.limits.leave(lambda id: id == job.id and job.state in JOB_ENDED, time.time())
     if job.state in JOB_ENDED:
         for scope in private_scopes(job):
             parts.limits.forget(scope)

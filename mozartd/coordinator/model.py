@@ -87,8 +87,6 @@ class History:
     completions: int = 0
     waits: int = 0
     interruptions: int = 0
-    no_room: int = 0
-    """Attempts in a row for which the machine had no room."""
     mode: str = "normal"
     session_id: str | None = None
     """Of the agent's session that the next attempt may continue."""
@@ -105,6 +103,10 @@ class History:
     complexity: str = ""
     """What was found out about that."""
 
+    said: float = 0.0
+    """Until when the limit lasts for which it waits, as words have it that need not be true."""
+    no_room: int = 0
+    """Attempts in a row for which the machine had no room."""
     held: list[int] | None = None
     """Rules that are no proof of work: they held before the first attempt, or nobody can tell. None: nobody has looked."""
 

@@ -154,10 +154,12 @@ def _carry_out(
             if history.mode == "normal":
                 history.session_id, history.used = None, {}
             book.change_sheet(job, sheet, "wait", now, reason, at, mode=history.mode)
-        case retry.Hold(until, reason):
-            history.waits += 1
+        case retry.Hold(until, reason, counts, said):
+            history.waits += counts
+            history.said = said if counts else history.said
             history.mode = mode_after(history.mode, history)
-            limits.hold(attempt.scope, until, reason, report["evidence"], now)
+            giver = job.id if retry.is_guess(report["limit"]) else ""
+            limits.hold(attempt.scope, until, reason, report["evidence"], now, giver)
             if _can_go_elsewhere(limits, job, sheet, attempt, now):
                 book.change_sheet(job, sheet, "interrupt", now, reason)
             else:

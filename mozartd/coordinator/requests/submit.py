@@ -126,7 +126,7 @@ def make_job(score: Score, path: str, now: float, start_sheet: int | None = None
     if start_sheet is not None and not 1 <= start_sheet <= len(planned):
         message = f"cannot start at sheet {start_sheet}: {path} has {len(planned)}"
         raise MozartError("E301", message, "sheets are numbered from 1", EXIT_USAGE)
-    choices = choices_by_sheet(score, _private_suffix(score, private))
+    choices = choices_by_sheet(score, _private_suffix(score, private), private)
     sheets = [
         Sheet(
             one.n, one.stage, one.instance, one.fan_count, one.start_item, one.end_item, one.dependencies,
