@@ -34,7 +34,8 @@ def job_json(job: Job) -> dict[str, Any]:
     return {
         "id": job.id, "name": job.name, "state": job.state.value, "reason": job.reason, "score": job.score_path,
         "workspace": job.workspace, "submitted_at": rfc3339(job.submitted_at), "started_at": rfc3339(job.started_at),
-        "ended_at": rfc3339(job.ended_at), "priority": job.priority, "group": job.group,
+        "ended_at": rfc3339(job.ended_at), "ran_seconds": job.ran_seconds,
+        "ran_since": rfc3339(job.ran_since), "priority": job.priority, "group": job.group,
         "sheets": {state: count for state, count in job.counts.items() if count}, "cost_usd": job.cost_usd,
         "tokens": {**_UNKNOWN_TOKENS, **job.tokens},
     }  # fmt: skip

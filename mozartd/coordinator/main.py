@@ -21,6 +21,7 @@ import yaml
 from ipc.bounds import PeerBounds
 from ipc.connection import hello
 from ipc.errors import CODES, EXIT_FAILED, EXIT_USAGE, MozartError
+from ipc.paths import Paths
 from ipc.setup import (
     EXIT_CANNOT_BOOT,
     EXIT_OK,
@@ -160,11 +161,26 @@ async def _compose(setup: CoordinatorSetup, store: Store, stop: Callable[[int], 
     if any(attempt.worker not in setup.workers for attempt in book.running.values()):
         await nobody_left(crew.look)
     limits.leave(lambda id: id not in book.jobs, time.time())
-    recovery.repair(book, limits, setup.workers, time.time())
+    recovery.repair(
+        book, limits, setup.workers, time.time(), partial(_last_seen, setup.paths, _age_of(setup.paths.database))
+    )
     journal.append(time.time(), "daemon.started", pid=os.getpid(), restarts=setup.restarts)
     await turn.shown()
     keeper.due()
     return parts
+
+
+def _last_seen(paths: Paths, written: float, attempt: Attempt) -> float:
+    """When the daemon last wrote anything of it, or at all."""
+    return max(written, _age_of(paths.attempt_log(attempt.job, attempt.n, attempt.k)))
+
+
+def _age_of(path: str) -> float:
+    """When it was written last; 0 when it is not there."""
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return 0.0
 
 
 def _troubles(setup: CoordinatorSetup) -> Troubles:

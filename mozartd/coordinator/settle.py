@@ -74,9 +74,12 @@ def _as_wished(decision: retry.Decision, job: Job, stopping: str) -> retry.Decis
     return decision
 
 
-def interrupt(book: Book, limits: Limits, attempt: Attempt, reason: str, now: float) -> None:
-    """Its worker is gone and cannot report: its log stays, its budget is untouched, it runs again."""
-    report = _report(attempt, "interrupted", "E004", reason, "it runs again by itself", now)
+def interrupt(
+    book: Book, limits: Limits, attempt: Attempt, reason: str, now: float, ended: float | None = None
+) -> None:
+    """Its worker is gone and cannot report: its log stays, its budget is untouched, it runs again. `ended`: when it was, if
+    that is long ago."""
+    report = _report(attempt, "interrupted", "E004", reason, "it runs again by itself", now if ended is None else ended)
     settle(book, limits, attempt, report, now, 0.0)
 
 
@@ -105,7 +108,7 @@ def _keep(book: Book, job: Job, sheet: Sheet, attempt: Attempt, report: Finished
         sheet.last = {key: kept[key] for key in ("verdict", "code", "message", "validations")}  # type: ignore[assignment]
     if job.policy.skip_when:
         sheet.output = report["tail"]
-    seconds = now - (report["started_at"] or now)
+    seconds = max(0.0, report["ended_at"] - (report["started_at"] or report["ended_at"]))
     told = {key: kept[key] for key in _TOLD}
     validations = [
         {key: rule[key] for key in ("type", "description", "passed", "detail")} for rule in report["validations"]
