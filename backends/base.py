@@ -125,6 +125,8 @@ class Limited:
     until: float | None = None
     retry_after: float | None = None
     kind: str = "requests"
+    guess: bool = False
+    """Concluded from words alone, which anybody may print."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from itertools import pairwise
 from signal import Signals
 from typing import Any
 
-from backends import endings
+from backends import endings, evidence
 from backends.base import (
     FIRST_BYTE_SECONDS,
     LINE_CAP,
@@ -38,6 +38,8 @@ from backends.failures import LIMITS, failure, limited
 from backends.records import count, decoded, items, number, parse, price, section, text, texts
 from backends.resets import clamp, limit_said, limit_until, zone_of
 
+#: Characters of what it says instead of an answer, in text mode.
+LONGEST_SAYING = 200
 #: It refuses more on stdin.
 LARGEST_PROMPT = 10_000_000
 #: Seconds. A wait its own retry announces above this is a limit for Mozart to hold, below it is left to the program.
@@ -165,6 +167,7 @@ class ClaudeParser:
         self.wants = frozenset() if self._text_only else frozenset({STDOUT})
         self._clock = run.clock
         self._zone = zone_of(run.environment)
+        self._words = evidence.limit_words(run.options)
         self._result: dict[str, Any] | None = None
         self._error = ""
         self._limit: Limited | None = None
@@ -308,8 +311,16 @@ class ClaudeParser:
             return Verdict("ok") if said else endings.truncated(ending)
         kind = kind_of(Facts(said)) if said else "other"
         if kind == "other":
+            # An answer that speaks of limits is longer, or begins otherwise.
+            short = said if len(said) <= LONGEST_SAYING else ""
+            if found := evidence.opens_with_limit(short, ending.now, self._words, self._zone):
+                return found
+            found = evidence.judge(ending.stderr_tail, ending.now, self._words, self._zone)
+            if found and found.limit:
+                return found
             return endings.with_issues(ending) if _is_answered(said, ending) else usage_error(ending)
-        return self._failure({"result": said, "is_error": True, "subtype": "success"})
+        found = self._failure({"result": said, "is_error": True, "subtype": "success"})
+        return replace(found, limit=replace(found.limit, guess=True)) if found.limit else found
 
 
 def _is_answered(said: str, ending: Ending) -> bool:

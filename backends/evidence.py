@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import tzinfo
 from typing import Any
 
-from backends.base import Verdict
+from backends.base import Limited, Verdict
 from backends.failures import LIMITS, failure
 from backends.patterns import are_tame, is_tame
 from backends.resets import limit_said
@@ -32,6 +32,14 @@ def _cause(kind: str, patterns: str) -> tuple[str, re.Pattern[str]]:
 
 #: An HTTP status said as one: "HTTP 429", "status code: 429", "error 429".
 _STATUS = r"(?<!exit )\b(?:http(?:/\d(?:\.\d)?)?|status|error|code)\W{0,5}(?:code\W{0,5})?"
+
+#: What a service counts by, and what it counts.
+_PERIODS = r"daily|hourly|weekly|monthly|\d+[ -]?(?:hours?|days?|minutes?|h)|per[- ](?:day|hour|minute)"
+_SPENT = (
+    r"(?:api|billing|chat|free[- ]tier|messages?|plan|premium[- ]requests?|prompts?|requests?|rp[dm]|spend(?:ing)?|tpm)"
+)
+
+_WORDS = r"(?:(?!rate\b)[\w'’-]+\ ){0,3}"
 
 _CAUSES = (
     _cause(
@@ -159,16 +167,28 @@ _CAUSES = (
     ),
     _cause(
         "quota",
-        r"""
+        rf"""
         \binsufficient_quota\b
         \busage_limit_reached\b
         \bQUOTA_EXHAUSTED\b
-        \b(?:usage|session|weekly) limit\b[^\n]{0,20}\b(?:reached|exceeded|hit)
-        \b(?:hit|reached|exceeded)\b[^\n]{0,20}\b(?:usage|session|weekly|plan|opus|sonnet)\b[^\n]{0,12}\blimit
+        \b(?:usage|session|weekly) limit\b[^\n]{{0,20}}\b(?:reached|exceeded|hit)
+        \b(?:hit|reached|exceeded)\b[^\n]{{0,20}}\b(?:usage|session|weekly|plan|opus|sonnet)\b[^\n]{{0,12}}\blimit
         \bexceeded your (?:current |daily |monthly )?quota
-        \bexhausted your[^\n]{0,30}\bquota
+        \bexhausted your[^\n]{{0,30}}\bquota
         (?<!disk )\bquota[ _](?:exceeded|exhausted|reached)
         \bcredit balance is too low
+        \byou(?:['’]ve|\ have)?\ (?:hit|reached|exceeded|used\ up)\ (?:your|the)\ {_WORDS}(?:limits?|allowance)\b
+        \byour\ (?:[\w-]+\ ){{0,3}}limits?\ (?:will\ )?(?:resets?|renews?|refreshes)\b
+        \byour\ (?:[\w-]+\ ){{0,3}}limits?\ (?:has|have)\ been\ (?:reached|exceeded|used\ up)
+        \byou(?:['’]re|\ are)\ out\ of\ (?:[\w-]+\ ){{0,3}}(?:usage|credits?|messages|requests|tokens|prompts)\b
+        \b(?:{_PERIODS}|{_SPENT})\ limits?\ (?:has\ been\ |was\ |is\ )?(?:reached|exceeded|hit|used\ up|exhausted)\b
+        \b(?:reached|exceeded|hit)\ (?:your|the|a)\ (?:{_PERIODS}|{_SPENT})\ limits?\b
+        \blimits?\ per\ (?:minute|hour|day|week|month)\ (?:reached|exceeded)\b
+        \b(?:run|ran)\ out\ of\ (?:[\w-]+\ ){{0,2}}(?:credits?|quota|usage)\b
+        \bcredits?\ (?:are\ |is\ |have\ been\ )?(?:exhausted|used\ up|depleted)\b
+        \bno\ (?:more\ )?(?:free\ )?(?:messages|requests|credits|prompts)\ (?:left|remaining)\b
+        (?:^|\W\s)limits?\ (?:reached|exceeded)\b[^\n]{{0,20}}\b(?:resets?|try\ again|retry|wait|upgrade)\b
+        \bout\ of\ (?:extra\ )?(?:usage|credits)\b[^\n]{{0,20}}\b(?:resets?|until)\b
         """,
     ),
     _cause(
@@ -180,6 +200,7 @@ _CAUSES = (
         \bAPI rate limit exceeded\b
         \b429\b(?: Client Error)?\W{{0,4}}too many requests
         \[resource_exhausted\]
+        (?-i:\bRESOURCE_EXHAUSTED\b)
         """,
     ),
     _cause(
@@ -249,6 +270,13 @@ _ELSEWHERE = re.compile(
     | ^\s*(?:[+-]\s*)?(?:assert|catch|class|def|except|from|if|import|raise|return|throw)\b
     | \bcall\ (?:of|to)\ overloaded\b | \boverloaded\ (?:\w+\ )?(?:constructor|function|member|method|operator)
     | \boperator\S*\ is\ overloaded
+    | \bshould\ (?:show|say|see|display|print)\b | \(expected\)
+    | ^\W*(?:chore|docs?|feat|fix|fixme|refactor|tests?|todo)\b(?:\([^)]*\))?:
+    | \b(?:add|describes?|document|explains?|handles?|handling|implement|mock|simulates?|stub|write)\b.{0,60}\blimits?\b
+    | \b(?:if|once|unless|when|whether)\ (?:an?\ |the\ )?(?:account|agent|api|caller|client|request|server|service|user)\b
+    | \blimits?\ (?:hit|reached|exceeded)\ (?:banner|case|check|dialog|handl\w+|message|modal|page|screen|test|toast)\b
+    | \brate.?limit(?:s|er|ing)?\ (?:is\ |are\ )?(?:disabled|enabled|off|on)\b
+    | \b(?:case|issue|item|page|row|step|test|ticket)\W{1,2}429\b | \b429\ of\ \d
     """,
     re.IGNORECASE | re.VERBOSE,
 )
@@ -332,11 +360,37 @@ def judge(said: str, now: float, words: LimitWords | None = None, zone: tzinfo |
     """What the last lines of a failed program's stderr, or an error record, prove; None when they prove nothing."""
     if found := _cause_in(said):
         kind, line = found
-        limit = limit_said(line, LIMITS[kind], now, zone, said) if kind in LIMITS else None
+        limit = _guess(limit_said(line, LIMITS[kind], now, zone, said)) if kind in LIMITS else None
         return failure(kind, line, limit)
     for line in reversed(_last_lines(said)):
         if words and words.found_in(line):
-            limit = limit_said(line, "requests", now, zone, said)
+            limit = _guess(limit_said(line, "requests", now, zone, said))
             message = "its error output speaks of a limit"
             return Verdict("rate_limited", "E102", message, "see mozart limits", line[:2000], limit)
     return None
+
+
+#: What may stand before the words in a program's own sentence: "Error: ", "The ".
+_OPENING = re.compile(r"\W*(?:(?:api |fatal )?error\b\W*)?", re.IGNORECASE)
+_SHORT_OPENING = 10
+
+
+def opens_with_limit(said: str, now: float, words: LimitWords, zone: tzinfo | None = None) -> Verdict | None:
+    """For what may be an answer as well: a limit, when the text begins by saying so."""
+    line = said.strip().split("\n")[0][:LONGEST_LINE]
+    rest = line[_end_of_opening(line) :]
+    patterns = [pattern for kind, pattern in _CAUSES if kind in LIMITS] + list(words.default)
+    begins = [match.start() for pattern in patterns if (match := pattern.search(rest))]
+    if not begins or min(begins) > _SHORT_OPENING or ":" in rest[: min(begins)]:
+        return None
+    found = judge(line, now, words, zone)
+    return found if found and found.limit else None
+
+
+def _end_of_opening(line: str) -> int:
+    found = _OPENING.match(line)
+    return found.end() if found else 0
+
+
+def _guess(limit: Limited) -> Limited:
+    return replace(limit, guess=True)

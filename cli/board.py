@@ -45,6 +45,11 @@ class Board:
     running: dict[int, Running] = field(default_factory=dict)
     waiting: dict[int, Waiting] = field(default_factory=dict)
     cost_usd: float = 0.0
+    worked: dict[int, float] = field(default_factory=dict)
+    """Seconds in which the attempts ran that have ended, by sheet."""
+    ran_seconds: float = 0.0
+    ran_since: float | None = None
+    """As in the job's JSON."""
 
     @property
     def ended(self) -> bool:
@@ -68,6 +73,18 @@ class Board:
             self._sheet(event["sheet"], what, event)
         elif event["type"] == "attempt.finished":
             self.cost_usd += event["data"].get("cost_usd") or 0.0
+            sheet = event["sheet"]
+            self.worked[sheet] = self.worked.get(sheet, 0.0) + (event["data"].get("seconds") or 0.0)
+
+    def ran(self, now: float) -> float:
+        """Seconds in which something of the job ran, so far."""
+        return self.ran_seconds + (now - self.ran_since if self.ran_since is not None else 0.0)
+
+    def _time(self, when: float) -> None:
+        if self.running and self.ran_since is None:
+            self.ran_since = when
+        elif not self.running and self.ran_since is not None:
+            self.ran_seconds, self.ran_since = self.ran(when), None
 
     def _job(self, state: str, event: Event) -> None:
         self.state = state
@@ -82,7 +99,8 @@ class Board:
         self.waiting.pop(sheet, None)
         if state == "running":
             self.running[sheet] = Running(event.get("attempt") or 1, text.seconds_of(event["time"]) or 0.0)
-        elif state not in SHEET_ENDED and (data.get("reason") or data.get("until")):
+        self._time(text.seconds_of(event["time"]) or 0.0)
+        if state != "running" and state not in SHEET_ENDED and (data.get("reason") or data.get("until")):
             self.waiting[sheet] = Waiting(state, data.get("reason") or "", data.get("until"))
 
 
@@ -109,7 +127,8 @@ def _describe_sheet(event: Event, state: str, board: Board, now: float) -> str:
         return f"{who} will run on {data['scope'].partition('/')[0]}{_because(data)}"
     if state in ("waiting", "awaiting"):
         return " ".join(filter(None, [f"{who} waits", text.until(data.get("until"), now)])) + _because(data)
-    took = f" in {text.duration(now - running.since)}" if running and state in ("completed", "failed") else ""
+    ran = board.worked.get(sheet)
+    took = f" in {text.duration(ran)}" if running and ran is not None and state in ("completed", "failed") else ""
     return f"{who} {state}{took}{_because(data)}"
 
 

@@ -126,7 +126,7 @@ class LiveView:
         board = self._board
         header = Table.grid(padding=(0, 1))
         width = 24 if self._console.width >= 80 else 8
-        took = text.duration(now - board.started) if board.started else ""
+        took = text.duration(board.ran(now)) if board.started else ""
         first = [Text(board.job, "bold"), Text(f"{board.done()}/{board.total}"), Text(took, "bold")]
         counts = Text(", ").join(Text(f"{n} {name}", STYLES.get(name, "dim")) for name, n in board.counts().items())
         bar = ProgressBar(max(board.total, 1), board.done(), width, complete_style="green", finished_style="green")
@@ -144,7 +144,7 @@ class LiveView:
         for sheet, running in list(board.running.items())[:room]:
             again = f" attempt {running.attempt}" if running.attempt > 1 else ""
             tail = _tail(tails.get(sheet, b""), self._console.width - 24)
-            took = text.duration(now - running.since)
+            took = text.duration(board.worked.get(sheet, 0.0) + now - running.since)
             yield Text(f"▸ {sheet}{again}", "cyan"), Text(took), Text(tail, "dim", no_wrap=True)
         for sheet, waiting in list(board.waiting.items())[: room - len(board.running)]:
             why = "; ".join(filter(None, [text.until(waiting.until, now), waiting.reason]))

@@ -31,7 +31,7 @@ def summary(answer: dict[str, Any], now: float) -> str:
 
 
 def headline(job: dict[str, Any], now: float) -> str:
-    took = text.elapsed(job["started_at"], job["ended_at"], now)
+    took = text.ran(job, now)
     facts = [text.counts(job["sheets"]), took, text.money(job["cost_usd"])]
     line = f"{output.paint(job['id'], output.BOLD)} {text.state(job['state'])}: {', '.join(filter(None, facts))}"
     return f"{line}\nreason: {shown.cell(job['reason'])}" if job["reason"] else line

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -39,10 +40,20 @@ def duration(seconds: float) -> str:
     return f"{whole // 86400}d{whole % 86400 // 3600:02}h"
 
 
-def elapsed(started: str | None, ended: str | None, now: float) -> str:
-    """How long it took, or has taken so far."""
-    begin = seconds_of(started)
-    return "" if begin is None else duration((seconds_of(ended) or now) - begin)
+def ran(job: Mapping[str, Any], now: float) -> str:
+    """The time in which something of the job ran, so far."""
+    if not job["started_at"]:
+        return ""
+    # A daemon of an earlier version does not tell.
+    since = seconds_of(job.get("ran_since"))
+    return duration(job.get("ran_seconds", 0.0) + (now - since if since is not None else 0.0))
+
+
+def worked(attempts: Iterable[Mapping[str, Any]], now: float) -> str:
+    """The time in which these ran, so far."""
+    spans = [(seconds_of(each["started_at"]), seconds_of(each["ended_at"])) for each in attempts]
+    begun = [(start, now if end is None else end) for start, end in spans if start is not None]
+    return duration(sum(max(0.0, end - start) for start, end in begun)) if begun else ""
 
 
 def until(when: str | None, now: float) -> str:

@@ -221,6 +221,8 @@ class Limit(TypedDict):
     retry_after: float | None
     kind: str
     """`requests`, `quota`, `overloaded`, or the vendor's word (`five_hour`)."""
+    guess: NotRequired[bool]
+    """Concluded from words alone, which anybody may print."""
 
 
 class Finished(TypedDict):

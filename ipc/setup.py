@@ -58,6 +58,8 @@ class WorkerSetup:
     stop_grace_seconds: float
     """On SIGTERM: how long running agents may go on before they are stopped and reported as interrupted."""
     mask_patterns: list[str] = field(default_factory=list)
+    keep: list[str] = field(default_factory=list)
+    """Names of programs that are left running when the attempt that started them has ended."""
 
 
 @dataclass(slots=True)

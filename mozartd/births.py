@@ -120,5 +120,6 @@ class Births:
             slots=settings.worker_slots,
             stop_grace_seconds=settings.stop_grace_seconds,
             mask_patterns=settings.mask_patterns,
+            keep=settings.keep,
         )
         return functools.partial(self.programs.worker, setup)

@@ -10,18 +10,23 @@ import os
 import signal
 from collections.abc import Collection, Mapping
 
-from mozartd.processes import Process, all_processes, environment, send
+from mozartd.processes import COMM_BYTES, Process, all_processes, environment, name_of, send
 
 #: Seconds between two looks.
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 10.0
 
 
-def find_strays(state: str, children: Collection[int]) -> list[Process]:
-    """What runs for the state directory's attempts, or as a child of ours, without a living child of ours above it."""
+def find_strays(
+    state: str, children: Collection[int], keep: Collection[str] = (), supervisor: int | None = None
+) -> list[Process]:
+    """What runs for the state directory's attempts, or as a child of the supervisor (ours to ask: of this process), without
+    a living child of it above; but for programs whose names are in `keep`."""
     table = {process.pid: process for process in all_processes()}
     marked = {pid for pid in table if _is_attempt(environment(pid), state)}
-    return strays(table, marked, os.getpid(), children)
+    found = strays(table, marked, os.getpid() if supervisor is None else supervisor, children)
+    kept = {name[:COMM_BYTES] for name in keep}
+    return [process for process in found if not (kept and name_of(process.pid) in kept)]
 
 
 def _is_attempt(variables: Mapping[bytes, bytes], state: str) -> bool:
@@ -61,6 +66,8 @@ class Sweeper:
 
     def __init__(self, state: str) -> None:
         self._state = state
+        self.keep: Collection[str] = ()
+        """Names of programs that are left running."""
         self._pause = FIRST_PAUSE_SECONDS
         self.due_at: float | None = None
 
@@ -71,7 +78,7 @@ class Sweeper:
         """How many were killed. `children` and what runs below them is spared."""
         if self.due_at is None or now < self.due_at:
             return 0
-        found = find_strays(self._state, children)
+        found = find_strays(self._state, children, self.keep)
         # What hangs in the kernel cannot die yet, so the looks become rare.
         self.due_at = now + self._pause if found else None
         self._pause = min(LONGEST_PAUSE_SECONDS, 2 * self._pause)

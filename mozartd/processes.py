@@ -14,6 +14,9 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+#: The kernel cuts a process's name to so many bytes.
+COMM_BYTES = 15
+
 
 @dataclass(frozen=True, slots=True)
 class Process:
@@ -51,6 +54,15 @@ def environment(pid: int) -> dict[bytes, bytes]:
     except OSError:
         return {}
     return dict(pair.split(b"=", 1) for pair in pairs if b"=" in pair)
+
+
+def name_of(pid: int) -> str:
+    """As the kernel has it; empty when it is gone."""
+    try:
+        with open(f"/proc/{pid}/comm", "rb") as file:
+            return os.fsdecode(file.read().rstrip(b"\n"))
+    except OSError:
+        return ""
 
 
 def open_pidfd(process: Process) -> int | None:

@@ -75,7 +75,14 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="MOZART_", extra="forbid", frozen=True, allow_inf_nan=False)
 
     #: What a worker is started with; when one of these changes at a reload, workers are replaced as they become free.
-    WORKER_FIELDS: ClassVar = ("worker_slots", "stop_grace_seconds", "mask_patterns", "log_level", "liveness_seconds")
+    WORKER_FIELDS: ClassVar = (
+        "worker_slots",
+        "keep",
+        "stop_grace_seconds",
+        "mask_patterns",
+        "log_level",
+        "liveness_seconds",
+    )
     #: Of those, what the coordinator is started with too.
     SHARED_FIELDS: ClassVar = ("log_level", "liveness_seconds")
     #: What nobody but the supervisor uses. Everything that is in neither is the coordinator's.
@@ -118,6 +125,10 @@ class Settings(BaseSettings):
     )
     stop_grace_seconds: float = Field(
         5, ge=0, le=3600, description="At stop: how long running agents may go on before they are stopped."
+    )
+    keep: Annotated[list[str], NoDecode] = Field(
+        [],
+        description="Names of programs that are left running when the agent that started them has ended, such as ssh-agent.",
     )
     submit_env: Annotated[list[str], NoDecode] = Field(
         ["PATH", "LANG", "LC_*", "TZ", "VIRTUAL_ENV", "SSH_AUTH_SOCK"],

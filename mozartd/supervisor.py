@@ -210,6 +210,7 @@ class Supervisor:
             share(self._paths.client_socket, settings.socket_mode)
         except OSError as error:
             log.error("cannot set the mode of %s: %s", self._paths.client_socket, error.strerror)
+        self._sweeper.keep = settings.keep
         logging.getLogger().setLevel(settings.log_level.upper())
 
     def _go_back(self, said: str) -> bool:

@@ -122,7 +122,9 @@ async def run_agent(
     on_start: Callable[[Ran], None],
 ) -> Ran:
     """From spawn to the last swept descendant and the last byte it wrote. Raises MozartError when it cannot start."""
-    child = _start(command, capture, children, spool, pty, directory, {**environment, **command.environment})
+    child = _start(
+        command, capture, children, spool, pty, directory, {**environment, **command.environment}, traces.tag
+    )
     traces.sessions.add(child.pid)
     ran = Ran(child.pid, time.time(), oom_kills=oom_kills())
     try:
@@ -149,6 +151,7 @@ def _start(
     pty: bool,
     directory: str,
     environment: Mapping[str, str],
+    tag: int,
 ) -> Child:
     # The ends that the agent gets are closed here in any case; the others are the capture's.
     with contextlib.ExitStack() as agents:
@@ -167,6 +170,7 @@ def _start(
             stdin=command.stdin,
             stdout=stdout,
             stderr=stderr,
+            tag=tag,
         )
 
 

@@ -146,6 +146,8 @@ class Attempt:
             self.facts.verdict = self._broke(error)
         finally:
             del self._around.running[self.id]
+            if self.traces.kept:
+                self.facts.note = f"left running, as the setting keep says: {', '.join(sorted(self.traces.kept))}"
             if self._whole_prompt:
                 with suppress(OSError):
                     os.unlink(self._whole_prompt)

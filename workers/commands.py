@@ -68,7 +68,7 @@ class Shell:
         try:
             child = spawn(
                 self.children, argv, directory=directory, environment={**self.environment, **more}, stdin=stdin,
-                stdout=tail.writing, stderr=tail.writing,
+                stdout=tail.writing, stderr=tail.writing, tag=self.traces.tag,
             )  # fmt: skip
         except BaseException:
             tail.close()

@@ -54,7 +54,7 @@ def run(setup: WorkerSetup) -> int:
         code = loop.run_until_complete(worker.live())
     finally:
         # Whatever ended the loop, nothing may live on below a worker that is gone.
-        stop.kill_everything()
+        stop.kill_everything(worker.keep)
     loop.close()
     return code
 
@@ -72,7 +72,7 @@ class Worker:
         self._link = Link(loop, setup.paths.worker_socket, self._hello, self._on_frame)
         self._progress = ProgressTimer(loop, self._attempts, self._link.send)
         environment = dict(os.environ)
-        children = Children(loop)
+        children = Children(loop, setup.keep)
         works.belongs_to(children.adopt)
         self._around = Surroundings(
             children=children,
@@ -84,6 +84,10 @@ class Worker:
             state=setup.paths.state,
             mask=lambda values: Mask(setup.mask_patterns, values),
         )
+
+    @property
+    def keep(self) -> frozenset[str]:
+        return self._around.children.keep
 
     def __repr__(self) -> str:
         return f"<Worker {self._setup.name} running {sorted(self._attempts)}{' draining' if self._draining else ''}>"

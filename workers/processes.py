@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from collections import defaultdict
 from typing import NamedTuple
 
@@ -78,6 +79,16 @@ def environment_of(pid: int, names: tuple[bytes, ...]) -> tuple[bytes | None, ..
         if name in names:
             values[name] = value
     return tuple(values.get(name) for name in names)
+
+
+def name_of(pid: int) -> str:
+    """As the kernel has it: 15 bytes at most; empty when it is gone."""
+    return os.fsdecode(_read(f"/proc/{pid}/comm").rstrip(b"\n"))
+
+
+def ticks() -> int:
+    """Now, as start times are told."""
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
 
 
 def is_alive(seen: Seen) -> bool:

@@ -112,7 +112,9 @@ def _tokens(usage: Usage) -> Tokens:
 
 def _limit(verdict: Verdict) -> Limit | None:
     limit = verdict.limit
-    return {"until": limit.until, "retry_after": limit.retry_after, "kind": limit.kind} if limit else None
+    if limit is None:
+        return None
+    return {"until": limit.until, "retry_after": limit.retry_after, "kind": limit.kind, "guess": limit.guess}
 
 
 def _cut(text: str) -> str:

@@ -14,17 +14,22 @@ import errno
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ipc.errors import MozartError
-from workers import machine
+from workers import machine, tags
+
+#: The kernel cuts a process's name to so many bytes.
+COMM_BYTES = 15
 
 
 class Children:
     """The processes this worker started and has not reaped. Everything else below it is a stray."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, keep: Collection[str] = ()) -> None:
         self.loop = loop
+        self.keep = frozenset(name[:COMM_BYTES] for name in keep)
+        """Names of programs that are left running when who started them has ended."""
         self.known: dict[int, Child] = {}
 
     def __repr__(self) -> str:
@@ -86,6 +91,7 @@ def spawn(
     stdin: bytes | int | None,
     stdout: int,
     stderr: int,
+    tag: int,
 ) -> Child:
     """Start `argv`, looked up in its own PATH; `stdin` is content or a descriptor. MozartError: E505, E602, E603, or the
     machine's fault."""
@@ -93,16 +99,11 @@ def spawn(
     try:
         descriptor = _stdin(stdin)
         try:
-            process = subprocess.Popen(
-                argv,
-                executable=program,
-                stdin=descriptor,
-                stdout=stdout,
-                stderr=stderr,
-                cwd=directory,
-                env=environment,
-                start_new_session=True,
-            )
+            with tags.worn(tag):
+                process = subprocess.Popen(
+                    argv, executable=program, stdin=descriptor, stdout=stdout, stderr=stderr, cwd=directory,
+                    env=environment, start_new_session=True,
+                )  # fmt: skip
         finally:
             os.close(descriptor)
         # Ours to reap, by pidfd: Popen must neither wait for it nor warn about it.

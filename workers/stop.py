@@ -1,8 +1,10 @@
 """Ending what an attempt started: its group by signals and patience, everything that escaped by force.
 
 Agents run their tools in sessions of their own, so killing the group is never enough. What escaped is found three ways:
-descendants noted before a signal is sent; orphans that came home (the worker is their subreaper) and carry the
-attempt's mark in their environment; orphans of a session that the attempt led. The same sweep follows a normal end.
+descendants noted before a signal is sent; orphans that came home (the worker is their subreaper) and have the attempt's tag
+(`tags`), carry its mark in their environment, or are of a session that it led. Who has shed all of that is left while an
+attempt runs that ran at its birth, is counted as a survivor, and goes with the last of those. A normal end is followed by the
+same sweep.
 Called by `agent` and `commands`; by `main` with every beat (`kill_late`) and at its end (`kill_everything`).
 """
 
@@ -10,16 +12,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import select
 import signal
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from workers import processes
+from workers import processes, tags
 from workers.processes import Seen
 from workers.spawn import Child, Children
+
+log = logging.getLogger("mozart.worker")
 
 #: Seconds that killed processes get to be gone; what is still there then is a survivor (uninterruptible, say).
 KILL_SECONDS = 5.0
@@ -36,23 +42,46 @@ class Traces:
 
     state: str
     attempt: str
+    tag: int = field(default_factory=tags.new)
+    began: int = field(default_factory=processes.ticks)
+    """Clock ticks since boot."""
+    kept: set[str] = field(default_factory=set)
+    """Names of what is to be left running by the settings, and was."""
     sessions: set[int] = field(default_factory=set)
     """Of the agent and of the commands that ran for this attempt."""
     noted: dict[int, int] = field(default_factory=dict)
     """pid → start time of descendants seen before a signal was sent."""
 
 
-def owns(mark: tuple[bytes | None, ...], session: int, traces: Traces, running: Collection[Traces]) -> bool:
-    """Whether a stray with this mark and session is ours to kill, while `running` (with us or not) also run."""
-    state, attempt = mark
+class Signs(NamedTuple):
+    """What a stray shows of where it comes from."""
+
+    tag: int | None
+    mark: tuple[bytes | None, ...]
+    session: int
+    born: int
+    """Clock ticks since boot."""
+
+
+def owns(signs: Signs, traces: Traces, running: Collection[Traces]) -> bool:
+    """Whether a stray with these signs is ours to kill, while `running` (with us or not) also run."""
+    claimed = _claimed(signs, traces, running)
+    if claimed is not None:
+        return claimed
+    # Nothing says whose it is: ours when nobody else who runs can have lost it. One tick is as good as none.
+    return all(other is traces or other.began > signs.born + 1 for other in running)
+
+
+def _claimed(signs: Signs, traces: Traces, running: Collection[Traces]) -> bool | None:
+    """None when nothing says whose it is."""
+    if tags.is_ours(signs.tag):
+        # Of an attempt that has ended: nobody else will come for it.
+        return signs.tag == traces.tag or all(other.tag != signs.tag for other in running)
+    state, attempt = signs.mark
     if state is not None and os.fsdecode(state) == traces.state and attempt is not None:
         name = os.fsdecode(attempt)
-        # A mark of an attempt that has ended: nobody else will come for it.
         return name == traces.attempt or all(other.attempt != name for other in running)
-    if session in traces.sessions:
-        return True
-    # Nothing says whose it is: ours when nobody else can have lost it.
-    return all(other is traces for other in running)
+    return True if signs.session in traces.sessions else None
 
 
 async def stop(child: Child, steps: Sequence[tuple[signal.Signals, float]], traces: Traces) -> None:
@@ -77,26 +106,27 @@ async def sweep(children: Children, traces: Traces, running: Collection[Traces])
             processes.kill(victim)
         left = deadline - children.loop.time()
         if left <= 0:
-            return len(victims)
+            return len(victims) + _unclaimed(children, traces, running)
         await _gone(children, victims[:WATCHED_AT_ONCE], left)
-    return 0
+    return _unclaimed(children, traces, running)
 
 
 def kill_late(children: Children, state: str, running: Collection[Traces]) -> None:
     """Kill strays of attempts that have ended: a process in the middle of its exec has no mark for a moment, and the
     sweep that met it then could not know it."""
-    for victim in _victims(children, Traces(state, ""), running):
+    for victim in _victims(children, Traces(state, "", tag=0, began=0), running):
         processes.kill(victim)
 
 
-def kill_everything(patience: float = KILL_SECONDS) -> None:
+def kill_everything(keep: Collection[str] = (), patience: float = KILL_SECONDS) -> None:
     """Kill all that lives below this process, and reap it. Blocking: nothing else is left to do."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         below = processes.descendants(os.getpid())
         for pid, started in below.items():
-            processes.kill(Seen(pid, started))
-        if not _reap_one(deadline):
+            if not (keep and processes.name_of(pid) in keep):
+                processes.kill(Seen(pid, started))
+        if not _reap_one(deadline, keep):
             return
 
 
@@ -116,11 +146,38 @@ def _victims(children: Children, traces: Traces, running: Collection[Traces]) ->
         state = processes.stat(pid)
         if state is None or state.zombie:
             continue
-        if owns(processes.environment_of(pid, _MARK), state.session, traces, running):
+        if owns(_signs(pid, state), traces, running):
             found[pid] = state.started
             found.update(processes.descendants(pid))
+    _spare(found, children, traces)
     traces.noted = {pid: started for pid, started in found.items() if processes.is_alive(Seen(pid, started))}
     return [Seen(pid, started) for pid, started in traces.noted.items()]
+
+
+def _signs(pid: int, state: processes.Stat) -> Signs:
+    return Signs(tags.of(pid), processes.environment_of(pid, _MARK), state.session, state.started)
+
+
+def _spare(found: dict[int, int], children: Children, traces: Traces) -> None:
+    """What the settings want left."""
+    for pid in list(found) if children.keep else ():
+        name = processes.name_of(pid)
+        if name in children.keep:
+            traces.kept.add(f"{name} ({pid})")
+            del found[pid]
+
+
+def _unclaimed(children: Children, traces: Traces, running: Collection[Traces]) -> int:
+    """How many are left that may be its own, or another's who runs: nothing says whose they are."""
+    count = 0
+    for pid in _strays(children):
+        state = processes.stat(pid)
+        if state is None or state.zombie or state.started + 1 < traces.began or processes.name_of(pid) in children.keep:
+            continue
+        count += _claimed(_signs(pid, state), traces, running) is None
+    if count:
+        log.warning("%d processes that %s may have started are left until nobody else can have", count, traces.attempt)
+    return count
 
 
 async def _ends_within(child: Child, seconds: float) -> bool:
@@ -160,9 +217,9 @@ def _end_of(loop: asyncio.AbstractEventLoop, handle: int) -> asyncio.Future[None
     return end
 
 
-def _reap_one(deadline: float) -> bool:
+def _reap_one(deadline: float, keep: Collection[str]) -> bool:
     """Wait for one child to die and reap it. False when there is none."""
-    pids = processes.own_children()
+    pids = [pid for pid in processes.own_children() if not (keep and processes.name_of(pid) in keep)]
     poll, handles = select.poll(), []
     for pid in pids[:WATCHED_AT_ONCE]:
         with contextlib.suppress(OSError):
@@ -175,5 +232,5 @@ def _reap_one(deadline: float) -> bool:
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
-        return True
+        return bool(pids)
     return False

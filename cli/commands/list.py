@@ -70,7 +70,7 @@ def _row(job: dict[str, Any], now: float) -> list[str]:
         text.state(job["state"]),
         progress(job["sheets"]),
         text.age(job["submitted_at"], now),
-        text.elapsed(job["started_at"], job["ended_at"], now),
+        text.ran(job, now),
         text.money(job["cost_usd"]),
         "; ".join(filter(None, [text.first_line(job["reason"] or "", 60), unsaved(job)])),
     ]

@@ -105,7 +105,7 @@ def _daemon_lines(daemon: dict[str, Any]) -> list[str]:
 def _job_lines(job: dict[str, Any], sheets: list[dict[str, Any]], now: float) -> list[str]:
     facts = [
         text.counts(job["sheets"]),
-        text.elapsed(job["started_at"], job["ended_at"], now),
+        text.ran(job, now),
         text.money(job["cost_usd"]),
     ]
     lines = [f"{output.paint(job['id'], output.BOLD)} {text.state(job['state'])}: {', '.join(filter(None, facts))}"]
@@ -141,16 +141,12 @@ def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 def sheet_row(sheet: dict[str, Any], now: float) -> list[str]:
     attempts = sheet["attempts"]
-    started = next((a["started_at"] for a in attempts if a["started_at"]), None)
-    running = sheet["state"] == "running"
-    ended = None if running else next((a["ended_at"] for a in reversed(attempts) if a["ended_at"]), None)
-    time_taken = text.elapsed(started, ended, now) if running or ended else ""
     count = str(len(attempts)) if attempts else ""
     return [
         str(sheet["n"]),
         text.state(sheet["state"]),
         count,
-        time_taken,
+        text.worked(attempts, now),
         text.money(sheet["cost_usd"]),
         why(sheet, now),
     ]

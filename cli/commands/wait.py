@@ -50,7 +50,7 @@ def exit_code(states: list[str], first: bool) -> int:
 
 
 def describe(job: dict[str, Any], now: float) -> str:
-    took = text.elapsed(job["started_at"], job["ended_at"], now)
+    took = text.ran(job, now)
     said = [
         f"{job['id']} {text.state(job['state'])}: {progress(job['sheets'])} sheets",
         took,

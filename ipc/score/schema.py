@@ -124,6 +124,8 @@ class _BackendFields(Section):
     max_output_capture_bytes: Int = Field(10240, gt=0)
     resume_session: Literal["auto", "never"] = "auto"
     pty: bool = False
+    account: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$")] | None = None
+    """Whose login it uses, in a name of one's own: limits are shared by what has the same."""
     profile: dict[str, Any] | None = None
     """What a profile's file says: put here by `load`, or written in the score itself."""
     api_key_env: Text = "ANTHROPIC_API_KEY"

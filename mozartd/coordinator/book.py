@@ -219,6 +219,7 @@ class Book:
             counts[after.value] += 1
         self._leave(job, sheet, before)
         self._enter(job, sheet, after)
+        _time(job, now)
         job.mark_trouble(sheet)
         self._dirty_sheets[job.id, sheet.n] = (job.seq, sheet)
         self.touch(job)
@@ -421,6 +422,15 @@ class Book:
             del self.jobs[job.id]
             self.counts.subtract(job.counts)
             self.choosing.pop(job.id, None)
+
+
+def _time(job: Job, now: float) -> None:
+    """Count while something of it runs."""
+    if job.running and job.ran_since is None:
+        job.ran_since = now
+    elif not job.running and job.ran_since is not None:
+        job.ran_seconds += max(0.0, now - job.ran_since)
+        job.ran_since = None
 
 
 def _shared(job: Job, attempt: Attempt) -> list[str]:

@@ -26,6 +26,7 @@ from ipc.messages import Finished, Limit, attempt_id
 from ipc.states import Job as JobState
 from mozartd.coordinator.book import Book
 from mozartd.coordinator.budget import reached
+from mozartd.coordinator.graves import Look, nobody_left
 from mozartd.coordinator.limits import Limits
 from mozartd.coordinator.model import Attempt, Job, Sheet
 from mozartd.coordinator.retry import hold_until, is_machines_fault, is_measured
@@ -90,6 +91,9 @@ class Crew:
         self._limits = limits
         self.workers: dict[str, Worker] = {}
         self._by_connection: dict[Connection, Worker] = {}
+        self._burying: set[asyncio.Task[None]] = set()
+        self.look: Look = lambda: ()
+        """Who is left of dead workers."""
         self.due: Callable[[], None] = lambda: None
         self.after_commit: Callable[[Callable[[], None]], None] = lambda effect: effect()
         self.on_grew: Callable[[Attempt], None] = lambda attempt: None
@@ -290,7 +294,10 @@ class Crew:
         lost = [attempt for attempt in self._book.running.values() if attempt.worker == worker.name]
         for attempt in lost:
             attempt.innocent = not self._is_suspect(worker, attempt, lost)
-            self._give_back_when_gone(worker, attempt)
+        if lost:
+            task = self._loop.create_task(self._give_back_when_gone(worker, lost), name=f"bury {worker.name}")
+            self._burying.add(task)
+            task.add_done_callback(self._burying.discard)
         self.due()
         if not self.workers:
             self.on_empty()
@@ -303,31 +310,11 @@ class Crew:
         deaths = {each.id: self._book.find(each)[1].history.interruptions for each in lost}
         return deaths[attempt.id] == max(deaths.values())
 
-    def _give_back_when_gone(self, worker: Worker, attempt: Attempt) -> None:
-        """The supervisor is killing the dead worker's agents: wait for that, so that nothing runs twice at once."""
-        fd = self._open_agent(worker, attempt.facts.get("agent_pid"))
-        if fd < 0:
+    async def _give_back_when_gone(self, worker: Worker, attempts: list[Attempt]) -> None:
+        """The supervisor is killing what the dead worker ran: wait until nobody is left, so that nothing runs twice at once."""
+        await nobody_left(self.look)
+        for attempt in attempts:
             self._give_back(worker, attempt, "its worker died")
-            return
-
-        def gone() -> None:
-            self._loop.remove_reader(fd)
-            os.close(fd)
-            self._give_back(worker, attempt, "its worker died")
-
-        self._loop.add_reader(fd, gone)
-
-    def _open_agent(self, worker: Worker, pid: int | None) -> int:
-        """Its pidfd; -1 when it is gone, also when somebody else has its pid: the worker's child has come to the supervisor."""
-        try:
-            fd = os.pidfd_open(pid) if pid else -1
-        except OSError:
-            return -1
-        process = read_process(pid) if pid else None
-        if fd >= 0 and (process is None or process.parent not in (worker.pid, self._supervisor_pid)):
-            os.close(fd)
-            return -1
-        return fd
 
     def _give_back(self, worker: Worker, attempt: Attempt, reason: str) -> None:
         worker.running.discard(attempt.id)
@@ -424,7 +411,9 @@ class Crew:
         elif event["kind"] == "limited":
             now = time.time()
             limit: Limit = {"until": event["until"], "retry_after": event["retry_after"], "kind": event["limit_kind"]}
+            limit["guess"] = bool(event.get("guess"))
             until = hold_until(limit, sheet.history.waits, job.policy, now)
             why, measured = f"{attempt.id} hit a limit", is_measured(limit)
-            self._limits.hold(attempt.scope, until, why, event["evidence"], now, measured)
+            giver = job.id if limit["guess"] else ""
+            self._limits.hold(attempt.scope, until, why, event["evidence"], now, measured, giver)
         self.due()

@@ -40,7 +40,8 @@ def row_json(row: Mapping[str, Any], unsaved: bool = False) -> dict[str, Any]:
     return {
         "id": row["id"], "name": row["name"], "state": row["state"], "reason": row["reason"], "score": row["score_path"],
         "workspace": row["workspace"], "submitted_at": rfc3339(row["submitted_at"]), "started_at": rfc3339(row["started_at"]),
-        "ended_at": rfc3339(row["ended_at"]), "priority": row["priority"], "group": row["group_name"],
+        "ended_at": rfc3339(row["ended_at"]), "ran_seconds": row["ran_seconds"], "ran_since": rfc3339(row["ran_since"]),
+        "priority": row["priority"], "group": row["group_name"],
         "sheets": {state: count for state, count in counts.items() if count}, "cost_usd": row["cost_usd"],
         "tokens": {**_UNKNOWN_TOKENS, **tokens}, "unsaved": unsaved,
     }  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -108,10 +108,14 @@ class Limits:
             self._dirty.add(scope)
             self._journal.append(now, "breaker.closed", scope=scope, reason="its probe was served")
 
-    def hold(self, scope: str, until: float, reason: str, evidence: str, now: float, measured: bool = False) -> None:
+    def hold(
+        self, scope: str, until: float, reason: str, evidence: str, now: float, measured: bool = False, giver: str = ""
+    ) -> None:
         """A limit, or (without an end) what a person must mend. The newest evidence is the best known. `measured`: until so
-        long from now, whatever the clock says then."""
+        long from now, whatever the clock says then. `giver`: the job of which it is concluded from words; it holds as long as
+        there is such a job."""
         throttle = self.of(scope)
+        throttle.note_giver(giver, now)
         if until == math.inf:
             self._hold(throttle, until, reason, evidence, now, "person")
             return
@@ -172,6 +176,18 @@ class Limits:
         self._dirty.add(scope)
         self._journal.append(now, "hold.ended", scope=scope, reason="cleared by hand")
         return True
+
+    def leave(self, is_gone: Callable[[str], bool], now: float) -> None:
+        """Jobs that gave a hold by their words alone are over: it is over with the last of them."""
+        for throttle in self._scopes.values():
+            if not any(map(is_gone, throttle.givers)):
+                continue
+            throttle.givers = [job for job in throttle.givers if not is_gone(job)]
+            self._dirty.add(throttle.scope)
+            if not throttle.givers and throttle.kind == "limit" and throttle.is_held(now):
+                throttle.clear(now)
+                reason = "the last job that spoke of a limit is over"
+                self._journal.append(now, "hold.ended", scope=throttle.scope, reason=reason)
 
     def forget(self, scope: str) -> None:
         """Nobody will ever use it again."""

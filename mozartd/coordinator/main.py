@@ -23,6 +23,7 @@ from ipc import forkserver, mark, marks
 from ipc.bounds import PeerBounds
 from ipc.connection import hello
 from ipc.errors import CODES, EXIT_FAILED, EXIT_USAGE, MozartError
+from ipc.paths import Paths
 from ipc.setup import (
     EXIT_CANNOT_BOOT,
     EXIT_OK,
@@ -47,6 +48,7 @@ from mozartd.coordinator.crowd import Crowd
 from mozartd.coordinator.door import Door
 from mozartd.coordinator.endings import Endings
 from mozartd.coordinator.followers import Followers
+from mozartd.coordinator.graves import nobody_left, strays_of
 from mozartd.coordinator.keeper import Keeper
 from mozartd.coordinator.model import Attempt, Job
 from mozartd.coordinator.once import Once
@@ -175,15 +177,37 @@ async def _compose(setup: CoordinatorSetup, store: Store, stop: Callable[[int], 
     crew.on_grew, crew.is_watched = followers.grew, followers.is_watched
     crew.on_segment = lambda attempt: keeper.due(attempt.job)
     crew.on_over = partial(_over, followers, keeper)
+    crew.look = strays_of(
+        setup.paths.state, setup.supervisor_pid, settings.keep, lambda: [worker.pid for worker in crew.workers.values()]
+    )
     for name, pid in setup.workers.items():
         crew.expect(name, pid)
-    recovery.repair(book, limits, setup.workers, time.time())
+    # Nothing of an earlier life is repeated while it runs.
+    if any(attempt.worker not in setup.workers for attempt in book.running.values()):
+        await nobody_left(crew.look)
+    limits.leave(lambda id: id not in book.jobs, time.time())
+    recovery.repair(
+        book, limits, setup.workers, time.time(), partial(_last_seen, setup.paths, _age_of(setup.paths.database))
+    )
     journal.append(time.time(), "daemon.started", pid=os.getpid(), restarts=setup.restarts)
     await turn.shown()
     keeper.due()
     # The settings may ask for less than those before.
     pruning.due()
     return parts
+
+
+def _last_seen(paths: Paths, written: float, attempt: Attempt) -> float:
+    """When the daemon last wrote anything of it, or at all."""
+    return max(written, _age_of(paths.attempt_log(attempt.job, attempt.n, attempt.k)))
+
+
+def _age_of(path: str) -> float:
+    """When it was written last; 0 when it is not there."""
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return 0.0
 
 
 def _troubles(setup: CoordinatorSetup) -> Troubles:
@@ -230,6 +254,7 @@ def _settled(parts: Parts, pruning: Single, job: Job) -> None:
         parts.scores.forget(job.seq)
     parts.endings.tell(job)
     release_successors(parts.book, job, time.time())
+    parts.limits.leave(lambda id: id == job.id and job.state in JOB_ENDED, time.time())
     if job.state in JOB_ENDED:
         for scope in private_scopes(job):
             parts.limits.forget(scope)

@@ -107,6 +107,8 @@ class History:
     complexity: str = ""
     """What was found out about that."""
 
+    said: float = 0.0
+    """Until when the limit lasts for which it waits, as words have it that need not be true."""
     no_room: int = 0
     """Attempts in a row for which the machine had no room."""
     held: list[int] | None = None
@@ -188,6 +190,10 @@ class Job:
     """By kind; empty while no attempt has reported any: unknown."""
     counts: Counter[str] = field(default_factory=Counter)
     """Sheets by state."""
+    ran_seconds: float = 0.0
+    """In which something of it ran, until nothing did."""
+    ran_since: float | None = None
+    """Since when something runs."""
     sheets: dict[int, Sheet] = field(default_factory=dict)
     dependents: dict[int, list[int]] = field(default_factory=dict)
     ready: dict[str, list[int]] = field(default_factory=dict)
@@ -265,6 +271,7 @@ class Job:
             "counts": _json(+self.counts),
             "cost_usd": self.cost_usd, "tokens": _json(self.tokens),
             "policy": orjson.dumps(self.policy, option=orjson.OPT_NON_STR_KEYS).decode(),
+            "ran_seconds": self.ran_seconds, "ran_since": self.ran_since,
         }  # fmt: skip
 
     @classmethod
@@ -277,7 +284,7 @@ class Job:
             row["seq"], row["id"], row["name"], row["score_path"], row["workspace"], row["priority"], row["group_name"],
             row["submitted_at"], Policy(**policy), JobState(row["state"]), row["reason"], row["wanted"],
             row["started_at"], row["ended_at"], row["not_before"], row["after_job"], row["place"], row["cost_usd"],
-            orjson.loads(row["tokens"]), Counter(orjson.loads(row["counts"])),
+            orjson.loads(row["tokens"]), Counter(orjson.loads(row["counts"])), row["ran_seconds"], row["ran_since"],
         )  # fmt: skip
         job.is_saved = True
         return job

@@ -7,9 +7,10 @@ of the daemon are over, whatever the rows say: they were interrupted, not failed
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import orjson
 
@@ -103,8 +104,16 @@ async def _recall_outputs(store: Store, job: Job) -> None:
         job.sheets[row["n"]].output = orjson.loads(row["facts"]).get("tail", "")
 
 
-def repair(book: Book, limits: Limits, workers: Collection[str], now: float) -> None:
-    """`workers` are the names of those alive now. Afterwards a running sheet has a running attempt whose worker lives."""
+def repair(
+    book: Book,
+    limits: Limits,
+    workers: Collection[str],
+    now: float,
+    last_seen: Callable[[Attempt], float] = lambda attempt: math.inf,
+) -> None:
+    """`workers` are the names of those alive now, `last_seen` says until when an attempt can have run whose worker is not.
+    Afterwards a running sheet has a running attempt whose worker lives."""
+    _leave_out_the_absence(book, workers, now, last_seen)
     for attempt in list(book.running.values()):
         job, sheet = book.find(attempt)
         if sheet.state is not SheetState.RUNNING or sheet.k != attempt.k:
@@ -113,7 +122,9 @@ def repair(book: Book, limits: Limits, workers: Collection[str], now: float) -> 
             book.end(attempt)
         elif attempt.worker not in workers:
             log.warning("attempt %s was interrupted: the daemon stopped", attempt.id)
-            interrupt(book, limits, attempt, "the daemon stopped while it ran", now)
+            interrupt(
+                book, limits, attempt, "the daemon stopped while it ran", now, ended=_end(attempt, now, last_seen)
+            )
     running = {(attempt.job, attempt.n) for attempt in book.running.values()}
     for job in list(book.jobs.values()):
         for n in [n for n in job.running if (job.id, n) not in running]:
@@ -122,3 +133,18 @@ def repair(book: Book, limits: Limits, workers: Collection[str], now: float) -> 
         if job.wanted:
             book.close(job, job.sheets.values(), now)
         book.end_if_over(job, now)
+
+
+def _leave_out_the_absence(
+    book: Book, workers: Collection[str], now: float, last_seen: Callable[[Attempt], float]
+) -> None:
+    """Nothing of a job ran while the daemon was away, unless a worker lived on."""
+    for job in book.jobs.values():
+        attempts = list(book.attempts_of(job))
+        if job.ran_since is not None and attempts and not any(each.worker in workers for each in attempts):
+            job.ran_since += now - max(job.ran_since, *(_end(each, now, last_seen) for each in attempts))
+
+
+def _end(attempt: Attempt, now: float, last_seen: Callable[[Attempt], float]) -> float:
+    begun = attempt.facts.get("started_at") or attempt.assigned_at
+    return min(now, max(begun, last_seen(attempt)))

@@ -45,6 +45,10 @@ class Hold(NamedTuple):
 
     until: float
     reason: str
+    counts: bool = True
+    """Towards the waits that are allowed."""
+    said: float = 0.0
+    """When the limit is over, as it was told."""
 
 
 class Interrupted(NamedTuple):
@@ -173,12 +177,26 @@ def _interrupted(history: History) -> Decision:
 
 def _hold(report: Finished, history: History, policy: Policy, now: float) -> Decision:
     allowed = policy.max_quota_waits if report["code"] == "E104" else policy.max_waits
-    if history.waits + 1 > allowed:
+    # Asked before the time that it was told: it is the same wait still.
+    counts = now >= history.said
+    if history.waits + counts > allowed:
         return Pause(f"waited {allowed} times for a limit: {report['message']}")
-    return Hold(hold_until(report["limit"], history.waits, policy, now), describe(report))
+    limit = report["limit"]
+    said = _told(limit, history.waits, policy, now) if is_guess(limit) else 0.0
+    return Hold(hold_until(limit, history.waits, policy, now), describe(report), counts, said)
+
+
+def is_guess(limit: Limit | None) -> bool:
+    return limit is not None and bool(limit.get("guess"))
 
 
 def hold_until(limit: Limit | None, waits: int, policy: Policy, now: float) -> float:
+    """As it was told; what was only concluded from words is looked at again after the wait for a limit without an end."""
+    told = _told(limit, waits, policy, now)
+    return min(told, now + max(policy.limit_wait, MIN_WAIT)) if is_guess(limit) else told
+
+
+def _told(limit: Limit | None, waits: int, policy: Policy, now: float) -> float:
     """When a limited scope may be tried again: what the backend said, else the policy's wait; clamped. A service that is
     overloaded comes back sooner than a limit resets: its wait doubles from OVERLOADED_WAIT with each wait before."""
     if limit and limit["until"] is not None:

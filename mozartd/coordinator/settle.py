@@ -99,10 +99,19 @@ def _as_wished(decision: retry.Decision, job: Job, stopping: str) -> retry.Decis
     return decision
 
 
-def interrupt(book: Book, limits: Limits, attempt: Attempt, reason: str, now: float, *, innocent: bool = False) -> None:
-    """Its worker is gone and cannot report: its log stays, its budget is untouched, it runs again. `innocent`: it was not what
-    killed it."""
-    report = _report(attempt, "interrupted", "E004", reason, "it runs again by itself", now)
+def interrupt(
+    book: Book,
+    limits: Limits,
+    attempt: Attempt,
+    reason: str,
+    now: float,
+    *,
+    ended: float | None = None,
+    innocent: bool = False,
+) -> None:
+    """Its worker is gone and cannot report: its log stays, its budget is untouched, it runs again. `ended`: when it was, if
+    that is long ago. `innocent`: it was not what killed its worker."""
+    report = _report(attempt, "interrupted", "E004", reason, "it runs again by itself", now if ended is None else ended)
     report["innocent"] = innocent
     settle(book, limits, attempt, report, now, 0.0)
 
@@ -141,7 +150,7 @@ def _keep(book: Book, job: Job, sheet: Sheet, attempt: Attempt, report: Finished
         sheet.last = {key: kept[key] for key in ("verdict", "code", "message", "validations")}  # type: ignore[assignment]
     if job.policy.skip_when:
         sheet.output = report["tail"]
-    seconds = now - (report["started_at"] or now)
+    seconds = max(0.0, report["ended_at"] - (report["started_at"] or report["ended_at"]))
     told = {key: kept[key] for key in _TOLD}
     validations = [
         {key: rule[key] for key in ("type", "description", "passed", "detail")} for rule in report["validations"]
@@ -191,10 +200,13 @@ def _carry_out(
             if history.mode == "normal":
                 history.session_id, history.used = None, {}
             book.change_sheet(job, sheet, "wait", now, reason, at, mode=history.mode)
-        case retry.Hold(until, reason):
-            history.waits += 1
+        case retry.Hold(until, reason, counts, said):
+            history.waits += counts
+            history.said = said if counts else history.said
             history.mode = mode_after(history.mode, history)
-            limits.hold(attempt.scope, until, reason, report["evidence"], now, retry.is_measured(report["limit"]))
+            measured = retry.is_measured(report["limit"])
+            giver = job.id if retry.is_guess(report["limit"]) else ""
+            limits.hold(attempt.scope, until, reason, report["evidence"], now, measured, giver)
             if _can_go_elsewhere(limits, job, sheet, attempt, now):
                 book.change_sheet(job, sheet, "interrupt", now, reason)
             else:

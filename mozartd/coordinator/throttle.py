@@ -14,7 +14,7 @@ Pure state with `now` as an argument; `limits` owns one for each scope that was 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 #: A window this wide limits nothing any more.
@@ -39,6 +39,8 @@ class Throttle:
     """`until` is so long after the limit was hit: nobody told a time of day."""
     under: list[Any] | None = None
     """(until, reason, kind) of what a longer limit lies over, and no limit shortens."""
+    givers: list[str] = field(default_factory=list)
+    """Jobs of whose words alone the limit was concluded; empty when a service has told it."""
     breaker: str = ""
     """`open`, `half-open`, or closed."""
     window: float | None = None
@@ -130,6 +132,14 @@ class Throttle:
         closes, self.breaker = self.breaker == "half-open", "" if self.breaker == "half-open" else self.breaker
         return closes
 
+    def note_giver(self, job: str, now: float) -> None:
+        """A limit comes from this job's words, or ('') from a service, which needs no job to go on."""
+        before = self.givers if self.is_held(now) else []
+        if not job:
+            self.givers = []
+        elif before or not (self.is_held(now) and self.kind == "limit"):
+            self.givers = before if job in before else [*before, job]
+
     def hold(self, until: float, reason: str, evidence: str, now: float, kind: str = "limit") -> bool:
         """Nothing starts before `until`. False when that is known already, or when a longer one is for another reason."""
         if self.is_held(now):
@@ -174,7 +184,7 @@ class Throttle:
 
     def _forget_hold(self) -> None:
         self.until, self.reason, self.evidence, self.kind, self.due = 0.0, "", "", "", 0.0
-        self.under, self.measured = None, False
+        self.under, self.measured, self.givers = None, False, []
 
     def _learn(self, now: float) -> None:
         """So long after the last reset comes the next. Windows in which the limit was not hit may lie between the two: the
@@ -268,8 +278,8 @@ class Throttle:
 #: Room in a window that limits nothing.
 WIDE_OPEN_ROOM = 1_000_000
 _KEPT = (
-    "kind", "due", "under", "breaker", "failures", "window", "threshold", "opened_at", "reset_at", "served", "used", "limited",
-    "allowance", "tokens", "period", "took", "succeeded", "measured",
+    "kind", "due", "under", "givers", "breaker", "failures", "window", "threshold", "opened_at", "reset_at", "served", "used",
+    "limited", "allowance", "tokens", "period", "took", "succeeded", "measured",
 )  # fmt: skip
 
 

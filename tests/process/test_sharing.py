@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from tests.process.daemon import Daemon
 
 Score = Callable[..., Path]
 
+#: Of the scripted agent's command line, as it stands in a score.
+AGENT_DIGEST = hashlib.sha256(json.dumps([str(AGENT)]).encode()).hexdigest()[:8]
 LIMITED = "err error: HTTP 429 Too Many Requests, retry-after: 600\nexit 1"
 
 
@@ -67,7 +70,7 @@ def test_a_job_of_its_own_neither_obeys_others_limits_nor_sets_any(daemon: Daemo
     limited = submit(daemon, score(LIMITED, name="limited", circuit_breaker=alone))
     daemon.wait_for(limited, "sheet.waiting")
     (held,) = daemon.request("limits")["holds"]
-    assert re.fullmatch(r"command/default/default#\w+", held["name"])
+    assert re.fullmatch(r"command/\w+/default#\w+", held["name"])
     anew = score(LIMITED, "say two", name="limited", circuit_breaker=alone)
     assert daemon.mozart("modify", limited, anew).returncode == 0
     assert [hold["name"] for hold in daemon.request("limits")["holds"]] == [held["name"]], "its own, as before"
@@ -134,7 +137,8 @@ def test_the_order_of_queued_jobs_is_what_a_person_says(
 
 def test_who_asked_for_what_and_why_things_moved_is_an_event(daemon: Daemon, score: Score) -> None:
     fallbacks = [{"command": ["true"], "cli_model": "other", "max_wait": 1}]
-    assert daemon.mozart("hold", "command/default/default", "--for", "1h", "--reason", "maintenance").returncode == 0
+    scope = f"command/{AGENT_DIGEST}/default"
+    assert daemon.mozart("hold", scope, "--for", "1h", "--reason", "maintenance").returncode == 0
     job = submit(daemon, score("say hello", backend={"fallbacks": fallbacks}))
     assert ended(daemon, job)["state"] == "completed"
     daemon.request("limits.clear", scope="command")
@@ -145,12 +149,12 @@ def test_who_asked_for_what_and_why_things_moved_is_an_event(daemon: Daemon, sco
     assert me
     assert by_type["asked.hold"] == {
         "by": me,
-        "scope": "command/default/default",
+        "scope": scope,
         "seconds": 3600.0,
         "reason": "maintenance",
     }
     assert by_type["hold.set"]["kind"] == "hand"
-    assert by_type["sheet.moved"]["before"] == "command/default/default"
+    assert by_type["sheet.moved"]["before"] == scope
     assert "is held for 3" in by_type["sheet.moved"]["reason"]
     assert by_type["asked.clear"]["by"] == me
     assert by_type["hold.ended"]["reason"] == "cleared by hand"

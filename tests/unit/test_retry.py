@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipc.errors import CODES, LIMIT_CODES, PERSON_CODES
+from ipc.errors import CODES, LIMIT_CODES, MACHINE_CODES, PERSON_CODES
 from mozartd.coordinator.model import History, Policy
 from mozartd.coordinator.retry import (
     MAX_INTERRUPTIONS,
@@ -92,8 +92,7 @@ def test_every_code_is_held_tried_again_or_given_up_as_the_table_says(code: str)
     meaning, again = CODES[code]
     assert meaning
     kind = NeedsPerson if code in PERSON_CODES else Hold if code in LIMIT_CODES else Again if again else GiveUp
-    # Not the sheet's fault: it waits until the machine has room.
-    kind = NoRoom if code in ("E010", "E403") else kind
+    kind = NoRoom if code in MACHINE_CODES else kind
     assert isinstance(decision, kind)
     assert decision.reason == f"{code} because"  # type: ignore[union-attr]
 

@@ -23,7 +23,7 @@ from workers.environment import base_environment, expand
 from workers.halt import Halt
 from workers.processes import Seen
 from workers.report import EVIDENCE_BYTES, Facts, finished, judge, salvage
-from workers.stop import Traces, owns
+from workers.stop import Signs, Traces, owns
 
 # ---- clocks ---------------------------------------------------------------------------------------------------------
 
@@ -81,27 +81,35 @@ def test_no_clock_runs_beyond_the_time_limit(
 
 # ---- strays ---------------------------------------------------------------------------------------------------------
 
-MINE = Traces("/state", "song-1:1:1", sessions={100})
-OTHER = Traces("/state", "song-1:2:1", sessions={200})
+#: The other one began later.
+MINE = Traces("/state", "song-1:1:1", began=1000, sessions={100})
+OTHER = Traces("/state", "song-1:2:1", began=2000, sessions={200})
+ENDED = Traces("/state", "song-1:9:1", began=1000)
+NO_MARK = (None, None)
 
 
 @pytest.mark.parametrize(
-    ("mark", "session", "running", "mine"),
+    ("signs", "running", "mine"),
     [
-        ((b"/state", b"song-1:1:1"), 7, [MINE, OTHER], True),
-        ((b"/state", b"song-1:2:1"), 7, [MINE, OTHER], False),
-        ((b"/state", b"song-1:9:1"), 7, [MINE, OTHER], True),  # its attempt has ended, nobody else will come
-        ((b"/elsewhere", b"song-1:1:1"), 7, [MINE, OTHER], False),  # another daemon's, started by somebody's agent
-        ((b"/elsewhere", b"song-1:1:1"), 100, [MINE, OTHER], True),
-        ((None, None), 100, [MINE, OTHER], True),
-        ((None, None), 200, [MINE, OTHER], False),
-        ((None, None), 7, [MINE, OTHER], False),
-        ((None, None), 7, [MINE], True),
-        ((None, None), 7, [], True),
+        (Signs(None, (b"/state", b"song-1:1:1"), 7, 3000), [MINE, OTHER], True),
+        (Signs(None, (b"/state", b"song-1:2:1"), 7, 3000), [MINE, OTHER], False),
+        (Signs(None, (b"/state", b"song-1:9:1"), 7, 3000), [MINE, OTHER], True),  # it has ended, nobody else will come
+        (Signs(None, (b"/elsewhere", b"song-1:1:1"), 7, 3000), [MINE, OTHER], False),  # started by somebody's agent
+        (Signs(None, (b"/elsewhere", b"song-1:1:1"), 100, 3000), [MINE, OTHER], True),
+        (Signs(None, NO_MARK, 100, 3000), [MINE, OTHER], True),
+        (Signs(None, NO_MARK, 200, 3000), [MINE, OTHER], False),
+        (Signs(None, NO_MARK, 7, 3000), [MINE, OTHER], False),
+        (Signs(None, NO_MARK, 7, 1500), [MINE, OTHER], True),  # born when the other did not run yet
+        (Signs(None, NO_MARK, 7, 3000), [MINE], True),
+        (Signs(None, NO_MARK, 7, 3000), [], True),
+        (Signs(MINE.tag, NO_MARK, 7, 3000), [MINE, OTHER], True),
+        (Signs(OTHER.tag, (b"/state", b"song-1:1:1"), 7, 3000), [MINE, OTHER], False),  # whatever it claims
+        (Signs(ENDED.tag, NO_MARK, 7, 3000), [MINE, OTHER], True),
+        (Signs(99, NO_MARK, 7, 3000), [MINE, OTHER], False),  # somebody else's use of that limit
     ],
 )
-def test_whose_stray(mark: tuple[bytes | None, ...], session: int, running: list[Traces], mine: bool) -> None:
-    assert owns(mark, session, MINE, running) is mine
+def test_whose_stray(signs: Signs, running: list[Traces], mine: bool) -> None:
+    assert owns(signs, MINE, running) is mine
 
 
 # ---- processes ------------------------------------------------------------------------------------------------------

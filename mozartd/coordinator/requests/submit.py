@@ -177,7 +177,7 @@ def make_job(score: Score, path: str, now: float, start_sheet: int | None = None
         raise MozartError("E301", message, "sheets are numbered from 1", EXIT_USAGE)
     if score.plays_in_order:
         planned = in_order(planned)
-    choices = choices_by_sheet(score, _private_suffix(score, private))
+    choices = choices_by_sheet(score, _private_suffix(score, private), private)
     sheets = [
         Sheet(
             one.n, one.stage, one.instance, one.fan_count, one.start_item, one.end_item, one.dependencies,

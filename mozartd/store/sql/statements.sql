@@ -1,15 +1,17 @@
 -- name: put_job
 -- A job's row, new or changed.
 INSERT INTO jobs (seq, id, name, state, reason, wanted, score_path, workspace, priority, group_name, submitted_at,
-                  started_at, ended_at, not_before, after_job, place, counts, cost_usd, tokens, policy)
+                  started_at, ended_at, not_before, after_job, place, counts, cost_usd, tokens, policy,
+                  ran_seconds, ran_since)
 VALUES (:seq, :id, :name, :state, :reason, :wanted, :score_path, :workspace, :priority, :group_name, :submitted_at,
-        :started_at, :ended_at, :not_before, :after_job, :place, :counts, :cost_usd, :tokens, :policy)
+        :started_at, :ended_at, :not_before, :after_job, :place, :counts, :cost_usd, :tokens, :policy,
+        :ran_seconds, :ran_since)
 ON CONFLICT (seq) DO UPDATE SET
     state = excluded.state, reason = excluded.reason, wanted = excluded.wanted, priority = excluded.priority,
     group_name = excluded.group_name, started_at = excluded.started_at, ended_at = excluded.ended_at,
     not_before = excluded.not_before, after_job = excluded.after_job, place = excluded.place, name = excluded.name,
     score_path = excluded.score_path, workspace = excluded.workspace, counts = excluded.counts, cost_usd = excluded.cost_usd,
-    tokens = excluded.tokens, policy = excluded.policy;
+    tokens = excluded.tokens, policy = excluded.policy, ran_seconds = excluded.ran_seconds, ran_since = excluded.ran_since;
 
 -- name: put_score
 -- What a job was submitted with.

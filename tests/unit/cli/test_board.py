@@ -70,7 +70,7 @@ def test_costs_add_up_over_attempts() -> None:
     ],
 )
 def test_events_are_said_in_a_line(one: dict[str, Any], said: str) -> None:
-    shown = board(event("sheet.running", 2, 1))
+    shown = board(event("sheet.running", 2, 1), event("attempt.finished", 2, 1, seconds=90.0))
     assert describe(one, shown, NOON + 90) == said
 
 
