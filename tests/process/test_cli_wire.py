@@ -335,7 +335,7 @@ def test_what_is_gone_is_said_in_its_place_and_not_asked_for_again(serve: Callab
     score = str(Path(__file__).parents[2] / "examples" / "hello.yaml")
     if how == "run":
         done = mozart(serve(take, first, second, ended), "run", score)
-        assert done.stdout == b"half a line\n" + sentence + b"line 1\n"
+        assert done.stdout == b"mozart: song-1 is submitted\nhalf a line\n" + sentence + b"line 1\n"
         return
     done = mozart(serve(take, first, second), "run", score, "--json")
     found = [json.loads(line) for line in done.stdout.splitlines()]
