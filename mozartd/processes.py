@@ -37,6 +37,23 @@ def read_process(pid: int) -> Process | None:
     return Process(pid, int(fields[1]), int(fields[2]), int(fields[19]), fields[0] in b"ZX")
 
 
+def is_stopped(pid: int) -> bool:
+    """By a signal, a debugger, or because its cgroup is frozen."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            state = file.read().rpartition(b")")[2].split()[0]
+        return state in (b"T", b"t") or _is_frozen(pid)
+    except OSError:
+        return False
+
+
+def _is_frozen(pid: int) -> bool:
+    with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as file:
+        unified = [line.rstrip("\n")[3:] for line in file if line.startswith("0::")]
+    with open(f"/sys/fs/cgroup{unified[0] if unified else ''}/cgroup.events", encoding="utf-8") as file:
+        return "frozen 1" in file.read().splitlines()
+
+
 def all_processes() -> Iterator[Process]:
     for name in os.listdir("/proc"):
         if name.isdigit() and (process := read_process(int(name))):

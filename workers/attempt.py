@@ -213,7 +213,7 @@ class Attempt:
         """True when the agent ended by itself: what it left may be judged."""
         around = self._around
         command, parser = _prepare(_backend(self.assignment), run)
-        vigil = Vigil(around.children.loop, self.halt)
+        vigil = Vigil(around.children, self.halt)
         if command.environment:
             self._mask = self._around.mask(secret_values({**run.environment, **command.environment}))
         self.capture = capture = self._open_log(parser, vigil)
@@ -252,6 +252,7 @@ class Attempt:
                 tail_bytes=max(self._tail_bytes(), ENDING_TAIL),
                 segment_bytes=self.assignment.get("log_segment_bytes", segments.SEGMENT_BYTES),
                 on_segment=self._began_segment,
+                clock=self._around.children.awake.now,
             )
         except OSError as error:
             raise _unwritable("write the log", path, error) from None
@@ -263,7 +264,7 @@ class Attempt:
 
     def _clocks(self, command: Command) -> Clocks:
         assignment = self.assignment
-        now = self._around.children.loop.time()
+        now = self._around.children.awake.now()
         first = assignment.get("first_byte_seconds") or command.first_byte_seconds
         return Clocks(
             now,

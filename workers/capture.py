@@ -107,8 +107,10 @@ class Capture:
         tail_bytes: int = TAIL_BYTES,
         segment_bytes: int = segments.SEGMENT_BYTES,
         on_segment: Callable[[int], None] = lambda start: None,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self._loop = loop
+        self._clock = clock or loop.time
         self._log = Log(log_path, segment_bytes, on_segment)
         self._mask = mask
         self._parser = parser
@@ -124,7 +126,8 @@ class Capture:
         self.bytes = 0
         """What the agent wrote, before masking."""
         self.lines = 0
-        self.last_output = loop.time()
+        self.last_output = self._clock()
+        """On `clock`, the loop's own unless another is given."""
 
     def __repr__(self) -> str:
         return f"<Capture {self.bytes} bytes, {self.lines} lines, log {self.size}>"
@@ -240,14 +243,14 @@ class Capture:
 
     def _take(self, stream: Stream, chunk: bytes) -> None:
         self.bytes += len(chunk)
-        self.last_output = self._loop.time()
+        self.last_output = self._clock()
         texts = stream.mask.sift(chunk)
         self._store(stream, texts)
         if not stream.mask.holds:
             stream.held_since = 0.0
             return
         if texts or not stream.held_since:
-            stream.held_since = self.last_output
+            stream.held_since = self._loop.time()
         if stream.timer is None:
             stream.timer = self._loop.call_later(UNFINISHED_SECONDS, self._show_unfinished, stream)
 

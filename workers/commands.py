@@ -62,10 +62,10 @@ class Shell:
         finally:
             os.close(tail.writing)
         self.traces.sessions.add(child.pid)
-        await asyncio.wait([child.ended, self.halt.requested], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        await self.children.wait([child.ended, self.halt.requested], timeout)
         timed_out = not child.ended.done() and not self.halt.requested.done()
         if not child.ended.done():
-            await stop.stop(child, _STOP, self.traces)
+            await stop.stop(self.children, child, _STOP, self.traces)
         await stop.sweep(self.children, self.traces, self.running)
         return Ended(child.exit_code, child.signal, timed_out, tail.close())
 

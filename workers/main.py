@@ -160,7 +160,9 @@ class Worker:
 
     def _on_term(self) -> None:
         self._drain()
-        self._loop.call_later(self._setup.stop_grace_seconds, self._interrupt)
+        task = self._loop.create_task(self._interrupt_later())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _drain(self) -> None:
         if self._draining:
@@ -170,7 +172,8 @@ class Worker:
         if not self._attempts:
             self._loop.create_task(self._leave())
 
-    def _interrupt(self) -> None:
+    async def _interrupt_later(self) -> None:
+        await self._around.children.wait([], self._setup.stop_grace_seconds)
         for attempt in self._attempts.values():
             attempt.halt.request(INTERRUPTED, "the daemon was stopped")
 
@@ -193,6 +196,8 @@ class Worker:
         os.utime(self._setup.inherited.liveness)
         stop.kill_late(self._around.children, self._around.state, self._around.running.values())
         self._loop.call_later(self._setup.inherited.beat_seconds, self._beat)
+        self._around.children.awake.now()
+        self._around.children.awake.rest(self._setup.inherited.beat_seconds)
 
 
 class ProgressTimer:

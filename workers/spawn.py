@@ -16,6 +16,7 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 
+from ipc.awake import Awake
 from ipc.errors import MozartError
 
 
@@ -24,10 +25,20 @@ class Children:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
+        self.awake = Awake(loop.time)
         self.known: dict[int, Child] = {}
 
     def __repr__(self) -> str:
         return f"<Children {sorted(self.known)}>"
+
+    async def wait(self, futures: Sequence[asyncio.Future[None]], seconds: float) -> None:
+        """Until one of them is done, or the time is up in which we could have noticed."""
+        until = self.awake.now() + seconds
+        while not any(each.done() for each in futures) and (left := until - self.awake.now(self.awake.real(until))) > 0:
+            if futures:
+                await asyncio.wait(futures, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            else:
+                await asyncio.sleep(left)
 
     def reap_strays(self) -> None:
         """Reap adopted orphans that have died. Our own are left to their pidfd."""
