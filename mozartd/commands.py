@@ -198,8 +198,11 @@ def _summary(answer: dict[str, Any]) -> str:
     workers = answer.get("workers", [])
     running = sum(worker["running"] for worker in workers)
     jobs = ", ".join(f"{count} {state}" for state, count in answer.get("jobs", {}).items() if count) or "none"
-    return f"mozartd {answer['version']} is {answer['state']} (pid {answer['pid']})\n" \
-           f"workers: {len(workers)}, {running} attempts running\njobs: {jobs}\nsocket: {answer['socket']}"  # fmt: skip
+    lines = [f"mozartd {answer['version']} is {answer['state']} (pid {answer['pid']})"]
+    lines += [f"workers: {len(workers)}, {running} attempts running", f"jobs: {jobs}", f"socket: {answer['socket']}"]
+    if answer["version"] != VERSION:
+        lines.insert(1, f"version {VERSION} is installed: `mozartd upgrade` makes the daemon run it")
+    return "\n".join(lines)
 
 
 def _daemon_paths() -> Paths:

@@ -280,6 +280,13 @@ class Supervisor:
                 self._announcer.notifier.upgraded()
         self._refuse_upgrade(problem)
 
+    def rehearse(self) -> None:
+        """What the first turn would find due, and what would be left to the next image: nothing is done."""
+        self._feel_pulses()
+        converge(self._wanted, self._children, self._tallies, self._awake.now())
+        handover.decode(self._handover().model_dump_json().encode())
+        self._status()
+
     def _handover(self) -> Handover:
         configured = self._in_force.settings.workers
         children = [handover.on_real_clock(child, self._awake) for child in self._children]
