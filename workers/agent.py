@@ -16,7 +16,7 @@ from backends.base import STDERR, STDOUT, Command, Event, Limited, Result, Waiti
 from workers import stop
 from workers.capture import Capture
 from workers.clocks import LIMITED, POST_RESULT, Clocks
-from workers.halt import CANCELLED, Halt
+from workers.halt import CANCELLED, INTERRUPTED, Halt
 from workers.memory import oom_kills
 from workers.spawn import Child, Children, explain, spawn
 from workers.spool import open_spool
@@ -52,6 +52,10 @@ class Vigil:
         self._last_output: Callable[[], float | None] = lambda: None
         self._timer: asyncio.TimerHandle | None = None
         halt.requested.add_done_callback(self._on_halt)
+
+    def interrupt(self) -> None:
+        """Its end was not its own."""
+        self._halt.request(INTERRUPTED, "the daemon was stopped")
 
     def begin(self, clocks: Clocks, last_output: Callable[[], float | None]) -> None:
         """The agent runs from now on."""
@@ -141,6 +145,8 @@ async def run_agent(
         # Whoever still holds the pipe is dead or a survivor: nobody waits for its end.
         capture.drain()
     ran.exit_code, ran.signal = child.exit_code, child.signal
+    if ran.stopped_by is None and await children.died_with_us(child):
+        vigil.interrupt()
     return ran
 
 

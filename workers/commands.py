@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from workers import stop
-from workers.halt import Halt
+from workers.halt import INTERRUPTED, Halt
 from workers.mask import Mask, MaskStream
 from workers.spawn import Children, explain, spawn
 from workers.stop import Traces
@@ -66,6 +66,8 @@ class Shell:
         timed_out = not child.ended.done() and not self.halt.requested.done()
         if not child.ended.done():
             await stop.stop(self.children, child, _STOP, self.traces)
+        elif await self.children.died_with_us(child):
+            self.halt.request(INTERRUPTED, "the daemon was stopped")
         await stop.sweep(self.children, self.traces, self.running)
         return Ended(child.exit_code, child.signal, timed_out, tail.close())
 

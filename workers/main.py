@@ -159,6 +159,8 @@ class Worker:
     # -- ends
 
     def _on_term(self) -> None:
+        if not self._around.children.stopping.done():
+            self._around.children.stopping.set_result(None)
         self._drain()
         task = self._loop.create_task(self._interrupt_later())
         self._tasks.add(task)

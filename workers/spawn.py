@@ -19,6 +19,11 @@ from collections.abc import Mapping, Sequence
 from ipc.awake import Awake
 from ipc.errors import MozartError
 
+#: What an end of everything sends (a container's, a session's, `killall5`), or 128 more where a shell passes it on.
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL)
+#: Seconds in which it has reached everybody.
+TOLD_SECONDS = 1.0
+
 
 class Children:
     """The processes this worker started and has not reaped. Everything else below it is a stray."""
@@ -26,10 +31,20 @@ class Children:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.awake = Awake(loop.time)
+        self.stopping: asyncio.Future[None] = loop.create_future()
+        """This worker was told to stop."""
         self.known: dict[int, Child] = {}
 
     def __repr__(self) -> str:
         return f"<Children {sorted(self.known)}>"
+
+    async def died_with_us(self, child: Child) -> bool:
+        """Whether its end is no fact about the agent: somebody ends everything at once, and we are told so too, if only
+        a moment later."""
+        if child.signal not in ENDING and (child.exit_code or 0) - 128 not in ENDING:
+            return False
+        await self.wait([self.stopping], TOLD_SECONDS)
+        return self.stopping.done()
 
     async def wait(self, futures: Sequence[asyncio.Future[None]], seconds: float) -> None:
         """Until one of them is done, or the time is up in which we could have noticed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from tests import ROOT
 from tests.conventions.tree import PACKAGES
 from tests.process.asking import open_gate
 from tests.process.conftest import check_end
-from tests.process.daemon import wait_until
+from tests.process.daemon import Daemon, processes_of, wait_until
 from tests.process.test_upgrade import Installed
 
 Score = Callable[..., Path]
@@ -114,3 +115,41 @@ def test_C28_status_says_that_another_version_is_installed(installed: Installed)
     installed.install("9.9.9")
     said = installed.daemon.mozartd("status").stdout
     assert "version 9.9.9 is installed: `mozartd upgrade`" in said, said
+
+
+# ---- C18: a signal to everybody -------------------------------------------------------------------------------------
+
+
+def test_C18_who_dies_with_the_daemon_has_not_failed(start_daemon: Callable[..., Daemon], score: Score) -> None:
+    daemon = start_daemon(workers=1)
+    no_retry = {"max_retries": 0}
+    rule = {"type": "command_succeeds", "command": "test -e {workspace}/again || exec sleep 1000"}
+    jobs = [
+        daemon.run(score("attempt 1: say begun\nattempt 1: hang", name="agent", retry=no_retry)),
+        daemon.run(
+            score("attempt 1: say begun\nattempt 1: gate go\nattempt 1: exit 143", name="shell", retry=no_retry)
+        ),
+        daemon.run(score("attempt 2: write again yes", name="rule", retry=no_retry, validations=[rule])),
+    ]
+    for job in jobs[:2]:
+        daemon.wait_for(job, "attempt.started")
+    sleeping = wait_until(lambda: [pid for pid in processes_of(daemon.home) if command_of(pid) == b"sleep\x001000\x00"])
+    agents = [daemon.job(job)["sheets"][0]["attempts"][0]["agent_pid"] for job in jobs[:1]]
+    ours = [daemon.pid(name) for name in ("coordinator", "worker", "supervisor")]
+    open_gate(Path(daemon.job(jobs[1])["job"]["workspace"]) / "go")
+    for pid in [*agents, *sleeping, *ours]:
+        os.kill(pid, signal.SIGTERM)
+    assert daemon.process
+    assert daemon.process.wait(30) == 0
+    daemon.start()
+    for job in jobs:
+        assert daemon.wait(job)["state"] == "completed"
+        attempts = daemon.job(job)["sheets"][0]["attempts"]
+        assert [each["verdict"] for each in attempts] == ["interrupted", "ok"], job
+
+
+def command_of(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""

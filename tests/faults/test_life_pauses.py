@@ -52,6 +52,7 @@ DEADLINES = {
     "workers/main.py PROGRESS_SECONDS": NONE,
     "workers/main.py QUIET_SECONDS": NONE,
     "workers/main.py ACK_SECONDS": READ_FIRST,
+    "workers/spawn.py TOLD_SECONDS": NONE,
     "workers/stop.py KILL_SECONDS": STOPPED,
 }
 #: Where somebody could die of one. Elsewhere (the coordinator's turn, the terminal's frames) it makes something later.
