@@ -53,10 +53,14 @@ def connect_or_start(may_start: bool) -> tuple[Line, int | None]:
 
 def start() -> int:
     """Start a daemon for this user in the background; its pid when it is ready. Two of us at once start one."""
+    import signal
     import subprocess
     import sys
 
     import orjson
+
+    # As a shell's trap or another program may have left it: then nobody hears how a child ended.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
     # The file, not `-m mozartd`: what the user's PYTHONPATH or working directory holds must not come first. -P for the same
     # reason: the folder of entry.py holds modules with everyday names.

@@ -8,6 +8,7 @@ Imports nothing of ours before `entry` has made the import path safe, also for `
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 from importlib import import_module
@@ -26,6 +27,8 @@ PRELOADED_PACKAGES = ("ipc", "backends", "workers", "mozartd.coordinator", "moza
 
 
 def main() -> None:
+    # Whoever ignores it has his children reaped by the kernel, and passes that on; nobody here would hear how one ended.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     if sys.argv[1:2] == ["supervise"]:
         from mozartd.launch import Request
 

@@ -32,7 +32,7 @@ from mozartd.handover import Handover
 from mozartd.launch import Launch
 from mozartd.liveness import read_mtime
 from mozartd.lock import write_pid_file
-from mozartd.orphans import Sweeper
+from mozartd.orphans import BORN_WITH, Sweeper
 from mozartd.processes import is_stopped
 from mozartd.readiness import Readiness
 from mozartd.settings import Settings
@@ -272,7 +272,8 @@ class Supervisor:
         if not problem:
             log.info("upgrading: executing what is installed")
             self._announcer.notifier.upgrading()
-            environment = {**os.environ, **self._announcer.notifier.environment}
+            born_with = ",".join(map(str, sorted(self._sweeper.born_with)))
+            environment = {**os.environ, **self._announcer.notifier.environment, BORN_WITH: born_with}
             try:
                 upgrade.become(self._launch.command, self._handover(), environment)
             except OSError as error:
@@ -296,6 +297,7 @@ class Supervisor:
         """Its children are ours; `converge` replaces them, because they are of no generation of ours."""
         now = self._awake.now()
         self._children = [handover.adopt_child(child, now) for child in left.children]
+        self._sweeper.born_with.difference_update(child.pid for child in self._children)
         self._tallies = {Slot(one.role, one.number): Tally(deaths=one.deaths) for one in left.deaths}
         if self._wanted.workers == left.configured_workers:
             self._wanted.workers = left.workers
@@ -351,6 +353,8 @@ class Supervisor:
                 self._probed(status)
             elif pid == self._trial.pid:
                 self._tried(status)
+            else:
+                self._sweeper.born_with.discard(pid)
 
     def _bury(self, child: Child, status: int) -> None:
         now = self._awake.now()

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 
 from ipc.awake import Awake
 from ipc.errors import MozartError
+from workers import memory
 
 #: What an end of everything sends (a container's, a session's, `killall5`), or 128 more where a shell passes it on.
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL)
@@ -113,16 +114,17 @@ def spawn(
     try:
         descriptor = _stdin(stdin)
         try:
-            process = subprocess.Popen(
-                argv,
-                executable=program,
-                stdin=descriptor,
-                stdout=stdout,
-                stderr=stderr,
-                cwd=directory,
-                env=environment,
-                start_new_session=True,
-            )
+            with memory.first_to_go():
+                process = subprocess.Popen(
+                    argv,
+                    executable=program,
+                    stdin=descriptor,
+                    stdout=stdout,
+                    stderr=stderr,
+                    cwd=directory,
+                    env=environment,
+                    start_new_session=True,
+                )
         finally:
             os.close(descriptor)
         # Ours to reap, by pidfd: Popen must neither wait for it nor warn about it.

@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from tests import ROOT
 from tests.conventions.tree import PACKAGES
 from tests.process.asking import open_gate
 from tests.process.conftest import check_end
-from tests.process.daemon import Daemon, processes_of, wait_until
+from tests.process.daemon import Daemon, is_alive, processes_of, wait_until
 from tests.process.test_upgrade import Installed
 
 Score = Callable[..., Path]
@@ -153,3 +155,56 @@ def command_of(pid: int) -> bytes:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return b""
+
+
+# ---- C7, C11, C12: what it was born into ----------------------------------------------------------------------------
+
+
+def test_C07_agents_are_the_kernels_first_victims(shared_daemon: Daemon, score: Score) -> None:
+    rule = {"type": "command_succeeds", "command": "test $(cat /proc/self/oom_score_adj) -ge 500"}
+    shows = {
+        "type": "command",
+        "command": ["sh", "-c", "cat /proc/self/oom_score_adj; sh -c 'cat /proc/self/oom_score_adj'"],
+    }
+    job = shared_daemon.run(score("", backend=shows, validations=[rule]))
+    assert shared_daemon.wait(job)["state"] == "completed"
+    printed = shared_daemon.mozart("logs", job, "--raw").stdout.split()
+    own = int(Path("/proc/self/oom_score_adj").read_text())
+    assert [int(each) for each in printed] == [min(1000, max(0, own) + 500)] * 2
+    for name in ("supervisor", "coordinator", "worker"):
+        assert int(Path(f"/proc/{shared_daemon.pid(name)}/oom_score_adj").read_text()) == own
+    unit = (ROOT / "deploy" / "mozartd.service").read_text()
+    assert "OOMPolicy=continue" in unit
+    assert "OOMScoreAdjust=-" in unit
+
+
+def test_C11_children_it_was_born_with_are_no_strays(cold: Daemon, score: Score) -> None:
+    loop = cold.home / "loop"
+    script = f"( echo $BASHPID >{loop}; while :; do sleep 1; done ) & exec {cold.scripts}/mozartd start --foreground"
+    with open(cold.output, "ab") as output:
+        cold.process = subprocess.Popen(
+            ["bash", "-c", script], env=cold.environment, stdout=output, stderr=output, start_new_session=True
+        )
+    wait_until(cold.is_ready)
+    pid = int(loop.read_text())
+    try:
+        cold.kill("worker")
+        wait_until(cold.is_ready)
+        assert cold.mozartd("upgrade", timeout=60).returncode == 0
+        cold.kill("worker")
+        wait_until(cold.is_ready)
+        assert is_alive(pid), cold.printed()
+        assert "left behind" not in cold.printed()
+    finally:
+        os.kill(pid, signal.SIGKILL)
+    cold.stop()
+
+
+def test_C12_a_starter_that_ignores_its_childrens_ends(cold: Daemon, score: Score) -> None:
+    script = (
+        "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", script, str(cold.scripts / "mozart"), "run", str(score("say hello"))]
+    done = subprocess.run(command, env=cold.environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
