@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from ipc.errors import MozartError
-from ipc.paths import Paths
+from ipc.paths import Paths, secure_directory
 from mozartd.processes import Process, open_pidfd
 
 #: More than any answer has, and what an empty pipe takes at once.
@@ -29,6 +29,9 @@ class Hearing:
 
     def __init__(self, paths: Paths, kind: str) -> None:
         self._path = os.path.join(paths.runtime, f"{kind}.{os.getpid()}")
+        if not os.path.exists(paths.runtime):
+            # Somebody removed it under the daemon, which puts the rest back.
+            secure_directory(paths.runtime)
         self._log = paths.daemon_log
         with suppress(FileNotFoundError):
             os.unlink(self._path)

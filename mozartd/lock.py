@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from ipc.errors import MozartError
 from ipc.paths import Paths
+from mozartd import bereft
 from mozartd.processes import Process, all_processes, read_process, send, wait_ended
 
 #: How long a starting daemon waits for one that is stopping, and for the children of one that was killed.
@@ -54,6 +55,8 @@ def take_lock(path: str) -> int | None:
 def take_over(paths: Paths, leftover_seconds: float = LEFTOVER_SECONDS) -> int | Running:
     """The lock, once what a dead or stopping supervisor left is gone; or the supervisor that has it and keeps it."""
     unseen = 0
+    if (bereft_one := _bereft(paths)) is not None:
+        return bereft_one
     while (lock := take_lock(paths.lock)) is None:
         running = find_supervisor(paths)
         if running is not None and not running.is_stopping:
@@ -90,8 +93,8 @@ def lock_holders(path: str) -> list[Process]:
     """Everybody who has the lock file open: the supervisor and its children, or what is left of them."""
     try:
         wanted = os.stat(path)
-    except FileNotFoundError:
-        return []
+    except (FileNotFoundError, NotADirectoryError):
+        return bereft.holders(path)
     return [process for process in all_processes() if process.pid != os.getpid() and _has_open(process.pid, wanted)]
 
 
@@ -145,8 +148,14 @@ def find_supervisor(paths: Paths) -> Running | None:
         started, config, stopping = int(more["started"]), str(more["config"]), bool(more["stopping"])
         wanted = os.stat(paths.lock)
     except (OSError, ValueError, KeyError, TypeError):
-        return None
+        return _bereft(paths)
     found = read_process(pid)
     if found is None or found.is_zombie or found.started != started or not _has_open(pid, wanted):
-        return None
+        return _bereft(paths)
     return Running(found, config, stopping)
+
+
+def _bereft(paths: Paths) -> Running | None:
+    """One that lives and whose files somebody removed."""
+    found = bereft.supervisor(paths)
+    return None if found is None else Running(found, bereft.config_of(found, paths), is_stopping=False)

@@ -22,7 +22,7 @@ from ipc import VERSION
 from ipc.awake import Awake
 from ipc.errors import MozartError
 from ipc.setup import EXIT_CANNOT_BOOT, EXIT_STOP_ALL, NOTE_SIGNAL, read_note, write_note
-from mozartd import act, daemon_log, handover, upgrade
+from mozartd import act, daemon_log, handover, places, upgrade
 from mozartd.announce import Announcer
 from mozartd.backoff import Tally, after_death, is_hopeless
 from mozartd.births import Births
@@ -47,6 +47,11 @@ EXIT_GAVE_UP = 1
 
 #: Until it looks up in any case.
 LONGEST_SLEEP_SECONDS = 3600.0
+#: From a try to put back what was removed to the next.
+PUT_BACK_AGAIN_SECONDS = 5.0
+
+#: Where troubles stand that are no child's.
+_PLACES, _DATABASE = Slot("places"), Slot("database")
 
 SIGNALS = frozenset(
     {
@@ -59,6 +64,7 @@ SIGNALS = frozenset(
         signal.SIGTTOU,
         signal.SIGUSR1,
         signal.SIGUSR2,
+        places.SIGNAL,
     }
 )
 
@@ -97,6 +103,7 @@ class Supervisor:
             signal.signal(number, signal.SIG_DFL)
         become_subreaper()
         set_title("mozartd")
+        self._places = places.Places(self._paths, self._births.held)
         self._apply()
         gc.collect()
         gc.freeze()
@@ -116,6 +123,7 @@ class Supervisor:
             self._reap()
             self._sweep()
             self._feel_pulses()
+            self._look_for_what_was_removed()
             plan = converge(self._wanted, self._children, self._tallies, self._awake.now())
             for action in plan.actions:
                 if isinstance(action, Spawn):
@@ -133,7 +141,7 @@ class Supervisor:
     def _wait(self, wake_at: float) -> None:
         """Sleep until a signal or the nearest deadline, then handle that signal."""
         now, notifier = self._awake.now(), self._announcer.notifier
-        deadlines = [wake_at, self._sweeper.due_at, self._trial.due_at]
+        deadlines = [wake_at, self._sweeper.due_at, self._trial.due_at, self._places.due_at]
         deadlines.append(self._readiness.due_at() if self._is_probe_due() else None)
         if notifier.watchdog_seconds:
             deadlines.append(now + notifier.watchdog_seconds)
@@ -165,6 +173,7 @@ class Supervisor:
             case signal.SIGQUIT:
                 self.kill(f"received {number.name}")
             case signal.SIGHUP:
+                self._put_back()
                 self.reload()
             case signal.SIGTTIN:
                 self._wanted.workers += 1
@@ -211,6 +220,33 @@ class Supervisor:
         self._changed(needs)
         answer = {"changed": needs, "overruled": overruled, "warnings": self._in_force.warnings, "version": VERSION}
         self._announcer.promise("reload", answer)
+
+    # -- what somebody removed under us
+
+    def _look_for_what_was_removed(self) -> None:
+        if self._wanted.phase is not Phase.RUNNING:
+            return
+        if self._places.look(self._awake.now()):
+            self._put_back()
+        if self._readiness.was_ready and self._places.lost_database():
+            path = self._paths.database
+            self._note(_DATABASE, f"{path} was removed: what runs goes on, and its jobs will not be known after a stop")
+
+    def _put_back(self) -> None:
+        """Whoever listens at the old sockets has to do so at the new ones: a new coordinator."""
+        try:
+            missing = self._places.put_back() if self._places.missing() else []
+        except (MozartError, OSError) as error:
+            self._places.due_at = self._awake.now() + PUT_BACK_AGAIN_SECONDS
+            self._note(_PLACES, f"cannot put back what was removed: {error}".partition("\n")[0])
+            return
+        self._note(_PLACES, "")
+        if missing:
+            log.warning("put back what was removed: %s", ", ".join(missing))
+            self._apply()
+            if missing != [self._paths.lock]:
+                self._wanted.generations["coordinator"] += 1
+                self._readiness.lost()
 
     def _changed(self, needs: Needs) -> None:
         """Other settings are in force. `converge` replaces whoever needs them."""

@@ -208,3 +208,43 @@ def test_C12_a_starter_that_ignores_its_childrens_ends(cold: Daemon, score: Scor
     done = subprocess.run(command, env=cold.environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
+
+
+# ---- C9: removed under it -------------------------------------------------------------------------------------------
+
+
+def test_C09_what_is_removed_under_it_is_put_back(cold: Daemon, score: Score) -> None:
+    cold.start(by_command=True)
+    assert cold.process
+    job = cold.run(score("say begun\ngate go\nsay done"))
+    cold.wait_for(job, "attempt.started")
+    shutil.rmtree(cold.home / "run")
+    wait_until(cold.is_ready)
+    shutil.rmtree(cold.home / "run")
+    assert cold.mozartd("reload").returncode == 0
+    assert cold.mozart("status").returncode == 0
+    (cold.home / "state" / "lock").unlink()
+    started = cold.mozartd("start", "--json")
+    assert json.loads(started.stdout) == {"pid": cold.process.pid, "state": "running"}, "never a second one"
+    wait_until((cold.home / "state" / "lock").exists)
+    open_gate(Path(cold.job(job)["job"]["workspace"]) / "go")
+    assert cold.wait(job)["state"] == "completed"
+    assert len(cold.job(job)["sheets"][0]["attempts"]) == 1
+    assert "Traceback" not in cold.printed()
+
+
+def test_C09_stop_works_when_all_is_removed(cold: Daemon, score: Score) -> None:
+    cold.start(by_command=True)
+    assert cold.process
+    job = cold.run(score("say begun\nhang"))
+    cold.wait_for(job, "attempt.started")
+    shutil.rmtree(cold.home / "state")
+    wait_until(lambda: "mozart.db was removed" in cold.status()["reason"])
+    shutil.rmtree(cold.home / "state", ignore_errors=True)
+    shutil.rmtree(cold.home / "run")
+    started = cold.mozartd("start", "--json")
+    assert json.loads(started.stdout)["pid"] == cold.process.pid
+    stopped = cold.mozartd("stop")
+    assert stopped.returncode == 0, stopped.stderr
+    assert cold.process.wait(30) == 0
+    assert not processes_of(cold.home)

@@ -45,6 +45,8 @@ DEADLINES = {
     "mozartd/orphans.py LONGEST_PAUSE_SECONDS": NONE,
     "mozartd/readiness.py PATIENCE_SECONDS": ASKED,
     "mozartd/readiness.py AGAIN_SECONDS": NONE,
+    "mozartd/places.py SETTLE_SECONDS": NONE,
+    "mozartd/supervisor.py PUT_BACK_AGAIN_SECONDS": NONE,
     "mozartd/supervisor.py LONGEST_SLEEP_SECONDS": NONE,
     "mozartd/upgrade.py PATIENCE_SECONDS": STOPPED,
     "workers/capture.py UNFINISHED_SECONDS": NONE,
