@@ -57,7 +57,11 @@ class Hearing:
 
     def wait(self, supervisor: Process, seconds: float) -> dict[str, Any]:
         """The answer; an `error` in it is raised. So is the supervisor's end, and its silence."""
-        pidfd = open_pidfd(supervisor)
+        try:
+            pidfd = open_pidfd(supervisor)
+        except OSError:
+            # Pidfds are refused here: its end is not heard, and the time-out says enough.
+            pidfd = os.dup(self._fifo)
         poll = select.poll()
         poll.register(self._fifo, select.POLLIN)
         if pidfd is not None:

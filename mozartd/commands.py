@@ -25,6 +25,7 @@ from ipc.paths import Paths, find_paths
 from mozartd.answers import Hearing
 from mozartd.launch import Request, run_here, start_in_background
 from mozartd.lock import Running, find_supervisor, kill_and_wait, lock_holders, tidy
+from mozartd.needs import check_proc
 from mozartd.orphans import find_strays
 from mozartd.processes import Process, send, wait_ended
 
@@ -225,6 +226,7 @@ def _answer(as_json: bool, answer: dict[str, Any], words: str) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command; its exit code."""
     try:
+        check_proc()
         return int(app(arguments, prog_name="mozartd", standalone_mode=False) or 0)
     except TyperException as error:
         said = error.format_message().rstrip(".")

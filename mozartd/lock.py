@@ -49,6 +49,10 @@ def take_lock(path: str) -> int | None:
     except BlockingIOError:
         os.close(lock)
         return None
+    except OSError as error:
+        os.close(lock)
+        hint = "its file system has no locks: set MOZART_HOME to a directory on a local one"
+        raise MozartError("E403", f"cannot lock {path}: {error.strerror}", hint) from None
     return lock
 
 

@@ -54,12 +54,14 @@ def supervise(request: Request) -> int:
         refusal = error
     except OSError as error:
         log.critical("cannot go on", exc_info=True)
-        refusal = MozartError("E303", f"cannot start: {error}", f"its log is {request.paths.daemon_log}")
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        refusal = MozartError("E303", f"cannot start: {what}", f"its log is {request.paths.daemon_log}")
     report(request, error_answer(refusal))
     return refusal.exit_code
 
 
 def _supervise(request: Request) -> int:
+    from mozartd import needs
     from mozartd.births import Births
     from mozartd.held import open_held
     from mozartd.launch import report
@@ -69,6 +71,7 @@ def _supervise(request: Request) -> int:
     paths = request.paths
     if request.handover is not None:
         return _succeed(request, request.handover)
+    needs.check()
     settings = _load_settings(request)
     _secure_directories(request)
     lock = take_over(paths)

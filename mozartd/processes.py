@@ -14,6 +14,9 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+#: Between two looks at a process that nobody tells us about.
+LOOK_SECONDS = 0.05
+
 
 @dataclass(frozen=True, slots=True)
 class Process:
@@ -71,30 +74,51 @@ def environment(pid: int) -> dict[bytes, bytes]:
 
 
 def open_pidfd(process: Process) -> int | None:
-    """A pidfd that certainly refers to this very process; None when it has ended."""
+    """A pidfd that certainly refers to this very process; None when it has ended. Raises OSError when none can be had."""
     try:
         pidfd = os.pidfd_open(process.pid)
-    except OSError:
+    except ProcessLookupError:
         return None
-    now = read_process(process.pid)
-    if now is None or now.started != process.started:
+    if not is_there(process):
         os.close(pidfd)
         return None
     return pidfd
 
 
+def is_there(process: Process) -> bool:
+    """It has not ended, or is not reaped yet."""
+    now = read_process(process.pid)
+    return now is not None and now.started == process.started
+
+
 def send(process: Process, number: signal.Signals) -> bool:
     """Signal exactly this process. False when it has ended or may not be signalled."""
-    pidfd = open_pidfd(process)
+    try:
+        pidfd = open_pidfd(process)
+    except OSError:
+        return _send_by_pid(process, number)
     if pidfd is None:
         return False
     try:
         signal.pidfd_send_signal(pidfd, number)
-    except OSError:
+    except ProcessLookupError:
         return False
+    except OSError:
+        return _send_by_pid(process, number)
     finally:
         os.close(pidfd)
     return True
+
+
+def _send_by_pid(process: Process, number: signal.Signals) -> bool:
+    """Where pidfds are refused: the start time is looked at right before, and a pid is not given to another at once."""
+    try:
+        if is_there(process):
+            os.kill(process.pid, number)
+            return True
+    except OSError:
+        return False
+    return False
 
 
 def wait_ended(processes: Iterable[Process], timeout: float | None) -> bool:
@@ -104,7 +128,10 @@ def wait_ended(processes: Iterable[Process], timeout: float | None) -> bool:
 
 
 def _wait_ended(process: Process, deadline: float | None) -> bool:
-    pidfd = open_pidfd(process)
+    try:
+        pidfd = open_pidfd(process)
+    except OSError:
+        return _look_until_ended(process, deadline)
     if pidfd is None:
         return True
     poll = select.poll()
@@ -113,3 +140,12 @@ def _wait_ended(process: Process, deadline: float | None) -> bool:
         return bool(poll.poll(None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000))
     finally:
         os.close(pidfd)
+
+
+def _look_until_ended(process: Process, deadline: float | None) -> bool:
+    """Where pidfds are refused, nobody says when it ends."""
+    while (now := read_process(process.pid)) is not None and now.started == process.started and not now.is_zombie:
+        if deadline is not None and time.monotonic() >= deadline:
+            return False
+        time.sleep(LOOK_SECONDS)
+    return True

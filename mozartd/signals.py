@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 import signal
 from collections.abc import Iterable
 
@@ -47,4 +48,6 @@ class Waiter:
         time = _Timespec(whole, int((seconds - whole) * 1e9))
         received = self._sigtimedwait(self._set, None, ctypes.byref(time))
         self.was_stopped = received == -1 and ctypes.get_errno() == errno.EINTR
+        if received == -1 and ctypes.get_errno() not in (errno.EAGAIN, errno.EINTR):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), "sigtimedwait")
         return signal.Signals(received) if received in self._numbers else None

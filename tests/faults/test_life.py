@@ -248,3 +248,45 @@ def test_C09_stop_works_when_all_is_removed(cold: Daemon, score: Score) -> None:
     assert stopped.returncode == 0, stopped.stderr
     assert cold.process.wait(30) == 0
     assert not processes_of(cold.home)
+
+
+# ---- C29, C30: refused by the machine -------------------------------------------------------------------------------
+
+REFUSING = str(Path(__file__).with_name("refusing.py"))
+EPERM, ENOSYS, ENOLCK = 1, 38, 37
+
+
+def refusing(daemon: Daemon, calls: str, *command: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, REFUSING, *calls.split(), "--", *command]
+    return subprocess.run(argv, env=daemon.environment, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("calls", "said", "hint"),
+    [
+        (f"pidfd_open={ENOSYS}", "pidfd_open is refused: Function not implemented", "seccomp"),
+        (f"pidfd_send_signal={EPERM}", "pidfd_send_signal is refused: Operation not permitted", "seccomp"),
+        (f"memfd_create={ENOSYS}", "memfd_create is refused: Function not implemented", "seccomp"),
+        (f"rt_sigtimedwait={ENOSYS}", "sigtimedwait is refused: Function not implemented", "seccomp"),
+        (f"flock={ENOLCK}", "state/lock: No locks available", "MOZART_HOME"),
+        ("", "only 20 files may be open at once (ulimit -n)", "ulimit -n 1024"),
+    ],
+)
+def test_C30_what_the_machine_refuses_is_named(cold: Daemon, calls: str, said: str, hint: str) -> None:
+    mozartd = str(cold.scripts / "mozartd")
+    command = [mozartd, "start"] if calls else ["sh", "-c", f"ulimit -n 20; exec {mozartd} start"]
+    done = refusing(cold, calls, *command)
+    assert done.returncode not in (0, None), done.stdout
+    assert said in done.stderr
+    assert hint in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("calls", [f"pidfd_open={EPERM}", f"pidfd_send_signal={EPERM}"])
+def test_C29_stop_ends_it_where_pidfds_are_refused(cold: Daemon, calls: str) -> None:
+    assert cold.mozartd("start").returncode == 0
+    assert refusing(cold, calls, str(cold.scripts / "mozartd"), "reload").returncode == 0
+    done = refusing(cold, calls, str(cold.scripts / "mozartd"), "stop", *(["--force"] if "open" in calls else []))
+    assert done.returncode == 0, done.stderr
+    assert "mozartd has stopped" in done.stdout
+    assert not processes_of(cold.home)

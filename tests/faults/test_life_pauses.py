@@ -45,6 +45,7 @@ DEADLINES = {
     "mozartd/orphans.py LONGEST_PAUSE_SECONDS": NONE,
     "mozartd/readiness.py PATIENCE_SECONDS": ASKED,
     "mozartd/readiness.py AGAIN_SECONDS": NONE,
+    "mozartd/processes.py LOOK_SECONDS": NONE,
     "mozartd/places.py SETTLE_SECONDS": NONE,
     "mozartd/supervisor.py PUT_BACK_AGAIN_SECONDS": NONE,
     "mozartd/supervisor.py LONGEST_SLEEP_SECONDS": NONE,
