@@ -11,7 +11,9 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -19,15 +21,17 @@ import typer
 from typer.exceptions import TyperException
 
 from ipc import VERSION
+from ipc.client import Client, NotListening
 from ipc.errors import EXIT_INTERRUPTED, EXIT_UNREACHABLE, EXIT_USAGE, MozartError
 from ipc.line import Line
 from ipc.paths import Paths, find_paths
+from ipc.states import JOB_ENDED
 from mozartd.answers import Hearing
-from mozartd.launch import Request, run_here, start_in_background
+from mozartd.launch import PATIENCE_SECONDS, Request, run_here, start_in_background
 from mozartd.lock import Running, find_supervisor, kill_and_wait, lock_holders, tidy
 from mozartd.needs import check_proc
 from mozartd.orphans import find_strays
-from mozartd.processes import Process, send, wait_ended
+from mozartd.processes import Process, is_stopped, read_process, send, wait_ended
 
 #: How long `mozartd status` waits for an answer: a coordinator that is being restarted needs a second or two.
 ANSWER_SECONDS = 10.0
@@ -81,7 +85,7 @@ def start(
     if config is not None:
         paths = replace(paths, config=os.path.abspath(config))
     running = find_supervisor(paths)
-    if running is not None and not running.is_stopping:
+    if running is not None and not running.is_stopping and _becomes_ready(paths, running.process):
         pid = running.process.pid
         _answer(as_json, {"pid": pid, "state": "running"}, f"mozartd is already running (pid {pid})")
         return
@@ -89,8 +93,28 @@ def start(
     if foreground:
         run_here(replace(request, report=sys.stdout.fileno() if as_json else None, keep_report=True))
     answer = start_in_background(request)
+    if answer["state"] != "ready":
+        other = read_process(answer["pid"])
+        if other is None or not _becomes_ready(paths, other):
+            answer = start_in_background(request)
     already = "" if answer["state"] == "ready" else " already"
     _answer(as_json, answer, f"mozartd is{already} running (pid {answer['pid']})")
+
+
+def _becomes_ready(paths: Paths, other: Process) -> bool:
+    """Whether a daemon that somebody else started answers, or will once it has its sockets; False when it ended first."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while os.path.exists(paths.pid_file) and (left := deadline - time.monotonic()) > 0:
+        try:
+            with Client(paths.client_socket, left):
+                return True
+        except NotListening:
+            if wait_ended([other], 0.05):
+                return False
+        except MozartError:
+            # Of another version, or it hangs: that is for whoever asks it something.
+            return True
+    return not wait_ended([other], 0)
 
 
 @app.command(epilog="Example: mozartd stop --drain")
@@ -107,6 +131,9 @@ def stop(
     if force and drain:
         raise MozartError("usage", "cannot both --force and --drain", "choose one", EXIT_USAGE)
     running = find_supervisor(paths)
+    if running is not None and not force:
+        _require_awake(running, "stop")
+    goes_on = _unfinished(paths) if running is not None and not force else ""
     if drain and running is not None:
         _drain(paths)
     elif running is not None:
@@ -118,7 +145,27 @@ def stop(
     elif not wait_ended(left, timeout if timeout is not None else None if drain else STOP_SECONDS):
         hint = "wait longer with --timeout, or `mozartd stop --force`"
         raise MozartError("E001", f"cannot say that the daemon (pid {pid}) has stopped: it takes longer", hint)
-    _answer(as_json, {"pid": pid, "state": "stopped"}, "mozartd has stopped" if pid else "mozartd is not running")
+    said = f"mozartd has stopped{goes_on}" if pid else "the daemon is not running"
+    _answer(as_json, {"pid": pid, "state": "stopped"}, said)
+
+
+def _unfinished(paths: Paths) -> str:
+    """What the next daemon goes on with; nothing of one that does not say at once."""
+    with suppress(MozartError), Client(paths.client_socket, 2.0) as client:
+        counts = client.request("daemon.status").get("jobs", {})
+        unfinished = sum(count for state, count in counts.items() if state not in JOB_ENDED)
+        if unfinished:
+            jobs = "1 unfinished job goes" if unfinished == 1 else f"{unfinished} unfinished jobs go"
+            return f"; {jobs} on at the next start"
+    return ""
+
+
+def _require_awake(running: Running, what: str) -> None:
+    """Whoever is stopped hears nothing, and would be waited for in vain."""
+    pid = running.process.pid
+    if is_stopped(pid):
+        hint = f"`kill -CONT {pid}` lets it go on"
+        raise MozartError("E401", f"cannot {what} the daemon: its process {pid} is stopped or frozen", hint)
 
 
 def _drain(paths: Paths) -> None:
@@ -151,7 +198,9 @@ def reload(as_json: Json = False) -> None:
 
 
 def _changes(answer: dict[str, Any], config: str) -> str:
-    lines = [f"mozartd (pid {answer['pid']}) has read {config} again"]
+    has_file = os.path.exists(config)
+    done = f"has read {config} again" if has_file else f"uses its defaults: there is no {config}"
+    lines = [f"mozartd (pid {answer['pid']}) {done}"]
     lines += [f"{name}: {need}" for name, need in answer["changed"].items()] or ["nothing changed"]
     lines += [
         f"{name}: not in force, {winner} wins until the daemon is started anew"
@@ -181,6 +230,7 @@ def upgrade(as_json: Json = False) -> None:
 
 def _signal(running: Running, number: signal.Signals, kind: str) -> dict[str, Any]:
     """What became of it."""
+    _require_awake(running, kind)
     with Hearing(_daemon_paths(), kind) as hearing:
         send(running.process, number)
         answer = hearing.wait(running.process, CHANGE_SECONDS)
@@ -215,7 +265,8 @@ def _running() -> Running:
     running = find_supervisor(_daemon_paths())
     if running is None:
         hint = "start it with `mozartd start`"
-        raise MozartError("E501", f"cannot find a daemon in {_daemon_paths().state}", hint, EXIT_UNREACHABLE)
+        message = f"cannot reach the daemon of {_daemon_paths().state}: the daemon is not running"
+        raise MozartError("E501", message, hint, EXIT_UNREACHABLE)
     return running
 
 

@@ -85,6 +85,7 @@ MAY_SLEEP = (
     "tests/process/daemon.py",
     "tests/bench/",
     "tests/faults/test_life_pauses.py",
+    "tests/torture/frozen.py",
 )
 
 

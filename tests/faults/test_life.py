@@ -19,6 +19,7 @@ from tests.process.asking import open_gate
 from tests.process.conftest import check_end
 from tests.process.daemon import Daemon, is_alive, processes_of, wait_until
 from tests.process.test_upgrade import Installed
+from tests.torture.cold import one_round
 
 Score = Callable[..., Path]
 
@@ -290,3 +291,40 @@ def test_C29_stop_ends_it_where_pidfds_are_refused(cold: Daemon, calls: str) -> 
     assert done.returncode == 0, done.stderr
     assert "mozartd has stopped" in done.stdout
     assert not processes_of(cold.home)
+
+
+# ---- C13, C20, D18: asking a daemon that comes, stands or goes ------------------------------------------------------
+
+
+@pytest.mark.timeout(180)
+def test_C13_many_at_once_start_one_daemon(cold: Daemon) -> None:
+    """With what a killed one left. `make torture ARGS=cold` has fifty rounds of twelve."""
+    cold.start(by_command=True)
+    cold.kill_everything()
+    assert (cold.home / "run" / "mozartd.sock").exists()
+    one_round(cold, 6)
+
+
+def test_C20_what_a_stopped_supervisor_cannot_hear_is_said_at_once(shared_daemon: Daemon) -> None:
+    pid = shared_daemon.pid("supervisor")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        for verb in ("reload", "upgrade", "stop"):
+            done = shared_daemon.mozartd(verb)
+            assert done.returncode == 1
+            assert f"its process {pid} is stopped or frozen" in done.stderr
+            assert f"kill -CONT {pid}" in done.stderr
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert shared_daemon.mozartd("reload").returncode == 0
+
+
+def test_D18_stop_says_what_goes_on_and_one_wording_for_no_daemon(cold: Daemon, score: Score) -> None:
+    for program, verb in (("mozartd", "reload"), ("mozartd", "status"), ("mozartd", "stop"), ("mozart", "status")):
+        done = cold.call(program, verb)
+        assert "the daemon is not running" in done.stdout + done.stderr, verb
+    (cold.home / "config.yaml").unlink()
+    job = cold.run(score("hang"))
+    assert f"there is no {cold.home}/config.yaml" in cold.mozartd("reload").stdout
+    cold.wait_for(job, "attempt.started")
+    assert "1 unfinished job goes on at the next start" in cold.mozartd("stop").stdout
