@@ -78,15 +78,16 @@ def main() -> int:
     )
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
-    for name, count in (
-        ("kills", 200),
-        ("points", 10_000),
-        ("agents", 1000),
-        ("attempts", 10_000),
-        ("seconds", 60),
-        ("rounds", 50),
-        ("longest", 300),
-    ):
+    counts = {
+        "kills": 200,
+        "points": 10_000,
+        "agents": 1000,
+        "attempts": 10_000,
+        "seconds": 60,
+        "rounds": 50,
+        "longest": 300,
+    }
+    for name, count in counts.items():
         parser.add_argument(f"--{name}", type=int, default=count, metavar="N")
     parser.add_argument("--write", type=int, metavar="N")
     options = parser.parse_args()

@@ -65,9 +65,9 @@ def _stopped(pids: list[int]) -> Iterator[None]:
     finally:
         if group is not None:
             (group / "cgroup.freeze").write_text("0")
-            for pid in (group / "cgroup.procs").read_text().split():
+            for moved in (group / "cgroup.procs").read_text().split():
                 with contextlib.suppress(OSError):
-                    (CGROUP / "cgroup.procs").write_text(pid)
+                    (CGROUP / "cgroup.procs").write_text(moved)
             group.rmdir()
         else:
             _signal(pids, signal.SIGCONT)
