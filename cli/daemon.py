@@ -24,7 +24,7 @@ STARTS = 3
 def connect() -> Line:
     """Raises NotListening when no daemon runs. One that is being started is waited for."""
     paths = find_paths()
-    deadline = None
+    deadline, pause = None, 0.01
     while True:
         try:
             return Line(paths.client_socket, ANSWER_SECONDS)
@@ -34,7 +34,8 @@ def connect() -> Line:
             deadline = deadline or time.monotonic() + ANSWER_SECONDS
             if time.monotonic() > deadline or not _is_being_started(paths):
                 raise
-            time.sleep(0.02)
+            time.sleep(pause)
+            pause = min(2 * pause, 0.2)
 
 
 def _is_being_started(paths: Paths) -> bool:

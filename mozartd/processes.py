@@ -14,8 +14,8 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-#: Between two looks at a process that nobody tells us about.
-LOOK_SECONDS = 0.05
+#: Between two looks at a process that nobody tells us about, at most.
+LOOK_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +144,10 @@ def _wait_ended(process: Process, deadline: float | None) -> bool:
 
 def _look_until_ended(process: Process, deadline: float | None) -> bool:
     """Where pidfds are refused, nobody says when it ends."""
+    pause = LOOK_SECONDS / 64
     while (now := read_process(process.pid)) is not None and now.started == process.started and not now.is_zombie:
         if deadline is not None and time.monotonic() >= deadline:
             return False
-        time.sleep(LOOK_SECONDS)
+        time.sleep(pause)
+        pause = min(2 * pause, LOOK_SECONDS)
     return True
