@@ -96,9 +96,17 @@ def test_C01_an_upgrade_to_what_is_broken_is_refused_with_file_and_line(installe
 # ---- C28: nothing of the package is needed any more -----------------------------------------------------------------
 
 
-def test_C28_a_daemon_whose_package_is_gone_goes_on(installed: Installed, score: Score) -> None:
+def test_C28_C19_a_daemon_and_a_run_whose_package_is_gone_go_on(installed: Installed, score: Score) -> None:
     daemon = installed.daemon
+    attached = daemon.popen("run", score("say begun\ngate go\nsay done", name="attached"))
+    job = wait_until(lambda: [each["id"] for each in daemon.request("list")["jobs"]])[0]
+    assert attached.stdout
+    while b"begun" not in attached.stdout.readline():
+        pass
     shutil.rmtree(installed.place)
+    open_gate(Path(daemon.job(job)["job"]["workspace"]) / "go")
+    _, err = attached.communicate(timeout=60)
+    assert (attached.returncode, b"Traceback" in err) == (0, False), err
     for name in ("mozart", "mozartd"):
         shutil.copy(daemon.scripts / name, daemon.scripts / f"{name}.gone")
         script = (daemon.scripts / name).read_text().replace(str(installed.place), str(ROOT))
@@ -328,3 +336,11 @@ def test_D18_stop_says_what_goes_on_and_one_wording_for_no_daemon(cold: Daemon, 
     assert f"there is no {cold.home}/config.yaml" in cold.mozartd("reload").stdout
     cold.wait_for(job, "attempt.started")
     assert "1 unfinished job goes on at the next start" in cold.mozartd("stop").stdout
+
+
+def test_C26_a_log_that_cannot_be_written_is_said_on_the_terminal(cold: Daemon) -> None:
+    (cold.home / "state" / "mozartd.log").mkdir(parents=True)
+    done = cold.mozartd("start")
+    assert done.returncode != 0
+    assert f"cannot write {cold.home}/state/mozartd.log: Is a directory" in done.stderr
+    (cold.home / "state" / "mozartd.log").rmdir()
