@@ -38,6 +38,12 @@ def load(name: str, profile: Mapping[str, Any] | None = None) -> Backend:
     raise ValueError(f"cannot use the backend {name!r}: known are {', '.join([*AVAILABLE, *shipped()])}")
 
 
+def preload() -> None:
+    """Read all of them now: later other files may be in their place."""
+    for name in (*AVAILABLE, *shipped()):
+        load(name)
+
+
 @cache
 def shipped() -> tuple[str, ...]:
     return tuple(sorted(name.removesuffix(".yaml") for name in os.listdir(SHIPPED) if name.endswith(".yaml")))

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
+from ipc.awake import GAP_SECONDS
+
 #: Bytes of half frames over all connections, and of each that do not count: what everybody may begin at any time.
 MOST_HALVES, FREE = 64 * 1024 * 1024, 64 * 1024
 #: Seconds from the first byte of a frame to its last.
@@ -34,6 +36,7 @@ class PeerBounds:
         self._bytes = 0
         self._behind: dict[Bounded, None] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
 
     def __repr__(self) -> str:
         return f"<PeerBounds {len(self._halves)} half frames, {self._bytes} bytes, {len(self._behind)} behind>"
@@ -73,11 +76,15 @@ class PeerBounds:
     def _arm(self) -> None:
         loop = asyncio.get_running_loop()
         began, _ = next(iter(self._halves.values()))
-        self._timer = loop.call_at(began + self._half_seconds, self._look)
+        self._due = began + self._half_seconds
+        self._timer = loop.call_at(self._due, self._look)
 
     def _look(self) -> None:
         self._timer = None
         now = asyncio.get_running_loop().time()
+        if now - self._due > GAP_SECONDS:
+            # We were stopped, and the rest may be there to be read.
+            self._halves = {each: (now, counted) for each, (_, counted) in self._halves.items()}
         while self._halves and next(iter(self._halves.values()))[0] + self._half_seconds <= now:
             self._refuse(next(iter(self._halves)), f"its beginning came {self._half_seconds:g} s ago")
         if self._halves:

@@ -89,7 +89,7 @@ class Client:
             self._socket = connect_unix(path, timeout)
         except OSError as error:
             absent = isinstance(error, FileNotFoundError | ConnectionRefusedError)
-            reason = "nothing listens there" if absent else error.strerror or "it does not answer"
+            reason = "the daemon is not running" if absent else error.strerror or "it does not answer"
             hint = "start it with `mozartd start`, or let `mozart run` start it"
             kind = NotListening if absent else MozartError
             raise kind("E501", f"cannot reach the daemon at {path}: {reason}", hint, EXIT_UNREACHABLE) from None
@@ -206,6 +206,8 @@ class Client:
         return self._frames.pop(0)
 
     def _gone(self, error: OSError | None) -> Disconnected:
-        reason = (error.strerror or type(error).__name__) if error else "it hung up"
-        kind = TimedOut if isinstance(error, TimeoutError) else Disconnected if self._is_taken else NotTaken
+        is_late = isinstance(error, TimeoutError)
+        late = f"no answer in {self._socket.gettimeout() or 0:g} s"
+        reason = late if is_late else (error.strerror or type(error).__name__) if error else "it hung up"
+        kind = TimedOut if is_late else Disconnected if self._is_taken else NotTaken
         return kind("E501", f"lost the daemon at {self.path}: {reason}", "", EXIT_UNREACHABLE)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import time
 from contextlib import suppress
 
 from ipc.setup import DRAIN_SIGNAL
@@ -17,16 +16,16 @@ from mozartd.converge import Abort, Child, Drain, Kill, Stop
 log = logging.getLogger("supervisor")
 
 
-def tell(action: Drain | Stop | Abort | Kill) -> None:
+def tell(action: Drain | Stop | Abort | Kill, now: float) -> None:
     match action:
         case Drain(child):
             child.is_draining = True
             _signal(child, DRAIN_SIGNAL, "no longer wanted")
         case Stop(child):
-            child.stop_sent = time.monotonic()
+            child.stop_sent = now
             _signal(child, signal.SIGTERM, "stopping")
         case Abort(child):
-            child.abort_sent = time.monotonic()
+            child.abort_sent = now
             log.error("%s (pid %d) hangs: nothing from its loop for too long", child.slot, child.pid)
             _signal(child, signal.SIGABRT, "hangs")
         case Kill(child, reason):

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from ipc.errors import MozartError
-from ipc.paths import Paths
+from ipc.paths import Paths, secure_directory
 from ipc.trust import refuse_foreign
 from mozartd.processes import Process, open_pidfd
 
@@ -32,6 +32,9 @@ class Hearing:
     def __init__(self, paths: Paths, kind: str) -> None:
         refuse_foreign(paths.runtime, kind)
         self._path = os.path.join(paths.runtime, f"{kind}.{os.getpid()}")
+        if not os.path.exists(paths.runtime):
+            # Somebody removed it under the daemon, which puts the rest back.
+            secure_directory(paths.runtime)
         self._log = paths.daemon_log
         with suppress(FileNotFoundError):
             os.unlink(self._path)
@@ -54,7 +57,11 @@ class Hearing:
 
     def wait(self, supervisor: Process, seconds: float) -> dict[str, Any]:
         """The answer; an `error` in it is raised. So is the supervisor's end, and its silence."""
-        pidfd = open_pidfd(supervisor)
+        try:
+            pidfd = open_pidfd(supervisor)
+        except OSError:
+            # Pidfds are refused here: its end is not heard, and the time-out says enough.
+            pidfd = os.dup(self._fifo)
         poll = select.poll()
         poll.register(self._fifo, select.POLLIN)
         if pidfd is not None:
@@ -68,7 +75,7 @@ class Hearing:
                 raise MozartError(**answer["error"])
             return answer
         if pidfd is None or ready:
-            raise MozartError("E401", "cannot go on: the daemon has ended", f"its log is {self._log}")
+            raise MozartError("E401", "cannot go on: the daemon exited unexpectedly", f"its log is {self._log}")
         raise MozartError("E001", f"cannot say what became of it: no answer in {seconds:.0f} s", f"see {self._log}")
 
 

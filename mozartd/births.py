@@ -56,11 +56,12 @@ class Births:
         now = time.time()
         return cls(launch, programs, held, f"{int(now * 1000):x}", now)
 
-    def child(self, slot: Slot, generation: int, settings: Settings, restarts: int, siblings: Sequence[Child]) -> Child:
+    def child(
+        self, slot: Slot, generation: int, settings: Settings, restarts: int, siblings: Sequence[Child], now: float
+    ) -> Child:
         """A new child. Raises OSError when the machine has no room for one."""
         self.incarnations += 1
         name = f"{self.boot}-{slot.number}-{self.incarnations}"
-        now = time.monotonic()
         liveness = new_liveness_file()
         inherited = Inherited(self.held.lifeline, liveness, beat_seconds(settings.liveness_seconds), self.marks)
         if slot == COORDINATOR:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -19,16 +20,19 @@ import typer
 from typer.exceptions import TyperException
 
 from ipc import VERSION
+from ipc.client import Client, NotListening
 from ipc.errors import EXIT_INTERRUPTED, EXIT_PIPE_CLOSED, EXIT_UNREACHABLE, EXIT_USAGE, MozartError
 from ipc.line import Line
 from ipc.paths import Paths, find_paths
 from ipc.shown import sentence
+from ipc.states import JOB_ENDED
 from ipc.stdout import STDOUT_FD, OutputError, PipeClosed, tell, write, written
 from mozartd.answers import Hearing
-from mozartd.launch import Request, run_here, start_in_background
+from mozartd.launch import PATIENCE_SECONDS, Request, run_here, start_in_background
 from mozartd.lock import Running, find_supervisor, is_agent_of, kill_and_wait, lock_holders, tidy
+from mozartd.needs import check_proc
 from mozartd.orphans import find_strays
-from mozartd.processes import Process, send, wait_ended
+from mozartd.processes import Process, is_stopped, read_process, send, wait_ended
 
 #: How long `mozartd status` waits for an answer: a coordinator that is being restarted needs a second or two.
 ANSWER_SECONDS = 10.0
@@ -86,7 +90,7 @@ def start(
     if config is not None:
         paths = replace(paths, config=os.path.abspath(config))
     running = find_supervisor(paths)
-    if running is not None and not running.is_stopping:
+    if running is not None and not running.is_stopping and _becomes_ready(paths, running.process):
         pid = running.process.pid
         _answer(as_json, {"pid": pid, "state": "running"}, f"mozartd is already running (pid {pid})")
         return
@@ -94,8 +98,28 @@ def start(
     if foreground:
         run_here(replace(request, report=STDOUT_FD if as_json else None, keep_report=True))
     answer = start_in_background(request)
+    if answer["state"] != "ready":
+        other = read_process(answer["pid"])
+        if other is None or not _becomes_ready(paths, other):
+            answer = start_in_background(request)
     already = "" if answer["state"] == "ready" else " already"
     _answer(as_json, answer, f"mozartd is{already} running (pid {answer['pid']})")
+
+
+def _becomes_ready(paths: Paths, other: Process) -> bool:
+    """Whether a daemon that somebody else started answers, or will once it has its sockets; False when it ended first."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while os.path.exists(paths.pid_file) and (left := deadline - time.monotonic()) > 0:
+        try:
+            with Client(paths.client_socket, left):
+                return True
+        except NotListening:
+            if wait_ended([other], 0.05):
+                return False
+        except MozartError:
+            # Of another version, or it hangs: that is for whoever asks it something.
+            return True
+    return not wait_ended([other], 0)
 
 
 @app.command(epilog="Example: mozartd stop --drain")
@@ -113,6 +137,9 @@ def stop(
     if force and drain:
         raise MozartError("usage", "cannot both --force and --drain", "choose one", EXIT_USAGE)
     running = find_supervisor(paths)
+    if running is not None and not force:
+        _require_awake(running, "stop")
+    goes_on = _unfinished(paths) if running is not None and not force else ""
     if drain and running is not None:
         _drain(paths)
     elif running is not None:
@@ -124,7 +151,27 @@ def stop(
     elif not wait_ended(left, timeout if timeout is not None else None if drain else STOP_SECONDS):
         hint = "wait longer with --timeout, or `mozartd stop --force`"
         raise MozartError("E001", f"cannot say that the daemon (pid {pid}) has stopped: it takes longer", hint)
-    _answer(as_json, {"pid": pid, "state": "stopped"}, "mozartd has stopped" if pid else "mozartd is not running")
+    said = f"mozartd has stopped{goes_on}" if pid else "the daemon is not running"
+    _answer(as_json, {"pid": pid, "state": "stopped"}, said)
+
+
+def _unfinished(paths: Paths) -> str:
+    """What the next daemon goes on with; nothing of one that does not say at once."""
+    with suppress(MozartError), Client(paths.client_socket, 2.0) as client:
+        counts = client.request("daemon.status").get("jobs", {})
+        unfinished = sum(count for state, count in counts.items() if state not in JOB_ENDED)
+        if unfinished:
+            jobs = "1 unfinished job goes" if unfinished == 1 else f"{unfinished} unfinished jobs go"
+            return f"; {jobs} on at the next start"
+    return ""
+
+
+def _require_awake(running: Running, what: str) -> None:
+    """Whoever is stopped hears nothing, and would be waited for in vain."""
+    pid = running.process.pid
+    if is_stopped(pid):
+        hint = f"`kill -CONT {pid}` lets it go on"
+        raise MozartError("E401", f"cannot {what} the daemon: its process {pid} is stopped or frozen", hint)
 
 
 def _drain(paths: Paths) -> None:
@@ -157,7 +204,9 @@ def reload(as_json: Json = False) -> None:
 
 
 def _changes(answer: dict[str, Any], config: str) -> str:
-    lines = [f"mozartd (pid {answer['pid']}) has read {config} again"]
+    has_file = os.path.exists(config)
+    done = f"has read {config} again" if has_file else f"uses its defaults: there is no {config}"
+    lines = [f"mozartd (pid {answer['pid']}) {done}"]
     lines += [f"{name}: {need}" for name, need in answer["changed"].items()] or ["nothing changed"]
     lines += [
         f"{name}: not in force, {winner} wins until the daemon is started anew"
@@ -195,6 +244,7 @@ def _refuse_agent(paths: Paths, verb: str) -> None:
 def _signal(running: Running, number: signal.Signals, kind: str) -> dict[str, Any]:
     """What became of it."""
     _refuse_agent(_daemon_paths(), kind)
+    _require_awake(running, kind)
     with Hearing(_daemon_paths(), kind) as hearing:
         send(running.process, number)
         answer = hearing.wait(running.process, CHANGE_SECONDS)
@@ -226,8 +276,11 @@ def _summary(answer: dict[str, Any]) -> str:
     workers = answer.get("workers", [])
     running = sum(worker["running"] for worker in workers)
     jobs = ", ".join(f"{count} {state}" for state, count in answer.get("jobs", {}).items() if count) or "none"
-    return f"mozartd {answer['version']} is {answer['state']} (pid {answer['pid']})\n" \
-           f"workers: {len(workers)}, {running} attempts running\njobs: {jobs}\nsocket: {answer['socket']}"  # fmt: skip
+    lines = [f"mozartd {answer['version']} is {answer['state']} (pid {answer['pid']})"]
+    lines += [f"workers: {len(workers)}, {running} attempts running", f"jobs: {jobs}", f"socket: {answer['socket']}"]
+    if answer["version"] != VERSION:
+        lines.insert(1, f"version {VERSION} is installed: `mozartd upgrade` makes the daemon run it")
+    return "\n".join(lines)
 
 
 def _daemon_paths() -> Paths:
@@ -239,7 +292,8 @@ def _running() -> Running:
     running = find_supervisor(_daemon_paths())
     if running is None:
         hint = "start it with `mozartd start`"
-        raise MozartError("E501", f"cannot find a daemon in {_daemon_paths().state}", hint, EXIT_UNREACHABLE)
+        message = f"cannot reach the daemon of {_daemon_paths().state}: the daemon is not running"
+        raise MozartError("E501", message, hint, EXIT_UNREACHABLE)
     return running
 
 
@@ -258,6 +312,7 @@ def run(arguments: Sequence[str]) -> int:
 
         completion_init()  # as in `cli.app`: the scripts are ours to print
     try:
+        check_proc()
         return written(lambda: int(app(arguments, prog_name="mozartd", standalone_mode=False) or 0))
     except TyperException as error:
         return _report(_usage(error, arguments), arguments)

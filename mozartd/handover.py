@@ -12,11 +12,13 @@ import os
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ipc import PROTOCOL, VERSION
+from ipc.awake import Awake
 from ipc.errors import MozartError
 from mozartd.backoff import Tally
 from mozartd.births import Births, Programs
@@ -159,6 +161,12 @@ def adopt_held(record: Descriptors) -> Held:
         socket.socket(fileno=record.client_listener),
         socket.socket(fileno=record.worker_listener),
     )
+
+
+def on_real_clock(child: Child, awake: Awake) -> Child:
+    """With its times as the next image's clock will have them, which has lost nothing yet."""
+    stop_sent, abort_sent = (None if at is None else awake.real(at) for at in (child.stop_sent, child.abort_sent))
+    return replace(child, born=awake.real(child.born), stop_sent=stop_sent, abort_sent=abort_sent)
 
 
 def record_child(child: Child) -> ChildRecord:

@@ -7,6 +7,7 @@ thing again. It reports one line of JSON on a pipe: that it is ready, or why it 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -116,12 +117,22 @@ def start_in_background(request: Request) -> dict[str, Any]:
     refuse_foreign(request.paths.state, "start")
     secure_directory(request.paths.state)
     daemon_log.rotate(log)
+    _require_writable(log)
     offset = os.path.getsize(log) if os.path.exists(log) else 0
     read, write = os.pipe()
     told = Request(request.paths, request.config_must_exist, request.workers, request.started_by_client, log, write)
     run_in_background(command_line(told), daemon_environment(os.environ), log, write)
     os.close(write)
     return _hear(read, log, offset)
+
+
+def _require_writable(log: str) -> None:
+    """Else nobody would hear why the daemon did not start."""
+    try:
+        os.close(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+    except OSError as error:
+        hint = "make its disk writable" if error.errno == errno.EROFS else "see what is there, and who may write it"
+        raise MozartError("E403", f"cannot start the daemon: cannot write {log}: {error.strerror}", hint) from None
 
 
 def _hear(read: int, log: str, offset: int) -> dict[str, Any]:

@@ -29,12 +29,18 @@ class Pulse:
     """When the supervisor last saw it change, on its own monotonic clock."""
     missed: int = 0
     """Looks in a row, after patience ran out, that found no new beat."""
+    missed_at: float = 0.0
+    """When the last of them was."""
 
     def look(self, mtime: int, now: float, patience: float) -> None:
         if mtime != self.mtime:
             self.mtime, self.changed_at, self.missed = mtime, now, 0
         elif now >= self.next_look(patience):
-            self.missed += 1
+            self.missed, self.missed_at = self.missed + 1, now
+
+    def excuse(self, now: float) -> None:
+        """It cannot beat, and that is not its fault: as if it had just done so."""
+        self.changed_at, self.missed = now, 0
 
     @property
     def is_stale(self) -> bool:
@@ -42,7 +48,8 @@ class Pulse:
         return self.missed >= 2
 
     def next_look(self, patience: float) -> float:
-        return self.changed_at + patience + self.missed * 2 * beat_seconds(patience)
+        # After a look, not after its time: between two of them the child must have had the time to beat.
+        return self.missed_at + 2 * beat_seconds(patience) if self.missed else self.changed_at + patience
 
 
 def read_mtime(descriptor: int) -> int:

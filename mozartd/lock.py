@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from ipc.errors import MozartError
 from ipc.paths import Paths
 from ipc.trust import distrust, open_own, open_regular
+from mozartd import bereft
 from mozartd.processes import Process, all_processes, read_process, send, wait_ended
 
 #: How long a starting daemon waits for one that is stopping, and for the children of one that was killed.
@@ -52,12 +53,18 @@ def take_lock(path: str) -> int | None:
     except BlockingIOError:
         os.close(lock)
         return None
+    except OSError as error:
+        os.close(lock)
+        hint = "its file system has no locks: set MOZART_HOME to a directory on a local one"
+        raise MozartError("E403", f"cannot lock {path}: {error.strerror}", hint) from None
     return lock
 
 
 def take_over(paths: Paths, leftover_seconds: float = LEFTOVER_SECONDS) -> int | Running:
     """The lock, once what a dead or stopping supervisor left is gone; or the supervisor that has it and keeps it."""
     unseen = 0
+    if (bereft_one := _bereft(paths)) is not None:
+        return bereft_one
     while (lock := take_lock(paths.lock)) is None:
         running = find_supervisor(paths)
         if running is not None and not running.is_stopping:
@@ -95,7 +102,7 @@ def lock_holders(path: str) -> list[Process]:
     reads the file, as a backup does, is none of them."""
     wanted = _look_at_lock(path)
     if wanted is None:
-        return []
+        return bereft.holders(path)
     return [process for process in all_processes() if process.pid != os.getpid() and _lockers(process.pid, wanted)]
 
 
@@ -219,14 +226,20 @@ def find_supervisor(paths: Paths) -> Running | None:
     """The supervisor of this state directory, if it lives. What its pid file claims is checked against the kernel."""
     wanted = _look_at_lock(paths.lock)
     if wanted is None:
-        return None
+        return _bereft(paths)
     try:
         with open(open_regular(paths.pid_file), encoding="utf-8") as file:
             pid, more = int(file.readline(LINE)), json.loads(file.readline(LINE))
         started, config, stopping = int(more["started"]), str(more["config"]), bool(more["stopping"])
     except (OSError, ValueError, KeyError, TypeError):
-        return None
+        return _bereft(paths)
     found = read_process(pid)
     if found is None or found.is_zombie or found.started != started or pid not in _lockers(pid, wanted):
-        return None
+        return _bereft(paths)
     return Running(found, config, stopping)
+
+
+def _bereft(paths: Paths) -> Running | None:
+    """One that lives and whose files somebody removed."""
+    found = bereft.supervisor(paths)
+    return None if found is None else Running(found, bereft.config_of(found, paths), is_stopping=False)

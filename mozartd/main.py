@@ -8,6 +8,8 @@ Imports nothing of ours before `entry` has made the import path safe, also for `
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import sys
 from importlib import import_module
 from pkgutil import walk_packages
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mozartd.births import Programs
+    from mozartd.handover import Handover
     from mozartd.launch import Launch, Request
     from mozartd.settings import Settings
 
@@ -24,6 +27,8 @@ PRELOADED_PACKAGES = ("ipc", "backends", "workers", "mozartd.coordinator", "moza
 
 
 def main() -> None:
+    # Whoever ignores it has his children reaped by the kernel, and passes that on; nobody here would hear how one ended.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     if sys.argv[1:2] == ["supervise"]:
         from mozartd.launch import Request
 
@@ -53,12 +58,14 @@ def supervise(request: Request) -> int:
         refusal = error
     except OSError as error:
         log.critical("cannot go on", exc_info=True)
-        refusal = MozartError("E303", f"cannot start: {error}", f"its log is {request.paths.daemon_log}")
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        refusal = MozartError("E303", f"cannot start: {what}", f"its log is {request.paths.daemon_log}")
     report(request, error_answer(refusal))
     return refusal.exit_code
 
 
 def _supervise(request: Request) -> int:
+    from mozartd import needs
     from mozartd.births import Births
     from mozartd.held import open_held
     from mozartd.launch import report
@@ -68,6 +75,7 @@ def _supervise(request: Request) -> int:
     paths = request.paths
     if request.handover is not None:
         return _succeed(request, request.handover)
+    needs.check()
     settings = _load_settings(request)
     _secure_directories(request)
     lock = take_over(paths)
@@ -104,18 +112,36 @@ def rehearse(request: Request) -> int:
     """Find out whether `supervise` could take over from a daemon that runs, and touch nothing. If not, say why."""
     from ipc.errors import MozartError
     from mozartd.handover import read
+    from mozartd.rehearsal import check
     from mozartd.store.store import check_version
 
     assert request.handover is not None
     try:
-        read(request.handover)
-        preload(_load_checked(request))
-        _programs()
+        check()
+        left = read(request.handover)
+        settings = _load_checked(request)
+        preload(settings)
         check_version(request.paths.database)
+        _rehearse_first_turn(request, left, settings)
     except MozartError as error:
         print(error.message, file=sys.stderr)
         return error.exit_code
     return 0
+
+
+def _rehearse_first_turn(request: Request, left: Handover, settings: Settings) -> None:
+    """All that the next image does before it acts, over descriptors of our own."""
+    from mozartd.births import Births
+    from mozartd.held import Held
+    from mozartd.liveness import new_liveness_file
+    from mozartd.supervisor import Supervisor
+
+    file = new_liveness_file()
+    here, there = socket.socketpair()
+    children = [child.model_copy(update={"liveness": file}) for child in left.children]
+    launch, held = _launch(request), Held(file, file, file, here, there)
+    births = Births(launch, _programs(), held, left.boot, left.started_at, left.incarnations)
+    Supervisor(launch, settings, births, left.model_copy(update={"children": children})).rehearse()
 
 
 def _secure_directories(request: Request) -> None:
@@ -171,6 +197,11 @@ def preload(settings: Settings) -> None:
         package = import_module(name)
         for found in walk_packages(package.__path__, f"{name}."):
             import_module(found.name)
+    # What they would read of the package later may then be another version's, or gone.
+    import_module("backends").preload()
+    import_module("mozartd.store.statements").load_statements()
+    import_module("mozartd.store.statements").load_migrations()
+    import_module("mozartd.coordinator.budget").load_prices()
     # Compiled here, 50 ms and 4 MB, or else by every worker at its first attempt.
     import_module("workers.mask").preload(settings.mask_patterns)
 

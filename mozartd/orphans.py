@@ -16,17 +16,35 @@ from mozartd.processes import COMM_BYTES, Process, all_processes, environment, n
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 10.0
 
+#: Tells the next image of an upgrade whose parent it is and was not meant to be.
+BORN_WITH = "MOZART_BORN_WITH"
+
+
+def born_with() -> set[int]:
+    """Who is a child of this process before it has started anybody: of the shell that it was, or, says the image before us,
+    of that of a time long ago. Nothing of ours, nor is what they start."""
+    told = os.environ.pop(BORN_WITH, None)
+    if told is not None:
+        return {int(pid) for pid in told.split(",") if pid.isdigit()}
+    return {process.pid for process in all_processes() if process.parent == os.getpid()}
+
 
 def find_strays(
-    state: str, children: Collection[int], keep: Collection[str] = (), supervisor: int | None = None
+    state: str,
+    children: Collection[int],
+    keep: Collection[str] = (),
+    supervisor: int | None = None,
+    only_marked: bool = False,
 ) -> list[Process]:
     """What runs for the state directory's attempts, or as a child of the supervisor (ours to ask: of this process), without
-    a living child of it above; but for programs whose names are in `keep`."""
+    a living child of it above; but for programs whose names are in `keep`. `only_marked`: others may have come home to it,
+    too, and are not ours to end."""
     table = {process.pid: process for process in all_processes()}
     marked = {pid for pid in table if _is_attempt(environment(pid), state)}
     found = strays(table, marked, os.getpid() if supervisor is None else supervisor, children)
     kept = {name[:COMM_BYTES] for name in keep}
-    return [process for process in found if not (kept and name_of(process.pid) in kept)]
+    ours = [process for process in found if process.pid in marked] if only_marked else found
+    return [process for process in ours if not (kept and name_of(process.pid) in kept)]
 
 
 def _is_attempt(variables: Mapping[bytes, bytes], state: str) -> bool:
@@ -68,6 +86,7 @@ class Sweeper:
         self._state = state
         self.keep: Collection[str] = ()
         """Names of programs that are left running."""
+        self.born_with = born_with()
         self._pause = FIRST_PAUSE_SECONDS
         self.due_at: float | None = None
 
@@ -78,7 +97,7 @@ class Sweeper:
         """How many were killed. `children` and what runs below them is spared."""
         if self.due_at is None or now < self.due_at:
             return 0
-        found = find_strays(self._state, children, self.keep)
+        found = find_strays(self._state, {*children, *self.born_with}, self.keep, only_marked=bool(self.born_with))
         # What hangs in the kernel cannot die yet, so the looks become rare.
         self.due_at = now + self._pause if found else None
         self._pause = min(LONGEST_PAUSE_SECONDS, 2 * self._pause)

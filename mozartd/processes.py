@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 #: The kernel cuts a process's name to so many bytes.
 COMM_BYTES = 15
+#: Between two looks at a process that nobody tells us about, at most.
+LOOK_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,23 @@ def read_process(pid: int) -> Process | None:
     # The second field is the program's name in parentheses, and may itself hold spaces and parentheses.
     fields = stat[stat.rindex(b")") + 2 :].split()
     return Process(pid, int(fields[1]), int(fields[2]), int(fields[19]), fields[0] in b"ZX")
+
+
+def is_stopped(pid: int) -> bool:
+    """By a signal, a debugger, or because its cgroup is frozen."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            state = file.read().rpartition(b")")[2].split()[0]
+        return state in (b"T", b"t") or _is_frozen(pid)
+    except OSError:
+        return False
+
+
+def _is_frozen(pid: int) -> bool:
+    with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as file:
+        unified = [line.rstrip("\n")[3:] for line in file if line.startswith("0::")]
+    with open(f"/sys/fs/cgroup{unified[0] if unified else ''}/cgroup.events", encoding="utf-8") as file:
+        return "frozen 1" in file.read().splitlines()
 
 
 def all_processes() -> Iterator[Process]:
@@ -66,30 +85,51 @@ def name_of(pid: int) -> str:
 
 
 def open_pidfd(process: Process) -> int | None:
-    """A pidfd that certainly refers to this very process; None when it has ended."""
+    """A pidfd that certainly refers to this very process; None when it has ended. Raises OSError when none can be had."""
     try:
         pidfd = os.pidfd_open(process.pid)
-    except OSError:
+    except ProcessLookupError:
         return None
-    now = read_process(process.pid)
-    if now is None or now.started != process.started:
+    if not is_there(process):
         os.close(pidfd)
         return None
     return pidfd
 
 
+def is_there(process: Process) -> bool:
+    """It has not ended, or is not reaped yet."""
+    now = read_process(process.pid)
+    return now is not None and now.started == process.started
+
+
 def send(process: Process, number: signal.Signals) -> bool:
     """Signal exactly this process. False when it has ended or may not be signalled."""
-    pidfd = open_pidfd(process)
+    try:
+        pidfd = open_pidfd(process)
+    except OSError:
+        return _send_by_pid(process, number)
     if pidfd is None:
         return False
     try:
         signal.pidfd_send_signal(pidfd, number)
-    except OSError:
+    except ProcessLookupError:
         return False
+    except OSError:
+        return _send_by_pid(process, number)
     finally:
         os.close(pidfd)
     return True
+
+
+def _send_by_pid(process: Process, number: signal.Signals) -> bool:
+    """Where pidfds are refused: the start time is looked at right before, and a pid is not given to another at once."""
+    try:
+        if is_there(process):
+            os.kill(process.pid, number)
+            return True
+    except OSError:
+        return False
+    return False
 
 
 def wait_ended(processes: Iterable[Process], timeout: float | None) -> bool:
@@ -99,7 +139,10 @@ def wait_ended(processes: Iterable[Process], timeout: float | None) -> bool:
 
 
 def _wait_ended(process: Process, deadline: float | None) -> bool:
-    pidfd = open_pidfd(process)
+    try:
+        pidfd = open_pidfd(process)
+    except OSError:
+        return _look_until_ended(process, deadline)
     if pidfd is None:
         return True
     poll = select.poll()
@@ -108,3 +151,14 @@ def _wait_ended(process: Process, deadline: float | None) -> bool:
         return bool(poll.poll(None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000))
     finally:
         os.close(pidfd)
+
+
+def _look_until_ended(process: Process, deadline: float | None) -> bool:
+    """Where pidfds are refused, nobody says when it ends."""
+    pause = LOOK_SECONDS / 64
+    while (now := read_process(process.pid)) is not None and now.started == process.started and not now.is_zombie:
+        if deadline is not None and time.monotonic() >= deadline:
+            return False
+        time.sleep(pause)
+        pause = min(2 * pause, LOOK_SECONDS)
+    return True

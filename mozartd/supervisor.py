@@ -13,16 +13,16 @@ import logging
 import math
 import os
 import signal
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
 from ipc import VERSION, mark
+from ipc.awake import Awake
 from ipc.errors import MozartError
 from ipc.setup import EXIT_CANNOT_BOOT, EXIT_STOP_ALL, NOTE_SIGNAL, read_note, write_note
-from mozartd import act, daemon_log, handover, upgrade
+from mozartd import act, daemon_log, handover, places, upgrade
 from mozartd.announce import Announcer
 from mozartd.backoff import Tally, after_death, is_hopeless
 from mozartd.births import Births
@@ -32,9 +32,11 @@ from mozartd.handover import Handover
 from mozartd.launch import Launch
 from mozartd.liveness import read_mtime
 from mozartd.lock import write_pid_file
-from mozartd.orphans import Sweeper
+from mozartd.orphans import BORN_WITH, Sweeper
+from mozartd.processes import is_stopped
 from mozartd.readiness import Readiness
 from mozartd.settings import Settings
+from mozartd.signals import Waiter
 from mozartd.sockets import remove_socket, share
 from mozartd.spawn import EXIT_CRASHED, become_subreaper, describe_exit, set_title
 
@@ -42,6 +44,14 @@ log = logging.getLogger("supervisor")
 
 EXIT_DONE = 0
 EXIT_GAVE_UP = 1
+
+#: Until it looks up in any case.
+LONGEST_SLEEP_SECONDS = 3600.0
+#: From a try to put back what was removed to the next.
+PUT_BACK_AGAIN_SECONDS = 5.0
+
+#: Where troubles stand that are no child's.
+_PLACES, _DATABASE = Slot("places"), Slot("database")
 
 SIGNALS = frozenset(
     {
@@ -54,6 +64,7 @@ SIGNALS = frozenset(
         signal.SIGTTOU,
         signal.SIGUSR1,
         signal.SIGUSR2,
+        places.SIGNAL,
     }
 )
 
@@ -73,8 +84,12 @@ class Supervisor:
         self._trial = upgrade.Trial(launch.command, partial(self._help, "trial"))
         self._sweeper = Sweeper(self._paths.state)
         self._exit_code = EXIT_DONE
+        self._awake = Awake()
+        self._waiter = Waiter(SIGNALS)
         self._troubles: dict[Slot, str] = {}
-        """Why a child that is wanted cannot be started."""
+        """Why a child that is wanted cannot be started, or does not go on."""
+        self._stopped: dict[int, int] = {}
+        """Pids of workers that somebody stopped, and their last beat."""
         if left is not None:
             self._adopt(left)
 
@@ -88,12 +103,13 @@ class Supervisor:
             signal.signal(number, signal.SIG_DFL)
         become_subreaper()
         set_title("mozartd")
+        self._places = places.Places(self._paths, self._births.held)
         self._apply()
         gc.collect()
         gc.freeze()
         log.info("started, state in %s, %d workers", self._paths.state, self._wanted.workers)
         # Agents of an earlier life that nobody had the time to stop.
-        self._sweeper.ask(time.monotonic())
+        self._sweeper.ask(self._awake.now())
         try:
             self._loop()
         finally:
@@ -107,12 +123,13 @@ class Supervisor:
             self._reap()
             self._sweep()
             self._feel_pulses()
-            plan = converge(self._wanted, self._children, self._tallies, time.monotonic())
+            self._look_for_what_was_removed()
+            plan = converge(self._wanted, self._children, self._tallies, self._awake.now())
             for action in plan.actions:
                 if isinstance(action, Spawn):
                     self._spawn(action.slot)
                 else:
-                    act.tell(action)
+                    act.tell(action, self._awake.now())
             if plan.is_over and self._sweeper.due_at is None:
                 return
             if not plan.actions:
@@ -123,20 +140,31 @@ class Supervisor:
 
     def _wait(self, wake_at: float) -> None:
         """Sleep until a signal or the nearest deadline, then handle that signal."""
-        now, notifier = time.monotonic(), self._announcer.notifier
-        deadlines = [wake_at, self._sweeper.due_at, self._trial.due_at]
+        now, notifier = self._awake.now(), self._announcer.notifier
+        deadlines = [wake_at, self._sweeper.due_at, self._trial.due_at, self._places.due_at]
         deadlines.append(self._readiness.due_at() if self._is_probe_due() else None)
         if notifier.watchdog_seconds:
             deadlines.append(now + notifier.watchdog_seconds)
         timeout = min(deadline for deadline in deadlines if deadline is not None) - now
-        received = signal.sigtimedwait(SIGNALS, min(max(0.0, timeout), 3600.0))
+        timeout = min(max(0.0, timeout), LONGEST_SLEEP_SECONDS)
+        self._awake.rest(timeout)
+        received = self._waiter.wait(timeout)
+        now = self._woken()
         notifier.alive()
         if received is not None:
-            self._handle(signal.Signals(received.si_signo))
-        if self._trial.due_at is not None and time.monotonic() >= self._trial.due_at:
+            self._handle(received)
+        if self._trial.due_at is not None and now >= self._trial.due_at:
             self._trial.give_up()
         if self._launch.log_path is not None:
             daemon_log.rotate(self._launch.log_path)
+
+    def _woken(self) -> float:
+        """The time now. While we were stopped or frozen our children may have been, too: that counts for nobody."""
+        lost = self._awake.lost
+        now = self._awake.away() if self._waiter.was_stopped else self._awake.now()
+        if self._awake.lost - lost > 1:
+            log.warning("was stopped or frozen, %.0f s do not count", self._awake.lost - lost)
+        return now
 
     def _handle(self, number: signal.Signals) -> None:
         match number:
@@ -145,6 +173,7 @@ class Supervisor:
             case signal.SIGQUIT:
                 self.kill(f"received {number.name}")
             case signal.SIGHUP:
+                self._put_back()
                 self.reload()
             case signal.SIGTTIN:
                 self._wanted.workers += 1
@@ -192,6 +221,33 @@ class Supervisor:
         answer = {"changed": needs, "overruled": overruled, "warnings": self._in_force.warnings, "version": VERSION}
         self._announcer.promise("reload", answer)
 
+    # -- what somebody removed under us
+
+    def _look_for_what_was_removed(self) -> None:
+        if self._wanted.phase is not Phase.RUNNING:
+            return
+        if self._places.look(self._awake.now()):
+            self._put_back()
+        if self._readiness.was_ready and self._places.lost_database():
+            path = self._paths.database
+            self._note(_DATABASE, f"{path} was removed: what runs goes on, and its jobs will not be known after a stop")
+
+    def _put_back(self) -> None:
+        """Whoever listens at the old sockets has to do so at the new ones: a new coordinator."""
+        try:
+            missing = self._places.put_back() if self._places.missing() else []
+        except (MozartError, OSError) as error:
+            self._places.due_at = self._awake.now() + PUT_BACK_AGAIN_SECONDS
+            self._note(_PLACES, f"cannot put back what was removed: {error}".partition("\n")[0])
+            return
+        self._note(_PLACES, "")
+        if missing:
+            log.warning("put back what was removed: %s", ", ".join(missing))
+            self._apply()
+            if missing != [self._paths.lock]:
+                self._wanted.generations["coordinator"] += 1
+                self._readiness.lost()
+
     def _changed(self, needs: Needs) -> None:
         """Other settings are in force. `converge` replaces whoever needs them."""
         for role in self._wanted.generations:
@@ -231,7 +287,7 @@ class Supervisor:
         problem = self._why_no_upgrade()
         if not problem and self._trial.pid is None:
             try:
-                self._trial.start(self._handover(), time.monotonic())
+                self._trial.start(self._handover(), self._awake.now())
                 log.info("upgrading: trying what is installed (pid %d)", self._trial.pid)
             except OSError as error:
                 problem = f"it cannot be tried out: {error.strerror}"
@@ -253,7 +309,8 @@ class Supervisor:
         if not problem:
             log.info("upgrading: executing what is installed")
             self._announcer.notifier.upgrading()
-            environment = {**os.environ, **self._announcer.notifier.environment}
+            born_with = ",".join(map(str, sorted(self._sweeper.born_with)))
+            environment = {**os.environ, **self._announcer.notifier.environment, BORN_WITH: born_with}
             try:
                 upgrade.become(self._launch.command, self._handover(), environment)
             except OSError as error:
@@ -261,14 +318,23 @@ class Supervisor:
                 self._announcer.notifier.upgraded()
         self._refuse_upgrade(problem)
 
+    def rehearse(self) -> None:
+        """What the first turn would find due, and what would be left to the next image: nothing is done."""
+        self._feel_pulses()
+        converge(self._wanted, self._children, self._tallies, self._awake.now())
+        handover.decode(self._handover().model_dump_json().encode())
+        self._status()
+
     def _handover(self) -> Handover:
         configured = self._in_force.settings.workers
-        return handover.record(self._births, self._wanted.workers, configured, self._children, self._tallies)
+        children = [handover.on_real_clock(child, self._awake) for child in self._children]
+        return handover.record(self._births, self._wanted.workers, configured, children, self._tallies)
 
     def _adopt(self, left: Handover) -> None:
         """Its children are ours; `converge` replaces them, because they are of no generation of ours."""
-        now = time.monotonic()
+        now = self._awake.now()
         self._children = [handover.adopt_child(child, now) for child in left.children]
+        self._sweeper.born_with.difference_update(child.pid for child in self._children)
         self._tallies = {Slot(one.role, one.number): Tally(deaths=one.deaths) for one in left.deaths}
         if self._wanted.workers == left.configured_workers:
             self._wanted.workers = left.workers
@@ -283,11 +349,13 @@ class Supervisor:
         generation = self._wanted.generations[slot.role]
         tally = self._tally(slot)
         try:
-            child = self._births.child(slot, generation, self._in_force.settings, tally.deaths, self._children)
+            child = self._births.child(
+                slot, generation, self._in_force.settings, tally.deaths, self._children, self._awake.now()
+            )
         except OSError as error:
             # Out of processes, descriptors or memory: the same back-off as for a child that dies at once.
             log.error("cannot start %s: %s", slot, error.strerror)
-            self._tallies[slot] = after_death(tally, 0.0, EXIT_CRASHED, time.monotonic())
+            self._tallies[slot] = after_death(tally, 0.0, EXIT_CRASHED, self._awake.now())
             self._note(slot, f"cannot start {slot}: {error.strerror}")
             return
         self._children.append(child)
@@ -322,13 +390,17 @@ class Supervisor:
                 self._probed(status)
             elif pid == self._trial.pid:
                 self._tried(status)
+            else:
+                self._sweeper.born_with.discard(pid)
 
     def _bury(self, child: Child, status: int) -> None:
-        now = time.monotonic()
+        now = self._awake.now()
         lived = now - child.born
         said = read_note(child.liveness)
         self._children.remove(child)
         os.close(child.liveness)
+        if self._stopped.pop(child.pid, None) is not None:
+            self._note(child.slot, "")
         if child.slot == COORDINATOR:
             self._readiness.lost()
             self._announcer.lost()
@@ -362,20 +434,33 @@ class Supervisor:
     def _sweep(self) -> None:
         helpers = (self._readiness.pid, self._trial.pid)
         ours = {child.pid for child in self._children} | {pid for pid in helpers if pid is not None}
-        killed = self._sweeper.sweep(ours, time.monotonic())
+        killed = self._sweeper.sweep(ours, self._awake.now())
         if killed:
             log.warning("killed %d processes that an earlier worker left behind", killed)
 
     def _feel_pulses(self) -> None:
-        now = time.monotonic()
+        now = self._awake.now()
         for child in self._children:
             child.pulse.look(read_mtime(child.liveness), now, child.liveness_seconds)
+            if child.slot != COORDINATOR:
+                self._excuse(child, now)
+
+    def _excuse(self, child: Child, now: float) -> None:
+        """A worker that somebody stopped does not hang, and its agents would die with it. A coordinator's death costs
+        nothing, and somebody must answer."""
+        if child.pulse.missed and is_stopped(child.pid):
+            child.pulse.excuse(now)
+            self._stopped[child.pid] = child.pulse.mtime
+            self._note(child.slot, f"{child.slot} (pid {child.pid}) is stopped: kill -CONT {child.pid} lets it go on")
+        elif self._stopped.get(child.pid, child.pulse.mtime) != child.pulse.mtime:
+            del self._stopped[child.pid]
+            self._note(child.slot, "")
 
     # -- readiness
 
     def _probe(self) -> None:
         if self._is_probe_due():
-            self._readiness.probe(time.monotonic())
+            self._readiness.probe(self._awake.now())
 
     def _is_probe_due(self) -> bool:
         """A coordinator that is being replaced may still answer; that is not the readiness we wait for."""
@@ -386,7 +471,7 @@ class Supervisor:
 
     def _probed(self, status: int) -> None:
         is_first = not self._readiness.was_ready
-        if not self._readiness.reaped(status, time.monotonic()) or not self._is_probe_due():
+        if not self._readiness.reaped(status, self._awake.now()) or not self._is_probe_due():
             return
         log.info("ready")
         self._in_force.prove()

@@ -1,7 +1,8 @@
 """An upgrade in place: try what is installed now, then become it, with the same pid and everything that is held open.
 
-The trial is a child that runs the new code as far as it can without replacing anything: it imports everything, reads the
-settings and the handover, looks at the database's version, and exits 0; or the last line it prints says why not. So a
+The trial is a child that runs the new code as far as it can without replacing anything: it reads every file of the package
+(`rehearsal`), imports everything, reads the settings and the handover, looks at the database's version, makes a supervisor of
+it all, and exits 0; or the last line it prints says why not. So a
 broken installation and broken settings never replace a daemon that runs. Called by the supervisor, which never waits for
 the trial but reaps it like every child.
 """
@@ -9,19 +10,22 @@ the trial but reaps it like every child.
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
+from mozartd import entry
 from mozartd.handover import Handover, leave, set_inheritable
 from mozartd.launch import Command
 from mozartd.spawn import describe_exit
 
 #: Seconds after which a trial has failed: a cold disk may need ten for the imports.
 PATIENCE_SECONDS = 60.0
-#: Bytes of what it printed that are looked at: a sentence, or the end of a traceback.
-_TAIL = 1024
+#: Bytes of what it printed that are looked at: a sentence, or a traceback.
+_TAIL = 64 * 1024
+_PLACE = re.compile(r'^ *File "([^<"].*)", line (\d+)', re.MULTILINE)
 
 
 class Trial:
@@ -55,7 +59,7 @@ class Trial:
     def reaped(self, status: int) -> str:
         """Why what is installed cannot take over; empty when it can."""
         self.pid, is_late, self.due_at = None, self.due_at is None, None
-        said = _last_line(self._printed)
+        said = _reason(self._printed)
         os.close(self._printed)
         if status == 0:
             return ""
@@ -75,10 +79,14 @@ def _run(argv: Sequence[str], document: int, printed: int) -> int:
     return 1
 
 
-def _last_line(file: int) -> str:
+def _reason(file: int) -> str:
+    """The last line it printed; of a traceback also where that was, in a file of ours if there is one."""
     size = os.fstat(file).st_size
-    lines = os.pread(file, _TAIL, max(0, size - _TAIL)).decode(errors="replace").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    text = os.pread(file, _TAIL, max(0, size - _TAIL)).decode(errors="replace")
+    last = next((line.strip() for line in reversed(text.split("\n")) if line.strip()), "")
+    places = _PLACE.findall(text)
+    ours = [place for place in places if place[0].startswith(entry.ROOT + os.sep)]
+    return "{0}, line {1}: {last}".format(*(ours or places)[-1], last=last) if places else last
 
 
 def become(command: Command, handover: Handover, environment: Mapping[str, str]) -> NoReturn:

@@ -16,7 +16,7 @@ from backends.base import STDERR, STDOUT, Command, Event, Limited, Result, Waiti
 from workers import stop
 from workers.capture import Capture
 from workers.clocks import LIMITED, POST_RESULT, Clocks
-from workers.halt import CANCELLED, Halt
+from workers.halt import CANCELLED, INTERRUPTED, Halt
 from workers.memory import oom_kills
 from workers.spawn import Child, Children, explain, spawn
 from workers.spool import open_spool
@@ -44,14 +44,18 @@ class Ran:
 class Vigil:
     """Why to stop the agent: a clock, a limit in its output, a log that cannot be written, a halt. The first wins."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, halt: Halt) -> None:
+    def __init__(self, children: Children, halt: Halt) -> None:
         self.reason: str | None = None
-        self.over: asyncio.Future[None] = loop.create_future()
-        self._loop, self._halt = loop, halt
+        self.over: asyncio.Future[None] = children.loop.create_future()
+        self._loop, self._awake, self._halt = children.loop, children.awake, halt
         self._clocks: Clocks | None = None
         self._last_output: Callable[[], float | None] = lambda: None
         self._timer: asyncio.TimerHandle | None = None
         halt.requested.add_done_callback(self._on_halt)
+
+    def interrupt(self) -> None:
+        """Its end was not its own."""
+        self._halt.request(INTERRUPTED, "the daemon was stopped")
 
     def begin(self, clocks: Clocks, last_output: Callable[[], float | None]) -> None:
         """The agent runs from now on."""
@@ -65,10 +69,10 @@ class Vigil:
         elif isinstance(event, Result) and event.stop:
             self.stop(POST_RESULT)
         elif isinstance(event, Result) and self._clocks is not None and self._clocks.result_at is None:
-            self._clocks.result_at = self._loop.time()
+            self._clocks.result_at = self._awake.now()
             self._arm()
         elif isinstance(event, Waiting) and self._clocks is not None:
-            self._clocks.retry_by = None if event.seconds is None else self._loop.time() + event.seconds
+            self._clocks.retry_by = None if event.seconds is None else self._awake.now() + event.seconds
             self._arm()
 
     @property
@@ -99,11 +103,22 @@ class Vigil:
         assert self._clocks is not None
         if self._timer is not None:
             self._timer.cancel()
+        due = self._awake.real(self._clocks.next(self._last_output())[0])
+        self._timer = self._loop.call_at(due, self._ring, due)
+
+    def _ring(self, due: float) -> None:
+        self._awake.now(due)
+        # When we come late, output and the agent's end may be there to be read: that first.
+        self._loop.call_soon(self._loop.call_soon, self._judge)
+
+    def _judge(self) -> None:
+        if self._clocks is None:
+            return
         due, meaning = self._clocks.next(self._last_output())
-        if due <= self._loop.time():
+        if due <= self._awake.now():
             self.stop(meaning)
         else:
-            self._timer = self._loop.call_at(due, self._arm)
+            self._arm()
 
 
 async def run_agent(
@@ -135,11 +150,13 @@ async def run_agent(
         vigil.close()
         if not child.ended.done():
             ran.stopped_by = vigil.reason
-            await stop.stop(child, command.stop, traces)
+            await stop.stop(children, child, command.stop, traces)
         ran.survivors = await stop.sweep(children, traces, running)
         # Whoever still holds the pipe is dead or a survivor: nobody waits for its end.
         capture.drain()
     ran.exit_code, ran.signal = child.exit_code, child.signal
+    if ran.stopped_by is None and await children.died_with_us(child):
+        vigil.interrupt()
     return ran
 
 

@@ -278,7 +278,7 @@ class Attempt:
         """True when the agent ended by itself: what it left may be judged."""
         around = self._around
         command, parser = _prepare(_backend(self.assignment), run)
-        self._vigil = vigil = Vigil(around.children.loop, self.halt)
+        self._vigil = vigil = Vigil(around.children, self.halt)
         if command.environment:
             self._mask = self._around.mask(secret_values({**run.environment, **command.environment}))
         seen = self._seen_by(vigil)
@@ -333,6 +333,7 @@ class Attempt:
                 tail_bytes=max(self._tail_bytes(), ENDING_TAIL),
                 segment_bytes=self.assignment.get("log_segment_bytes", segments.SEGMENT_BYTES),
                 on_segment=self._began_segment,
+                clock=self._around.children.awake.now,
                 who=self.id,
             )
         except OSError as error:
@@ -345,7 +346,7 @@ class Attempt:
 
     def _clocks(self, command: Command) -> Clocks:
         assignment = self.assignment
-        now = self._around.children.loop.time()
+        now = self._around.children.awake.now()
         first = assignment.get("first_byte_seconds") or command.first_byte_seconds
         return Clocks(
             now,

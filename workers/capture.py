@@ -111,8 +111,10 @@ class Capture:
         segment_bytes: int = segments.SEGMENT_BYTES,
         on_segment: Callable[[int], None] = lambda start: None,
         who: str = "",
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self._loop = loop
+        self._clock = clock or loop.time
         self._who = who
         self.on_line: Callable[[str, bytes], None] | None = None
         """Told of each line that the parser was fed with, too."""
@@ -131,7 +133,8 @@ class Capture:
         self.bytes = 0
         """What the agent wrote, before masking."""
         self.lines = 0
-        self.last_output = loop.time()
+        self.last_output = self._clock()
+        """On `clock`, the loop's own unless another is given."""
 
     def __repr__(self) -> str:
         return f"<Capture {self.bytes} bytes, {self.lines} lines, log {self.size}>"
@@ -254,14 +257,14 @@ class Capture:
 
     def _take(self, stream: Stream, chunk: bytes) -> None:
         self.bytes += len(chunk)
-        self.last_output = self._loop.time()
+        self.last_output = self._clock()
         texts = stream.mask.sift(chunk)
         self._store(stream, texts)
         if not stream.mask.holds:
             stream.held_since = 0.0
             return
         if texts or not stream.held_since:
-            stream.held_since = self.last_output
+            stream.held_since = self._loop.time()
         if stream.timer is None:
             stream.timer = self._loop.call_later(UNFINISHED_SECONDS, self._show_unfinished, stream)
 

@@ -16,7 +16,7 @@ TIMEOUT, POST_RESULT, LIMITED = "timeout", "post_result", "limited"
 
 @dataclass(slots=True)
 class Clocks:
-    """Seconds; `started` and the answers are readings of the loop's clock."""
+    """Seconds; `started` and the answers are readings of the worker's `Awake`: while it was away nobody waited."""
 
     started: float
     timeout: float

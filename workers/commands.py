@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from ipc.score.shell import Composed
 from workers import stop
-from workers.halt import Halt
+from workers.halt import INTERRUPTED, Halt
 from workers.mask import Mask, MaskStream
 from workers.spawn import Children, explain, spawn
 from workers.stop import Traces
@@ -76,10 +76,12 @@ class Shell:
         finally:
             os.close(tail.writing)
         self.traces.sessions.add(child.pid)
-        await asyncio.wait([child.ended, self.halt.requested], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        await self.children.wait([child.ended, self.halt.requested], timeout)
         timed_out = not child.ended.done() and not self.halt.requested.done()
         if not child.ended.done():
-            await stop.stop(child, _STOP, self.traces)
+            await stop.stop(self.children, child, _STOP, self.traces)
+        elif await self.children.died_with_us(child):
+            self.halt.request(INTERRUPTED, "the daemon was stopped")
         await stop.sweep(self.children, self.traces, self.running)
         return Ended(child.exit_code, child.signal, timed_out, tail.close())
 

@@ -94,8 +94,10 @@ class Link:
         try:
             await asyncio.wait_for(self._all_acknowledged.wait(), seconds)
         except TimeoutError:
-            return False
-        return True
+            # Who was stopped for longer has not read yet what came meanwhile.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        return self._all_acknowledged.is_set()
 
     async def _connect(self) -> None:
         while True:

@@ -178,8 +178,12 @@ class Worker:
     # -- ends
 
     def _on_term(self) -> None:
+        if not self._around.children.stopping.done():
+            self._around.children.stopping.set_result(None)
         self._drain()
-        self._loop.call_later(self._setup.stop_grace_seconds, self._interrupt)
+        task = self._loop.create_task(self._interrupt_later())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _drain(self) -> None:
         if self._draining:
@@ -189,7 +193,8 @@ class Worker:
         if not self._attempts:
             self._loop.create_task(self._leave())
 
-    def _interrupt(self) -> None:
+    async def _interrupt_later(self) -> None:
+        await self._around.children.wait([], self._setup.stop_grace_seconds)
         for attempt in self._attempts.values():
             attempt.halt.request(INTERRUPTED, "the daemon was stopped")
 
@@ -212,6 +217,8 @@ class Worker:
         os.utime(self._setup.inherited.liveness)
         stop.kill_late(self._around.children, self._around.state, self._around.running.values())
         self._loop.call_later(self._setup.inherited.beat_seconds, self._beat)
+        self._around.children.awake.now()
+        self._around.children.awake.rest(self._setup.inherited.beat_seconds)
 
 
 class ProgressTimer:

@@ -16,11 +16,16 @@ import signal
 import subprocess
 from collections.abc import Collection, Mapping, Sequence
 
+from ipc.awake import Awake
 from ipc.errors import MozartError
-from workers import machine, tags
+from workers import machine, memory, tags
 
 #: The kernel cuts a process's name to so many bytes.
 COMM_BYTES = 15
+#: What an end of everything sends (a container's, a session's, `killall5`), or 128 more where a shell passes it on.
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL)
+#: Seconds in which it has reached everybody.
+TOLD_SECONDS = 1.0
 
 
 class Children:
@@ -30,6 +35,9 @@ class Children:
         self.loop = loop
         self.keep = frozenset(name[:COMM_BYTES] for name in keep)
         """Names of programs that are left running when who started them has ended."""
+        self.awake = Awake(loop.time)
+        self.stopping: asyncio.Future[None] = loop.create_future()
+        """This worker was told to stop."""
         self.known: dict[int, Child] = {}
 
     def __repr__(self) -> str:
@@ -38,6 +46,23 @@ class Children:
     def adopt(self, pid: int) -> None:
         """A process of ours that somebody else forked: no stray either."""
         Child(pid, self)
+
+    async def died_with_us(self, child: Child) -> bool:
+        """Whether its end is no fact about the agent: somebody ends everything at once, and we are told so too, if only
+        a moment later."""
+        if child.signal not in ENDING and (child.exit_code or 0) - 128 not in ENDING:
+            return False
+        await self.wait([self.stopping], TOLD_SECONDS)
+        return self.stopping.done()
+
+    async def wait(self, futures: Sequence[asyncio.Future[None]], seconds: float) -> None:
+        """Until one of them is done, or the time is up in which we could have noticed."""
+        until = self.awake.now() + seconds
+        while not any(each.done() for each in futures) and (left := until - self.awake.now(self.awake.real(until))) > 0:
+            if futures:
+                await asyncio.wait(futures, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            else:
+                await asyncio.sleep(left)
 
     def reap_strays(self) -> None:
         """Reap adopted orphans that have died. Our own are left to their pidfd."""
@@ -99,7 +124,7 @@ def spawn(
     try:
         descriptor = _stdin(stdin)
         try:
-            with tags.worn(tag):
+            with tags.worn(tag), memory.first_to_go():
                 process = subprocess.Popen(
                     argv, executable=program, stdin=descriptor, stdout=stdout, stderr=stderr, cwd=directory,
                     env=environment, start_new_session=True,

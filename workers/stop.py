@@ -84,27 +84,27 @@ def _claimed(signs: Signs, traces: Traces, running: Collection[Traces]) -> bool 
     return True if signs.session in traces.sessions else None
 
 
-async def stop(child: Child, steps: Sequence[tuple[signal.Signals, float]], traces: Traces) -> None:
+async def stop(children: Children, child: Child, steps: Sequence[tuple[signal.Signals, float]], traces: Traces) -> None:
     """Signal the group step by step until the leader ends, KILL last. The caller sweeps afterwards."""
     for number, grace in steps:
         _note(child, traces)
         child.signal_group(number)
-        if await _ends_within(child, grace):
+        if await _ends_within(children, child, grace):
             return
     _note(child, traces)
     child.signal_group(signal.SIGKILL)
-    await _ends_within(child, KILL_SECONDS)
+    await _ends_within(children, child, KILL_SECONDS)
 
 
 async def sweep(children: Children, traces: Traces, running: Collection[Traces]) -> int:
     """Kill what is left of this attempt, also what it starts meanwhile. The number that outlived it."""
     if not traces.noted and not _strays(children):
         return 0
-    deadline = children.loop.time() + KILL_SECONDS
+    deadline = children.awake.now() + KILL_SECONDS
     while victims := _victims(children, traces, running):
         for victim in victims:
             processes.kill(victim)
-        left = deadline - children.loop.time()
+        left = deadline - children.awake.now(children.awake.real(deadline))
         if left <= 0:
             return len(victims) + _unclaimed(children, traces, running)
         await _gone(children, victims[:WATCHED_AT_ONCE], left)
@@ -180,8 +180,8 @@ def _unclaimed(children: Children, traces: Traces, running: Collection[Traces]) 
     return count
 
 
-async def _ends_within(child: Child, seconds: float) -> bool:
-    await asyncio.wait([child.ended], timeout=seconds)
+async def _ends_within(children: Children, child: Child, seconds: float) -> bool:
+    await children.wait([child.ended], seconds)
     return child.ended.done()
 
 

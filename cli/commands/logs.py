@@ -80,6 +80,11 @@ def command(
     else:
         job, sheets = (job, 1) if sheet is not None else count_sheets(line, job)
         writer = TextWriter(lines.Text(renderer_of, selection, timestamps), sink_for(sheets))
+    if follow:
+        # Hours from now another version may be installed, or none.
+        import backends
+
+        backends.preload()
     asked = {"job": job, "sheet": sheet, "attempt": attempt, "follow": follow, "tail": tail}
     if tail is not None and stream:
         asked["stream"] = str(stream)

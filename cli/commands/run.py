@@ -266,6 +266,7 @@ def _watch(line: Line, job: str, json: bool, quiet: bool) -> int:
     from cli.feed import Feed
     from cli.writers import count_sheets
 
+    _load_what_the_end_needs()
     _, sheets = count_sheets(line, job)
     everything = {"job": job, "follow": True}
     wanted = {"events.follow": {**everything, "since": 0}, "logs.follow": everything}
@@ -275,6 +276,15 @@ def _watch(line: Line, job: str, json: bool, quiet: bool) -> int:
     feed = Feed(line, wanted)
     with feed, _view(job, sheets, json, quiet) as view:
         return int(watch(feed, view)["exit_code"])
+
+
+def _load_what_the_end_needs() -> None:
+    """Hours from now another version may be installed, or none."""
+    import backends
+    import cli.commands.status
+    import cli.summary  # noqa: F401
+
+    backends.preload()
 
 
 def _view(job: str, sheets: int, json: bool, quiet: bool) -> AbstractContextManager[View]:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -44,9 +45,15 @@ class Budget:
     tokens: int | None
 
 
+@cache
+def _shipped() -> str:
+    """Read once, before the first fork: a coordinator of later finds its own version's."""
+    return (files("mozartd") / "prices.yaml").read_text()
+
+
 def load_prices(text: str | None = None) -> dict[str, Price]:
     """Model pattern → price, from the shipped table or `text` in its form."""
-    table = yaml.safe_load(text if text is not None else (files("mozartd") / "prices.yaml").read_text())
+    table = yaml.safe_load(text if text is not None else _shipped())
     return {pattern: Price(**price) for pattern, price in table.items()}
 
 

@@ -235,7 +235,7 @@ def read_prices(path: str | None) -> dict[str, Price]:
             return load_prices(file.read())
     except (OSError, ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
         why = error.strerror if isinstance(error, OSError) else error
-        message = f"cannot read the prices in {path}: {why}"
+        message = f"cannot read the prices in {path}: {why}" if path else f"cannot read Mozart's own prices: {why}"
         raise MozartError("E301", message, "see mozartd/prices.yaml", EXIT_USAGE) from None
 
 

@@ -1,4 +1,5 @@
-"""The named statements of `sql/*.sql`, read once.
+"""The named statements of `sql/*.sql`, and the migrations: read once, before the first fork, so that a daemon never runs
+with those of another version.
 
 A statement begins with `-- name: NAME` and a line that says what it does; values are always bound by name.
 """
@@ -6,6 +7,7 @@ A statement begins with `-- name: NAME` and a line that says what it does; value
 from __future__ import annotations
 
 import re
+from functools import cache
 from importlib.resources import files
 
 _NAME = re.compile(r"^-- name: (\w+)\n-- (.+)\n", re.MULTILINE)
@@ -22,6 +24,7 @@ def parse_statements(text: str) -> dict[str, str]:
     return statements
 
 
+@cache
 def load_statements() -> dict[str, str]:
     folder = files(__package__) / "sql"
     return parse_statements(
@@ -29,6 +32,7 @@ def load_statements() -> dict[str, str]:
     )
 
 
+@cache
 def load_migrations() -> list[str]:
     """The SQL that takes an empty database to each version, in order: the first makes version 1."""
     folder = files(__package__) / "migrations"

@@ -87,7 +87,13 @@ def test_product_code_does_not_sleep_for_a_fixed_time() -> None:
 
 
 #: wait_until, and the benches, which measure over a time.
-MAY_SLEEP = ("tests/fakes/limited_api.py", "tests/process/daemon.py", "tests/bench/")
+MAY_SLEEP = (
+    "tests/fakes/limited_api.py",
+    "tests/process/daemon.py",
+    "tests/bench/",
+    "tests/faults/test_life_pauses.py",
+    "tests/torture/frozen.py",
+)
 
 
 def test_tests_do_not_sleep() -> None:

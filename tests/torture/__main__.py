@@ -5,6 +5,8 @@ writes     at every write to the database the coordinator dies, or the disk fail
 fuzz       frames, requests' parameters and YAML, guided by coverage (--seconds for each)
 requests   clients that ask at random while processes die, stop, and the disk is full (--blows)
 runaways   agents with children in sessions of their own are killed (--agents)
+cold       twelve callers at once where no daemon runs (--rounds)
+frozen     everything stands still for 1, 35 and 300 seconds (--longest)
 soak       attempts in one daemon, and what each process holds (--attempts)
 """
 
@@ -18,7 +20,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.torture import fuzz, requests, runaways, soak, storm, writes
+from tests.torture import cold, frozen, fuzz, requests, runaways, soak, storm, writes
 
 
 def run_storm(home: Path, options: argparse.Namespace) -> str:
@@ -51,6 +53,14 @@ def run_runaways(home: Path, options: argparse.Namespace) -> str:
     return f"{runaways.run(home, options.agents)} agents killed: 0 survivors"
 
 
+def run_cold(home: Path, options: argparse.Namespace) -> str:
+    return f"{cold.run(home, options.rounds)} callers answered, one daemon a round"
+
+
+def run_frozen(home: Path, options: argparse.Namespace) -> str:
+    return f"stood still for {frozen.run(home, options.longest)} s and more: nothing killed, nothing lost"
+
+
 def run_soak(home: Path, options: argparse.Namespace) -> str:
     lines = soak.run(home, options.attempts)
     table = soak.show(lines)
@@ -64,6 +74,8 @@ ORDEALS: dict[str, Callable[[Path, argparse.Namespace], str]] = {
     "requests": run_requests,
     "runaways": run_runaways,
     "soak": run_soak,
+    "cold": run_cold,
+    "frozen": run_frozen,
     "fuzz": run_fuzz,
 }
 
@@ -74,14 +86,17 @@ def main() -> int:
     )
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
-    for name, count in (
-        ("kills", 200),
-        ("blows", 200),
-        ("points", 10_000),
-        ("agents", 1000),
-        ("attempts", 10_000),
-        ("seconds", 60),
-    ):
+    counts = {
+        "kills": 200,
+        "blows": 200,
+        "points": 10_000,
+        "agents": 1000,
+        "attempts": 10_000,
+        "seconds": 60,
+        "rounds": 50,
+        "longest": 300,
+    }
+    for name, count in counts.items():
         parser.add_argument(f"--{name}", type=int, default=count, metavar="N")
     parser.add_argument("--write", type=int, metavar="N")
     options = parser.parse_args()

@@ -177,11 +177,11 @@ def test_a_daemon_that_refuses_us_is_heard(tmp_path: Path) -> None:
 
 
 def test_nobody_there(tmp_path: Path) -> None:
-    with pytest.raises(NotListening, match="nothing listens there"):
+    with pytest.raises(NotListening, match="the daemon is not running"):
         Client(str(tmp_path / "s"), 5)
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(tmp_path / "s"))
-    with pytest.raises(NotListening, match="nothing listens there") as caught:
+    with pytest.raises(NotListening, match="the daemon is not running") as caught:
         Client(str(tmp_path / "s"), 5)
     assert caught.value.exit_code == EXIT_UNREACHABLE
 

@@ -23,6 +23,7 @@ from workers.environment import base_environment, expand
 from workers.halt import Halt
 from workers.processes import Seen
 from workers.report import EVIDENCE_BYTES, Facts, finished, judge, salvage
+from workers.spawn import Children
 from workers.stop import Signs, Traces, owns
 
 # ---- clocks ---------------------------------------------------------------------------------------------------------
@@ -49,7 +50,7 @@ def test_the_nearest_clock(
 
 async def test_a_retry_that_does_not_come_is_a_limit() -> None:
     loop = asyncio.get_running_loop()
-    vigil = Vigil(loop, Halt(loop))
+    vigil = Vigil(Children(loop), Halt(loop))
     clocks = Clocks(loop.time(), 100.0, None, 20.0)
     vigil.begin(clocks, lambda: None)
     vigil.see(Waiting(50.0))
@@ -57,13 +58,14 @@ async def test_a_retry_that_does_not_come_is_a_limit() -> None:
     vigil.see(Waiting(None))
     assert clocks.next(None)[1] == "timeout"
     vigil.see(Waiting(0.0))
+    await asyncio.wait([vigil.over], timeout=10)
     assert vigil.reason == "limited"
     vigil.close()
 
 
 async def test_a_result_that_leads_to_no_end_is_a_reason_to_stop() -> None:
     loop = asyncio.get_running_loop()
-    vigil = Vigil(loop, Halt(loop))
+    vigil = Vigil(Children(loop), Halt(loop))
     vigil.see(Result(False, "it waits for the network"))
     assert not vigil.over.done(), "it may still exit"
     vigil.see(Result(False, "it waits for the network for ever", stop=True))
