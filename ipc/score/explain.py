@@ -67,6 +67,8 @@ def _explain(detail: ErrorDetails, path: Field, context: dict[str, Any]) -> tupl
         hint = f"did you mean {near!r}?" if near else ""
     elif kind == "string_type" and isinstance(detail["input"], int | float):
         hint = f'quote it: "{detail["input"]}"'
+    elif kind.startswith("int_") and not hint:
+        hint = f"write it in digits, as in `{path[-1] if path else name}: 3`"
     code = kind if kind.startswith("V") else "E301"
     return code, f"{name} {bound}, found {found}", hint
 
