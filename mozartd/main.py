@@ -117,11 +117,11 @@ def rehearse(request: Request) -> int:
 
     assert request.handover is not None
     try:
-        check()
         left = read(request.handover)
+        check_version(request.paths.database)
+        check()
         settings = _load_checked(request)
         preload(settings)
-        check_version(request.paths.database)
         _rehearse_first_turn(request, left, settings)
     except MozartError as error:
         print(error.message, file=sys.stderr)

@@ -96,6 +96,14 @@ def test_C01_an_upgrade_to_what_is_broken_is_refused_with_file_and_line(installe
 # ---- C28: nothing of the package is needed any more -----------------------------------------------------------------
 
 
+def is_back_without(daemon: Daemon, pid: int) -> bool:
+    if not daemon.is_ready():
+        return False
+    status = daemon.status()
+    pids = {status["coordinator"]["pid"], *(worker["pid"] for worker in status["workers"])}
+    return len(pids) == 3 and pid not in pids
+
+
 def test_C28_C19_a_daemon_and_a_run_whose_package_is_gone_go_on(installed: Installed, score: Score) -> None:
     daemon = installed.daemon
     attached = daemon.popen("run", score("say begun\ngate go\nsay done", name="attached"))
@@ -113,7 +121,7 @@ def test_C28_C19_a_daemon_and_a_run_whose_package_is_gone_go_on(installed: Insta
         (daemon.scripts / name).write_text(script)
     for name in ("worker", "worker:2", "coordinator"):
         before = daemon.kill(name)
-        wait_until(lambda: daemon.is_ready() and daemon.pid(name) != before)  # noqa: B023 - called at once
+        wait_until(lambda: is_back_without(daemon, before))  # noqa: B023 - called at once
     file = {"type": "content_regex", "path": "{workspace}/a", "pattern": "(h+)(i|o)"}
     job = daemon.run(score("write a hi", validations=[file]))
     assert daemon.wait(job)["state"] == "completed"
