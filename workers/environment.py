@@ -10,9 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from ipc.environment import AGENT_MARKS, REFERENCE, Lookup
+from ipc.environment import AGENT_MARKS, REFERENCE, Lookup, lookup_in
 from ipc.errors import MozartError
 from ipc.messages import Assign
+
+__all__ = ["agent_environment", "base_environment", "expand", "lookup_in"]
 
 
 def base_environment(environment: Mapping[str, str]) -> dict[str, str]:
