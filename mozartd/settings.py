@@ -282,9 +282,8 @@ def doubt_of_backend(name: str) -> str:
     if fnmatch.filter(known, name):
         return ""
     near = nearest(name, known)
-    return f"there is no backend {name!r} and no profile of that name in {user}" + (
-        f"; did you mean {near!r}?" if near else ""
-    )
+    doubt = f"there is no backend {name!r} and no profile of that name in {user}"
+    return f"{doubt}; did you mean {near!r}?" if near else doubt
 
 
 def overruled(path: str, settings: Settings, overrides: Mapping[str, str]) -> dict[str, str]:

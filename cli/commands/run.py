@@ -74,26 +74,28 @@ def command(
     begin = moment_of("--at", at, time.time()) if at else None
     loaded = load(score, variables(var, var_json), pairs("--set", sets), workspace, lenient)
     _tell_what_is_there(loaded, fresh)
-    line, started = connect_or_start(may_start=not no_start)
+    more = {"fresh": fresh, "start_sheet": start_sheet, "at": begin, "after": after, "group": group}
+    job = _submit(loaded, {name: value for name, value in more.items() if value is not None}, not no_start)
+    if begin is not None and not quiet:
+        output.tell(f"mozart: {job} begins {understood(begin, time.time())}")
+    return _detached(job, json, quiet) if detach else attach(job, json, quiet)
+
+
+def _submit(loaded: LoadedScore, given: dict[str, Any], may_start: bool) -> str:
+    """The job's id. Says what the daemon has otherwise than we."""
+    line, started = connect_or_start(may_start=may_start)
     if started is not None:
         output.tell(f"mozart: started the daemon (pid {started})")
-    more = {"fresh": fresh, "start_sheet": start_sheet, "at": begin, "after": after, "group": group}
-    given: dict[str, Any] = {name: value for name, value in more.items() if value is not None}
     with line:
-        submitted = submission(loaded, os.environ, line.client.daemon["submit_env"])
+        names = line.client.daemon["submit_env"]
         # A daemon that was started from here has what we have.
         if started is None and line.client.daemon.get("compares_environment"):
-            given["known"] = known_variables(loaded, os.environ, line.client.daemon["submit_env"])
-        answer = line.request("submit", {**submitted, **given})
-    job = answer["job"]
+            given["known"] = known_variables(loaded, os.environ, names)
+        answer = line.request("submit", {**submission(loaded, os.environ, names), **given})
     tell_differences(answer.get("environment") or {}, loaded.score.backend.env)
     for warning in answer.get("warnings", ()):
         output.tell(f"mozart: warning: {warning}")
-    if begin is not None and not quiet:
-        output.tell(f"mozart: {job} begins {understood(begin, time.time())}")
-    if detach:
-        return _detached(job, json, quiet)
-    return attach(job, json, quiet)
+    return str(answer["job"])
 
 
 def _tell_what_is_there(loaded: LoadedScore, fresh: bool) -> None:

@@ -67,6 +67,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
     lowered = {name.lower(): name for name in known}
     found = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.72)
+    # A beginning is meant, too: codex, for codex_cli.
+    found = found or [name for name in lowered if len(word) > 3 and name.startswith(word.lower())]
     return lowered[found[0]] if found else ""
 
 

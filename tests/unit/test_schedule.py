@@ -244,7 +244,8 @@ def test_jobs_are_served_by_their_weights(priorities: list[int]) -> None:
     total = sum(map(weight, priorities))
     for job in jobs:
         due = rounds * weight(job.priority) / total
-        assert abs(served[job.id] - due) <= len(jobs), f"{served}, due {due}"
+        # A job is at most one turn of each other job early or late, and one of its own at the end.
+        assert abs(served[job.id] - due) <= len(jobs) + 1, f"{served}, due {due}"
     ample = [served[job.id] / weight(job.priority) for job in jobs if rounds * weight(job.priority) / total > 20]
     assert not ample or jain(ample) > 0.99
 
