@@ -73,8 +73,9 @@ class Desk:
         self.turn.on_settled = self._settled
         nothing = cast("Any", None)
         self.parts = Parts(
-            nothing, Settings(), store, journal, self.book, self.limits, self.crew, self.turn, scores, followers, {},
-            Registry(self.book, store), Endings(), nothing, Once(store, self.turn), nothing, None, lambda: None,
+            cast("Any", SimpleNamespace(blame=-1)), Settings(), store,
+            journal, self.book, self.limits, self.crew, self.turn, scores, followers, {},
+            Registry(self.book, store), Endings(), nothing, Once(store, self.turn), nothing, "", None, lambda: None,
         )  # fmt: skip
         self._handlers = requests.bind(self.parts)
         self._session = cast("Any", SimpleNamespace(who="tester"))

@@ -209,7 +209,7 @@ def test_groups_and_backends_have_limits_over_all_jobs(start_daemon: Callable[..
     waiting = [sheet["reason"] for job in jobs for sheet in sheets(daemon, job).values() if sheet["state"] == "pending"]
     assert len(waiting) == 3
     assert {"as many sheets run on command as settings allow"} <= set(waiting)
-    assert asked(daemon, "group")["groups"] == [{"name": "night", "parallel": 2, "running": 2}]
+    assert asked(daemon, "group")["groups"] == [{"name": "night", "parallel": 2, "running": 2, "unsaved": False}]
     for job in jobs:
         daemon.mozart("cancel", job)
 

@@ -205,7 +205,9 @@ class Storm:
                 self.wrong += invariants.unlike_its_log(self.daemon, watcher, job, whole=True)
         self.wrong += invariants.run_twice(self.submitted)
         self.wrong += invariants.leaked_credit(self.daemon, SLOTS)
-        self.until(lambda: len(self._processes()) <= WORKERS + 2, "more is left than the daemon and its children")
+        self.until(
+            lambda: len(self._processes()) <= 2 * (WORKERS + 1) + 1, "more is left than the daemon and its children"
+        )
         code = self.daemon.stop()
         self.wrong += self.daemon.leftovers() + ([f"exit code {code}"] if code else [])
         self.wrong += invariants.broken_database(self.daemon.home)
