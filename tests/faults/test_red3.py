@@ -1,0 +1,119 @@
+"""Rows of part C once more, by somebody who had not seen how they were mended: helpers that die or stand still, settings that
+hang, a home that moves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.process.daemon import children_of, title_of, wait_until, works_of
+from tests.process.worker import Peer
+
+#: On 60 underscores and another letter, `re` is busy for hours.
+HOSTILE = r"^(\w\w|\w)+$"
+#: Busy for a moment, and no longer.
+SLOW_TEXT = {"type": "content_regex", "path": "text", "pattern": r"^(\w\w|\w)+$"}
+
+
+def helpers_of(pid: int) -> list[int]:
+    return [child for child in children_of(pid) if title_of(child) == "mozart-helper"]
+
+
+# ---- C3, C5, C17: who does the work for others dies, or stands still -------------------------------------------------
+
+
+def in_background(work: Callable[[], object]) -> list[object]:
+    """What it gave, once it has."""
+    done: list[object] = []
+
+    def run() -> None:
+        try:
+            done.append(work())
+        except Exception as error:
+            done.append(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return done
+
+
+@pytest.mark.parametrize("who", ["server", "work"])
+def test_C03_work_whose_process_is_killed_is_begun_again(who: str) -> None:
+    from ipc.forkserver import Bounds, ForkServer
+
+    server = ForkServer()
+    try:
+        done = in_background(lambda: server.call(Bounds(10.0), time.sleep, 1.0))
+        first = server.pid
+        work = wait_until(lambda: children_of(first))[0]
+        os.kill(first if who == "server" else work, signal.SIGKILL)
+        assert wait_until(lambda: done) == [None]
+    finally:
+        server.close()
+
+
+def test_C03_work_that_is_killed_whenever_it_begins_is_the_machines_fault() -> None:
+    from ipc.errors import MACHINE_CODES, MozartError
+    from ipc.forkserver import Bounds, ForkServer
+
+    server = ForkServer()
+    try:
+        with pytest.raises(MozartError) as caught:
+            server.call(Bounds(5.0), kill_myself)
+        assert caught.value.code in MACHINE_CODES
+        assert server.call(Bounds(5.0), len, "still there") == 11
+    finally:
+        server.close()
+
+
+def kill_myself() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("who", ["server", "work"])
+def test_C17_work_that_stood_still_has_not_taken_too_long(who: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ipc import forkserver
+    from ipc.forkserver import Bounds, ForkServer
+
+    monkeypatch.setattr(forkserver, "PATIENCE", 0.5, raising=False)
+    server = ForkServer()
+    try:
+        done = in_background(lambda: server.call(Bounds(1.0), time.sleep, 0.8))
+        first = server.pid
+        work = wait_until(lambda: children_of(first))[0]
+        os.kill(first if who == "server" else work, signal.SIGSTOP)
+        assert wait_until(lambda: done) == [None]
+        assert server.call(Bounds(1.0), len, "still there") == 11
+    finally:
+        server.close()
+
+
+def test_C03_a_thread_that_ends_takes_no_fork_server_along() -> None:
+    from ipc.forkserver import Bounds, ForkServer
+
+    server = ForkServer()
+    try:
+        os.kill(server.pid, signal.SIGKILL)
+        thread = threading.Thread(target=server.call, args=(Bounds(5.0), len, "begun anew"))
+        thread.start()
+        thread.join()
+        begun = server.pid
+        assert server.call(Bounds(5.0), time.sleep, 0.05) is None
+        assert server.pid == begun
+    finally:
+        server.close()
+
+
+def test_C03_a_rule_whose_helper_is_killed_or_stopped_is_judged_all_the_same(peer: Peer) -> None:
+    peer.workspace("text").write_text("_" * 27 + "!\n" + "fine")
+    for number, kill in enumerate((signal.SIGKILL, signal.SIGKILL), 1):
+        attempt = peer.assign("say done", sheet=number, validations=[SLOW_TEXT])
+        work = wait_until(lambda: works_of(peer.pid))[0]
+        os.kill(helpers_of(peer.pid)[0] if number == 1 else work, kill)
+        report = peer.finish(attempt)
+        assert report["validations"][0]["code"] == "E202", report
+    wait_until(lambda: not works_of(peer.pid))
