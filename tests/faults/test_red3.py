@@ -117,3 +117,50 @@ def test_C03_a_rule_whose_helper_is_killed_or_stopped_is_judged_all_the_same(pee
         report = peer.finish(attempt)
         assert report["validations"][0]["code"] == "E202", report
     wait_until(lambda: not works_of(peer.pid))
+
+
+# ---- C3, C23: the setting mask_patterns ------------------------------------------------------------------------------
+
+
+def test_C23_a_mask_pattern_takes_time_in_proportion_to_what_an_agent_prints() -> None:
+    from workers.mask import Mask
+
+    baits = [b"_" * 60_000 + b"!", b"aab" * 20_000 + b"!", b"key=" * 15_000 + b"!", b"1@" * 30_000 + b"!"]
+    for pattern in (
+        HOSTILE,
+        r"(a+)+$",
+        r"(a|aa)+b$",
+        r"[a-z]+@corp",
+        r"(\w+\s?)+#",
+        r"(?<=key=)\S+",
+        r"x*",
+        r"key=.*;",
+    ):
+        mask = Mask([pattern])
+        for bait in baits:
+            started = time.process_time()
+            mask.apply(bait + b"\naaaa@corp #aab ____ key=x;\n")
+            assert time.process_time() - started < 1, (pattern, bait[:9])
+
+
+def test_C23_what_a_mask_pattern_masks_is_what_it_matches() -> None:
+    from workers.mask import Mask
+
+    text = b"use tok-12 or secret=abc; and key=xyz for joe@corp, not corp\n"
+    for pattern, masked in [
+        (r"tok-[0-9]+", b"tok-12"),
+        (r"(?<=key=)\w+", b"xyz"),
+        (r"([a-z]+)+@corp\b", b"joe@corp"),
+        (r"(?:se|cret)+=\w+;", b"secret=abc;"),
+    ]:
+        assert Mask([pattern]).apply(text) == text.replace(masked, b"[masked:pattern]"), pattern
+
+
+def test_C23_a_mask_pattern_that_nobody_can_look_for_in_time_is_refused() -> None:
+    from ipc.errors import MozartError
+    from workers.mask import Mask
+
+    for pattern in (r"((\w+)\s?)+\2#", r"(?=(a+)+$)a", r"(?<!x)(a+)+b"):
+        with pytest.raises(MozartError, match="may take for ever") as caught:
+            Mask([pattern])
+        assert "bound its repetitions" in caught.value.hint
