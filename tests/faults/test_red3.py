@@ -8,10 +8,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from tests.process.daemon import children_of, title_of, wait_until, works_of
+from tests.process.daemon import Daemon, children_of, title_of, wait_until, works_of
 from tests.process.worker import Peer
 
 #: On 60 underscores and another letter, `re` is busy for hours.
@@ -164,3 +165,19 @@ def test_C23_a_mask_pattern_that_nobody_can_look_for_in_time_is_refused() -> Non
         with pytest.raises(MozartError, match="may take for ever") as caught:
             Mask([pattern])
         assert "bound its repetitions" in caught.value.hint
+
+
+# ---- E3: the same key, the same answer -------------------------------------------------------------------------------
+
+
+def test_E03_a_submission_with_a_warning_is_answered_the_same_twice(
+    calm_daemon: Daemon, score: Callable[..., Path]
+) -> None:
+    from ipc.score.load import load_score
+
+    first = calm_daemon.run(score("hang", name="first"))
+    document = load_score(str(score("hang", name="second"))).score.model_dump(mode="json")
+    given = {"score": document, "path": "/s.yaml", "environment": {}, "known": {}, "key": os.urandom(8).hex()}
+    answers = [calm_daemon.request("submit", **given) for _ in range(2)]
+    assert answers[0] == answers[1]
+    assert f"is in use by {first}" in answers[0]["warnings"][0]
