@@ -181,3 +181,37 @@ def test_E03_a_submission_with_a_warning_is_answered_the_same_twice(
     answers = [calm_daemon.request("submit", **given) for _ in range(2)]
     assert answers[0] == answers[1]
     assert f"is in use by {first}" in answers[0]["warnings"][0]
+
+
+# ---- C9: removed, or moved, under it ---------------------------------------------------------------------------------
+
+
+def test_C09_a_new_coordinators_database_is_no_lost_one(start_daemon: Callable[..., Daemon]) -> None:
+    daemon = start_daemon(workers=1)
+    for path in (daemon.home / "state").glob("mozart.db*"):
+        path.unlink()
+    wait_until(lambda: "mozart.db was removed" in str(daemon.status().get("reason")))
+    daemon.kill("coordinator")
+    wait_until(daemon.is_ready)
+    assert not daemon.status().get("reason")
+
+
+def test_C09_a_daemon_whose_home_was_moved_ends_with_its_coordinator_and_goes_on_there(
+    cold: Daemon, score: Callable[..., Path], tmp_path: Path
+) -> None:
+    cold.start(by_command=True)
+    job = cold.run(score("attempt 1: say begun\nattempt 1: hang\nsay done"))
+    cold.wait_for(job, "attempt.started")
+    pid, moved = cold.pid("coordinator"), Path(f"{cold.home}.moved")
+    cold.home.rename(moved)
+    try:
+        os.kill(pid, signal.SIGKILL)
+        assert cold.process
+        assert cold.process.wait(30) == 0
+        assert not cold.home.exists(), "nothing is begun anew where it was"
+        assert f"was moved to {moved}/state" in (moved / "output").read_text()
+    finally:
+        moved.rename(cold.home)
+    cold.start(by_command=True)
+    assert cold.wait(job)["state"] == "completed"
+    cold.stop()

@@ -79,7 +79,7 @@ def run(home: Path, attempts: int) -> list[Line]:
 
 def is_alone(daemon: Daemon) -> bool:
     """No agent lives, nobody is being reaped."""
-    return len(processes_of(daemon.home)) == daemon.workers + 2
+    return len(processes_of(daemon.home)) == 2 * daemon.workers + 3
 
 
 def sample(pid: int, attempts: int) -> Sample:
