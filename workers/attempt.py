@@ -398,6 +398,9 @@ class Attempt:
         except GivenUpError as error:
             facts.note = f"cannot collect cross_sheet.capture_files: looking for them {error.in_words(COLLECT)}"
             return
+        except MozartError as error:
+            facts.note = f"cannot collect cross_sheet.capture_files: {error.message}"
+            return
         if found is not None:
             facts.captured, facts.note = found[0], found[1] or facts.note
 
