@@ -17,6 +17,8 @@ def command(job: JobArgument, sheet: Sheets = None, json: Json = False) -> int:
     answer = ask("cancel", {"job": job, **({"sheets": sheet} if sheet else {})})
     if json:
         output.document(answer)
+    elif answer.get("already"):
+        output.say(f"{answer['job']} is already cancelled")
     else:
         output.say(f"cancelled {answer['job']}: {describe_sheets(answer['sheets'])}")
     return 0

@@ -25,6 +25,7 @@ def command(
     if json:
         output.document(answer)
     else:
-        output.say(f"paused {answer['job']}")
+        said = "is already paused" if answer.get("already") else "is paused"
+        output.say(f"{answer['job']} {said}")
         output.tell(f"go on with `mozart resume {answer['job']}`")
     return 0

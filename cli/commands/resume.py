@@ -20,6 +20,8 @@ def command(job: JobArgument, json: Json = False) -> int:
     elif answer.get("waits"):
         output.say(f"{answer['job']} stays paused: {answer['waits']}")
         output.tell(f"`mozart resume {answer['job']}` once more runs it anyway")
+    elif answer.get("already"):
+        output.say(f"{answer['job']} is not paused: it goes on already")
     else:
         output.say(f"resumed {answer['job']}")
         output.tell(f"follow it with `mozart logs -f {answer['job']}`")
