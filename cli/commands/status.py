@@ -11,11 +11,13 @@ from cli.arguments import Option
 from cli.commands.list import SCREENFUL, jobs_table, unsaved
 from cli.daemon import connect
 from cli.feed import Feed
-from cli.options import Json, OptionalJob
+from cli.options import Json, OptionalJob, Workspace
+from cli.whereabouts import newest
 from ipc import shown
+from ipc.errors import EXIT_USAGE, MozartError
 from ipc.line import Line
 
-EXAMPLE = "mozart status\nmozart status hello-12 --watch"
+EXAMPLE = "mozart status hello-12 --watch\nmozart status --workspace ./out"
 
 HEADER = ("SHEET", "STATE", "ATTEMPTS", "TIME", "COST", "WHY")
 CLEAR = b"\x1b[H\x1b[J"
@@ -23,6 +25,7 @@ CLEAR = b"\x1b[H\x1b[J"
 
 def command(
     job: OptionalJob = None,
+    workspace: Workspace = None,
     watch: Annotated[bool, Option("--watch", "-w", help="Stay, and show every change, until the job ends.")] = False,
     json: Json = False,
 ) -> int:
@@ -30,6 +33,13 @@ def command(
 
     The daemon with its jobs, or a job with its sheets: state, attempts, time, cost, and why it waits or failed.
     """
+    if workspace is not None:
+        job = newest(workspace, job)
+    elif job and ("/" in job or job in (".", "..")):
+        import shlex
+
+        hint = f"the job of a workspace is `mozart status --workspace {shlex.quote(job)}`; -w is --watch"
+        raise MozartError("usage", f"cannot show {job}: it is no job's id or name", hint, EXIT_USAGE)
     if watch:
         return _watch(job, json)
     with connect() as line:
