@@ -59,7 +59,7 @@ def ask_found(states: Sequence[str], ask: Ask, show: Callable[[Answer], None], j
     """Every job in these states now."""
     found, _ = fetch(list(states), False, None)
     if not found and not json:
-        output.say(f"no {' or '.join(states)} jobs")
+        output.say(f"no job is {' or '.join(states)}")
     with connect() as line:
         return _ask_each(line, [job["id"] for job in found], ask, show, json, _ENDED)
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from cli import output, text
 from cli.arguments import Option
-from cli.commands.list import SCREENFUL, jobs_table, unsaved
+from cli.commands.list import SCREENFUL, jobs_table, starts, unsaved
 from cli.daemon import connect
 from cli.feed import Feed
 from cli.options import Json, OptionalJob, Workspace
@@ -105,7 +105,8 @@ def _daemon_lines(daemon: dict[str, Any]) -> list[str]:
     running = sum(worker.get("running") or 0 for worker in workers)
     room = running + sum(worker.get("credit") or 0 for worker in workers)
     up = text.duration(daemon["uptime_seconds"])
-    first = f"mozartd {daemon['version']} {text.state(daemon['state'])}, pid {daemon['pid']}, up {up}"
+    why = f" ({shown.cell(daemon['reason'])})" if daemon.get("reason") else ""
+    first = f"mozartd {daemon['version']} {text.state(daemon['state'])}{why}, pid {daemon['pid']}, up {up}"
     second = f"{len(workers)} workers, {running} of {room} attempts running"
     if daemon.get("holds"):
         second += f", {daemon['holds']} holds"
@@ -119,6 +120,8 @@ def _job_lines(job: dict[str, Any], sheets: list[dict[str, Any]], now: float) ->
         text.money(job["cost_usd"]),
     ]
     lines = [f"{output.paint(job['id'], output.BOLD)} {text.state(job['state'])}: {', '.join(filter(None, facts))}"]
+    if said := starts(job, now):
+        lines.append(said)
     if job["reason"]:
         lines.append(f"reason: {shown.cell(job['reason'])}")
     if unsaved(job):

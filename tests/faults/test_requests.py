@@ -392,6 +392,19 @@ def test_E06_a_pause_that_a_kill_lost_cancels_nothing(
     assert daemon.wait(job)["state"] == "completed"
 
 
+def test_C16_both_statuses_say_why_the_daemon_is_degraded(faulty: tuple[Daemon, Faults]) -> None:
+    daemon, faults = faulty
+    faults.fail(errno.ENOSPC)
+    with contextlib.suppress(MozartError):
+        daemon.request("hold", scope="nobody_cli")
+    wait_until(lambda: daemon.status()["state"] == "degraded")
+    said = [daemon.mozart("status").stdout, daemon.mozartd("status").stdout]
+    faults.end()
+    assert all("degraded" in one and "database or disk is full" in one for one in said), said
+    wait_until(lambda: daemon.status()["state"] == "ready")
+    assert "reason" not in daemon.mozartd("status").stdout
+
+
 def test_C14_what_was_not_sent_goes_back_when_its_job_is_paused(
     faulty: tuple[Daemon, Faults], score: Score, tmp_path: Path
 ) -> None:

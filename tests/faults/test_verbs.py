@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import time
 from collections.abc import Callable
@@ -83,7 +84,7 @@ def test_D12_all_jobs_and_those_in_a_state(calm_daemon: Daemon, mozart: Mozart, 
     assert json.loads(mozart("cancel", "--all", "--json")[1]) == {
         "jobs": [{"job": c, "sheets": [1]}, {"job": a, "sheets": [1]}]
     }
-    assert mozart("cancel", "--all")[:2] == (0, "no queued or running or paused jobs\n")
+    assert mozart("cancel", "--all")[:2] == (0, "no job is queued or running or paused\n")
     assert json.loads(mozart("cancel", "--state", "queued", "--json")[1]) == {"jobs": []}
 
 
@@ -166,3 +167,28 @@ def test_D19_the_hint_says_what_became_of_w(calm_daemon: Daemon, mozart: Mozart,
     ), said
     code, _, said = mozart("status", "-w", path.parent / "workspace")
     assert (code, f"mozart status --workspace {path.parent / 'workspace'}" in said) == (2, True)
+
+
+# ---- what is told ----------------------------------------------------------------------------------------------------
+
+
+def test_D09_a_list_says_when_a_job_starts(calm_daemon: Daemon, mozart: Mozart, score: Score) -> None:
+    job = later(calm_daemon, score("say x"))
+    at_once = submit(calm_daemon, score("say x", name="now"))
+    calm_daemon.wait(at_once)
+    rows = {line.split()[0]: line for line in mozart("list", "--all")[1].splitlines()}
+    assert re.search(r"starts at (?:[-\d]+ )?\d\d:\d\d:\d\d \(in (?:1h00m|59m\d\ds)\)$", rows[job])
+    assert "starts at" not in rows[at_once]
+    assert "\nstarts at " in mozart("status", job)[1]
+    found = {one["id"]: one["starts_at"] for one in json.loads(mozart("list", "--all", "--json")[1])["jobs"]}
+    assert found[job].endswith("Z")
+    assert found[at_once] is None
+
+
+def test_D09_a_plan_in_order_has_no_waves(mozart: Mozart, score: Score) -> None:
+    path = score("say a", "say b", "say c")
+    _, out, _ = mozart("plan", path)
+    assert "in order: each after the one before" in out
+    assert "WAVE" not in out
+    assert [one["wave"] for one in json.loads(mozart("plan", path, "--json")[1])["sheets"]] == [1, 2, 3]
+    assert "WAVE" in mozart("plan", score("say a", "say b", sheet={"dependencies": {2: [1]}}))[1]
