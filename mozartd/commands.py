@@ -277,6 +277,8 @@ def _summary(answer: dict[str, Any]) -> str:
     running = sum(worker["running"] for worker in workers)
     jobs = ", ".join(f"{count} {state}" for state, count in answer.get("jobs", {}).items() if count) or "none"
     lines = [f"mozartd {answer['version']} is {answer['state']} (pid {answer['pid']})"]
+    if answer.get("reason"):
+        lines.append(f"reason: {answer['reason']}")
     lines += [f"workers: {len(workers)}, {running} attempts running", f"jobs: {jobs}", f"socket: {answer['socket']}"]
     if answer["version"] != VERSION:
         lines.insert(1, f"version {VERSION} is installed: `mozartd upgrade` makes the daemon run it")

@@ -72,8 +72,14 @@ def _row(job: dict[str, Any], now: float) -> list[str]:
         text.age(job["submitted_at"], now),
         text.ran(job, now),
         text.money(job["cost_usd"]),
-        "; ".join(filter(None, [text.first_line(job["reason"] or "", 60), unsaved(job)])),
+        "; ".join(filter(None, [text.first_line(job["reason"] or "", 60), starts(job, now), unsaved(job)])),
     ]
+
+
+def starts(job: dict[str, Any], now: float) -> str:
+    """Of a job that was submitted with --at."""
+    # A daemon of an earlier version does not tell.
+    return text.until(job.get("starts_at"), now).replace("until", "starts at", 1)
 
 
 def unsaved(job: dict[str, Any]) -> str:

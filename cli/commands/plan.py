@@ -66,6 +66,8 @@ def render(planned: dict[str, Any]) -> Iterator[str]:
     yield f"up to {_many(planned['max_attempts'], 'attempt')} a sheet"
     yield ""
     rows = [row for _, sheets in sorted(waves.items()) for row in _wave(sheets)]
+    if planned["in_order"]:
+        rows = [("", *row[1:]) for row in rows]  # Every sheet is a wave: a column of the same numbers says nothing.
     yield output.table(HEADER, rows[:ALL_ROWS])
     if len(rows) > ALL_ROWS:
         yield f"… and {len(rows) - ALL_ROWS:,} rows more; --json has them all"

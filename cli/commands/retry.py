@@ -1,4 +1,4 @@
-"""`mozart retry`: run what failed again."""
+"""`mozart retry`: run again what failed of some jobs."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from cli import output
 from cli.arguments import Option
 from cli.commands.cancel import describe_sheets
 from cli.confirm import with_yes
-from cli.daemon import ask
-from cli.options import JobArgument, Json, Sheets, Yes
+from cli.options import JobArguments, Json, Sheets, Yes
+from cli.several import ask_named, check_one
 from ipc.errors import EXIT_USAGE, MozartError
+from ipc.line import Line
 
 EXAMPLE = "mozart retry hello-12\nmozart retry hello-12 --sheet 3 --yes"
 
 
 def command(
-    job: JobArgument,
+    jobs: JobArguments,
     sheet: Sheets = None,
     start: Annotated[
         int | None, Option("--from", metavar="N", min=1, help="This sheet and all that depends on it.")
@@ -31,7 +32,8 @@ def command(
 ) -> int:
     """Re-run failed sheets.
 
-    A job's failed, blocked and cancelled sheets, or those named and all that depends on them. Earlier attempts keep their logs.
+    Failed, blocked and cancelled sheets, or those of one job that are named, with all that depends on them. Earlier attempts
+    keep their logs.
     """
     if bool(sheet) + (start is not None) + failed > 1:
         raise MozartError("usage", "cannot use --sheet, --from and --failed together", "use one of them", EXIT_USAGE)
@@ -40,10 +42,14 @@ def command(
     which: dict[str, Any] = {"sheets": sheet} if sheet else {"from": start} if start is not None else {}
     if only:
         which["only"] = True
-    answer = with_yes(partial(ask, "retry"), {"job": job, **which}, yes, json)
-    if json:
-        output.document(answer)
-    else:
-        output.say(f"retrying {answer['job']}: {describe_sheets(answer['sheets'])}")
-        output.tell(f"follow it with `mozart logs -f {answer['job']}`")
-    return 0
+    check_one(jobs, **{"sheet": sheet, "from": start})
+
+    def ask(line: Line, job: str) -> Any:
+        return with_yes(partial(line.request, "retry"), {"job": job, **which}, yes, json)
+
+    return ask_named(jobs, ask, _show, json)
+
+
+def _show(answer: dict[str, Any]) -> None:
+    output.say(f"retrying {answer['job']}: {describe_sheets(answer['sheets'])}")
+    output.tell(f"follow it with `mozart logs -f {answer['job']}`")

@@ -8,14 +8,16 @@ from typing import Annotated, Any
 
 from cli import output, text
 from cli.arguments import Option
-from cli.commands.list import SCREENFUL, jobs_table, unsaved
+from cli.commands.list import SCREENFUL, jobs_table, starts, unsaved
 from cli.daemon import connect
 from cli.feed import Feed
-from cli.options import Json, OptionalJob
+from cli.options import Json, OptionalJob, Workspace
+from cli.whereabouts import newest
 from ipc import shown
+from ipc.errors import EXIT_USAGE, MozartError
 from ipc.line import Line
 
-EXAMPLE = "mozart status\nmozart status hello-12 --watch"
+EXAMPLE = "mozart status hello-12 --watch\nmozart status --workspace ./out"
 
 HEADER = ("SHEET", "STATE", "ATTEMPTS", "TIME", "COST", "WHY")
 CLEAR = b"\x1b[H\x1b[J"
@@ -23,6 +25,7 @@ CLEAR = b"\x1b[H\x1b[J"
 
 def command(
     job: OptionalJob = None,
+    workspace: Workspace = None,
     watch: Annotated[bool, Option("--watch", "-w", help="Stay, and show every change, until the job ends.")] = False,
     json: Json = False,
 ) -> int:
@@ -30,6 +33,13 @@ def command(
 
     The daemon with its jobs, or a job with its sheets: state, attempts, time, cost, and why it waits or failed.
     """
+    if workspace is not None:
+        job = newest(workspace, job)
+    elif job and ("/" in job or job in (".", "..")):
+        import shlex
+
+        hint = f"the job of a workspace is `mozart status --workspace {shlex.quote(job)}`; -w is --watch"
+        raise MozartError("usage", f"cannot show {job}: it is no job's id or name", hint, EXIT_USAGE)
     if watch:
         return _watch(job, json)
     with connect() as line:
@@ -95,7 +105,8 @@ def _daemon_lines(daemon: dict[str, Any]) -> list[str]:
     running = sum(worker.get("running") or 0 for worker in workers)
     room = running + sum(worker.get("credit") or 0 for worker in workers)
     up = text.duration(daemon["uptime_seconds"])
-    first = f"mozartd {daemon['version']} {text.state(daemon['state'])}, pid {daemon['pid']}, up {up}"
+    why = f" ({shown.cell(daemon['reason'])})" if daemon.get("reason") else ""
+    first = f"mozartd {daemon['version']} {text.state(daemon['state'])}{why}, pid {daemon['pid']}, up {up}"
     second = f"{len(workers)} workers, {running} of {room} attempts running"
     if daemon.get("holds"):
         second += f", {daemon['holds']} holds"
@@ -109,6 +120,8 @@ def _job_lines(job: dict[str, Any], sheets: list[dict[str, Any]], now: float) ->
         text.money(job["cost_usd"]),
     ]
     lines = [f"{output.paint(job['id'], output.BOLD)} {text.state(job['state'])}: {', '.join(filter(None, facts))}"]
+    if said := starts(job, now):
+        lines.append(said)
     if job["reason"]:
         lines.append(f"reason: {shown.cell(job['reason'])}")
     if unsaved(job):
