@@ -47,24 +47,27 @@ def take_out(names: Sequence[str]) -> int:
     found = set()
     for promise in promises():
         if promise.name in (names or MUTATIONS):
-            said = what_is_said(MUTATIONS[promise.name], promise.test)
-            print(f"{said:11}  {promise.name}  ({promise.test})", flush=True)
+            said, why = what_is_said(MUTATIONS[promise.name], promise.test)
+            print(f"{said:11}  {promise.name}  {promise.test}  {why}", flush=True)
             found.add(said)
     return int(GREEN in found)
 
 
-def what_is_said(mutation: Mutation, test: str) -> str:
-    """Not tried where the test is skipped, for want of another user say, or cannot even be collected."""
+def what_is_said(mutation: Mutation, test: str) -> tuple[str, str]:
+    """And why it is red. Not tried where the test is skipped, for want of another user say, or cannot even be collected."""
     with tempfile.TemporaryDirectory(prefix="mz") as directory, tempfile.TemporaryFile("w+") as output:
         checkout = Path(directory) / "mozart"
         copy_checkout(checkout)
         mutation.apply(checkout)
-        code = run_pytest(checkout, [test], "-n0", "-x", "--tb=no", stdout=output)
+        code = run_pytest(checkout, [test], "-n0", "-x", "--tb=short", "-rf", stdout=output)
         output.seek(0)
         said = output.read()
     if code not in (0, 1):
         print(said, file=sys.stderr)
-    return {0: GREEN if " passed" in said else NOT_TRIED, 1: RED}.get(code, NOT_TRIED)
+    if code == 1:
+        failed = [line for line in said.splitlines() if line.startswith("FAILED ")]
+        return RED, " ".join(failed).partition(" - ")[2]
+    return (GREEN if code == 0 and " passed" in said else NOT_TRIED), ""
 
 
 if __name__ == "__main__":
