@@ -14,8 +14,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -25,6 +28,9 @@ from tests import ROOT
 
 #: Seconds that a run has, and more for each test in it; and those that it has to end when they are over.
 START, EACH, END = 120.0, 65.0, 30.0
+
+#: A copy's own interpreter, beneath it.
+PYTHON = Path(".venv", "bin", "python")
 
 _PR_SET_CHILD_SUBREAPER = 36
 _TEST = re.compile(r"^(?:async )?def (test_((?:[A-F]\d\d_)*)\w*)", re.MULTILINE)
@@ -45,7 +51,8 @@ def run_pytest(
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     # Most of the time of the processes that tests start would go into compiling what they import.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    command = [sys.executable, "-m", "pytest", *options, *tests]
+    python = sys.executable if checkout == ROOT else str(checkout / PYTHON)
+    command = [python, "-m", "pytest", *options, *tests]
     process = subprocess.Popen(command, cwd=checkout, env=environment, stdout=stdout)
     seconds = START + EACH * len(tests)
     timers = [
@@ -78,6 +85,29 @@ def _end_what_is_left() -> None:
         psutil.wait_procs(left)
 
 
+def give_interpreter(checkout: Path) -> None:
+    """With the packages of ours, and of Mozart's only those of that checkout: ours is installed as this one."""
+    installed = Path(sysconfig.get_path("purelib"))
+    packages = checkout / ".venv" / "lib" / installed.parent.name / "site-packages"
+    packages.mkdir(parents=True)
+    for entry in installed.iterdir():
+        if entry.suffix != ".pth":
+            (packages / entry.name).symlink_to(entry)
+    (packages / "checkout.pth").write_text(f"{checkout}\n")
+    (checkout / PYTHON).parent.mkdir()
+    real = Path(sys.executable).resolve()
+    (checkout / PYTHON).symlink_to(real)
+    (checkout / ".venv" / "pyvenv.cfg").write_text(f"home = {real.parent}\n")
+
+
+@contextmanager
+def place() -> Iterator[Path]:
+    """For a copy that other users, too, may run: tests of what they may do need that."""
+    with tempfile.TemporaryDirectory(prefix="mz") as directory:
+        os.chmod(directory, 0o755)
+        yield Path(directory, "mozart")
+
+
 def copy_checkout(to: Path) -> None:
     """What git knows or would take, and what was compiled of it."""
     listed = ["git", "ls-files", "-z", "-co", "--exclude-standard"]
@@ -89,3 +119,4 @@ def copy_checkout(to: Path) -> None:
     for folder in {os.path.dirname(name) for name in names if name.endswith(".py")}:
         if (compiled := ROOT / folder / "__pycache__").is_dir():
             shutil.copytree(compiled, to / folder / "__pycache__")
+    give_interpreter(to)

@@ -10,10 +10,9 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 from tests import ROOT
-from tests.apart import copy_checkout, run_pytest, tests_of_rows
+from tests.apart import copy_checkout, place, run_pytest, tests_of_rows
 from tests.attack.mutations import MUTATIONS, Mutation
 from tests.attack.promises import promises
 
@@ -55,18 +54,16 @@ def take_out(names: Sequence[str]) -> int:
 
 def what_is_said(mutation: Mutation, test: str) -> tuple[str, str]:
     """And why it is red. Not tried where the test is skipped, for want of another user say, or cannot even be collected."""
-    with tempfile.TemporaryDirectory(prefix="mz") as directory, tempfile.TemporaryFile("w+") as output:
-        checkout = Path(directory) / "mozart"
+    with place() as checkout, tempfile.TemporaryFile("w+") as output:
         copy_checkout(checkout)
         mutation.apply(checkout)
-        code = run_pytest(checkout, [test], "-n0", "-x", "--tb=short", "-rf", stdout=output)
+        code = run_pytest(checkout, [test], "-n0", "-x", "--tb=short", stdout=output)
         output.seek(0)
         said = output.read()
     if code not in (0, 1):
         print(said, file=sys.stderr)
     if code == 1:
-        failed = [line for line in said.splitlines() if line.startswith("FAILED ")]
-        return RED, " ".join(failed).partition(" - ")[2]
+        return RED, next((line[1:].strip()[:200] for line in said.splitlines() if line.startswith("E  ")), "")
     return (GREEN if code == 0 and " passed" in said else NOT_TRIED), ""
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from tests import ROOT
-from tests.apart import run_pytest, tests_of_rows
+from tests.apart import give_interpreter, place, run_pytest, tests_of_rows
 
 #: The commit that was attacked.
 BASE = "3c8e612"
@@ -73,13 +73,13 @@ def run_on_base(tests: Sequence[str]) -> Results | None:
     if subprocess.run(["git", "cat-file", "-e", f"{BASE}^{{commit}}"], cwd=ROOT, stderr=subprocess.DEVNULL).returncode:
         print(f"the commit {BASE} is not here: `git fetch --unshallow` brings it", file=sys.stderr)
         return None
-    with tempfile.TemporaryDirectory(prefix="mz") as directory:
-        checkout = Path(directory) / "mozart"
+    with place() as checkout:
         subprocess.run(["git", "clone", "--quiet", "--shared", "--no-checkout", ROOT, checkout], check=True)
         subprocess.run(["git", "checkout", "--quiet", BASE], cwd=checkout, check=True)
         shutil.rmtree(checkout / "tests")
         shutil.copytree(ROOT / "tests", checkout / "tests", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "pyproject.toml", checkout)
+        give_interpreter(checkout)
         return run(checkout, tests)
 
 
