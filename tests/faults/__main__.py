@@ -1,7 +1,7 @@
 """Which faults are mended: `python -m tests.faults [ROW …] [--now]` (`make faults`).
 
 For every test that is called by a row (`test_A03_…`): what it says of the commit that had the faults, and what it says now.
-A test that is green on both shows nothing, and is marked. `--now` leaves the old commit out. Exit 1 when a row is red now.
+A test that is green on both shows nothing, and is listed. `--now` leaves the old commit out. Exit 1 when a row is red now.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
 from tests import ROOT
+from tests.apart import give_interpreter, place, run_pytest, tests_of_rows
 
 #: The commit that was attacked.
 BASE = "3c8e612"
 
-ROW = re.compile(r"\btest_([A-F]\d\d)_")
+ROW = re.compile(r"\btest_((?:[A-F]\d\d_)+)")
 
 #: What a test came to, by "file::name": passed, failed, skipped.
 Results = dict[str, str]
@@ -32,20 +33,30 @@ def main() -> int:
     parser.add_argument("rows", nargs="*", metavar="ROW", help="such as A03; all without")
     parser.add_argument("--now", action="store_true", help="leave out the commit that had the faults")
     options = parser.parse_args()
-    now = run(ROOT, options.rows)
-    before = {} if options.now else run_on_base(options.rows)
+    chosen = [test for test, of in tests_of_rows("tests") if not options.rows or of.intersection(options.rows)]
+    if not chosen:
+        parser.error(f"there is no test of {', '.join(options.rows)}")
+    now = run(ROOT, chosen)
+    before = None if options.now else run_on_base(chosen)
     print("\n".join(table(now, before)))
-    return int(any(result == "failed" for result in now.values()))
+    return int(any(result != "skipped" and result != "passed" for result in now.values()))
 
 
-def run(checkout: Path, rows: list[str]) -> Results:
-    """The tests of `checkout`, each file by itself: on the old commit one that cannot be imported must not hide the others."""
+def run(checkout: Path, tests: Sequence[str]) -> Results:
+    """What they come to. On the old commit one file that cannot be imported hides only its own."""
     with tempfile.TemporaryDirectory(prefix="mz") as directory:
         report = Path(directory) / "report.xml"
-        chosen = ["-k", " or ".join(f"test_{row}_" for row in rows) or "test_"]
-        arguments = ["-n2", "--dist", "worksteal", "--continue-on-collection-errors", f"--junitxml={report}"]
-        command = [sys.executable, "-m", "pytest", "tests/faults", "tests/unit", "tests/process", *arguments, *chosen]
-        subprocess.run(command, cwd=checkout, stdout=sys.stderr, check=False)
+        options = [
+            "-n2",
+            "--dist",
+            "worksteal",
+            "--tb=short",
+            "--continue-on-collection-errors",
+            f"--junitxml={report}",
+        ]
+        code = run_pytest(checkout, tests, *options, stdout=sys.stderr)
+        if not report.exists():
+            sys.exit(f"pytest cannot run in {checkout}: exit {code}")
         return dict(results(report))
 
 
@@ -57,31 +68,40 @@ def results(report: Path) -> Iterator[tuple[str, str]]:
             yield name, "failed" if kinds & {"failure", "error"} else "skipped" if "skipped" in kinds else "passed"
 
 
-def run_on_base(rows: list[str]) -> Results:
-    """The old product under the tests of now."""
-    with tempfile.TemporaryDirectory(prefix="mz") as directory:
-        checkout = Path(directory) / "mozart"
+def run_on_base(tests: Sequence[str]) -> Results | None:
+    """The old product under the tests of now; None where that commit is not here."""
+    if subprocess.run(["git", "cat-file", "-e", f"{BASE}^{{commit}}"], cwd=ROOT, stderr=subprocess.DEVNULL).returncode:
+        print(f"the commit {BASE} is not here: `git fetch --unshallow` brings it", file=sys.stderr)
+        return None
+    with place() as checkout:
         subprocess.run(["git", "clone", "--quiet", "--shared", "--no-checkout", ROOT, checkout], check=True)
         subprocess.run(["git", "checkout", "--quiet", BASE], cwd=checkout, check=True)
         shutil.rmtree(checkout / "tests")
         shutil.copytree(ROOT / "tests", checkout / "tests", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "pyproject.toml", checkout)
-        return run(checkout, rows)
+        give_interpreter(checkout)
+        return run(checkout, tests)
 
 
-def table(now: Results, before: Results) -> Iterator[str]:
+def table(now: Results, before: Results | None) -> Iterator[str]:
     width = max(map(len, now), default=0)
+    shows_nothing = []
     for name in sorted(now, key=lambda name: (row_of(name), name)):
-        # A test that could not even be collected there is red there.
-        old = before.get(name, "failed") if before else "-"
-        mark = "" if old != "passed" else "  shows nothing: it passes there, too"
-        yield f"{row_of(name)}  {name:<{width}}  {old:<7}  {now[name]}{mark}"
+        # What could not even be collected or finished there.
+        old = "-" if before is None else before.get(name, "not run")
+        yield f"{row_of(name)}  {name:<{width}}  {old:<7}  {now[name]}"
+        if old == "passed":
+            shows_nothing.append(name)
+    if shows_nothing:
+        yield f"\n{len(shows_nothing)} pass on {BASE}, too, and show nothing:"
+        yield from shows_nothing
 
 
 def row_of(name: str) -> str:
+    """The first, of several."""
     found = ROW.search(name)
     assert found, name
-    return found[1]
+    return found[1][:3]
 
 
 if __name__ == "__main__":

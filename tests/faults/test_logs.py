@@ -206,17 +206,18 @@ def test_D01_nothing_that_is_shown_acts_on_a_terminal(calm_daemon: Daemon, hosti
     broken = hostile_score.with_name(f"b{HOSTILE}.yaml")
     fields = {"name": "x", f"k{WRITTEN}": 1, "sheet": {"total_items": f"x{WRITTEN}"}, "prompt": WRITTEN}
     broken.write_text(json.dumps(fields))
-    scores, jobs = (str(hostile_score), str(broken)), (job, HOSTILE)
-    commands = [
-        *every_verb(job, scores[0]),
+    score, logs = str(hostile_score), ["logs", job, "--sheet", "1"]
+    commands = list(every_verb(job, score))
+    commands += [words for words in every_verb(HOSTILE, str(broken)) if words not in commands]
+    commands += [
         [HOSTILE],
         ["status", f"--{HOSTILE}"],
         ["backends", "show", HOSTILE],
         ["list", "--all"],
+        ["run", score],
+        ["plan", score, "--prompts"],
     ]
-    commands += [["run", scores[0]], ["run", scores[1]], ["validate", scores[1]], ["plan", scores[0], "--prompts"]]
-    commands += [["logs", jobs[1]], ["logs", job, "-t", "--sheet", "1"], ["logs", job, "--prompt", "--sheet", "1"]]
-    commands += [["status", job, "--json"], ["logs", job, "--json"]]
+    commands += [[*logs, "-t"], [*logs, "--prompt"], ["status", job, "--json"], ["logs", job, "--json"]]
     for words, _, out, err in run_all(calm_daemon, commands):
         if words[0] not in ("completion", "schema"):
             assert not ACTING.search(out.decode()), (words, out)
