@@ -161,7 +161,7 @@ def why(sheet: dict[str, Any], now: float) -> str:
     if last and last["code"] and sheet["state"] != "completed" and not (last["code"] == "E004" and said[0]):
         if last["code"] not in said[0]:
             said.append(f"{last['code']} {text.first_line(last['message'] or '', 100)}".strip())
-        said += [f"not met: {rule}" for rule in text.failed_rules(sheet)[:3]]
+        said += [f"validation failed: {rule}" for rule in text.failed_rules(sheet)[:3] if rule not in said[0]]
     if last and last.get("backend_reason"):
         said.append(f"on {last['backend']}: {text.first_line(last['backend_reason'])}")
     return "; ".join(filter(None, said))

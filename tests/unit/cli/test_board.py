@@ -139,7 +139,7 @@ def test_the_summary_explains_a_failure() -> None:
     )
     for line in (
         "sheet 2: E505 cannot find claude",
-        "  not met: file_exists: no report.md",
+        "  validation failed: file_exists (no report.md)",
         "  evidence: sh: claude: not found",
         "  hint: install it",
         "  log: mozart logs song-1 --sheet 2 --attempt 2",
