@@ -108,7 +108,7 @@ def _check(name: str, run: bool, json: bool) -> int:
 
 
 def _describe(found: dict[str, Any]) -> str:
-    login = {True: "yes", False: "no", None: "not needed, or not to be known"}[found["logged_in"]]
+    login = {True: "yes", False: "no", None: "unknown"}[found["logged_in"]]
     lines = [
         ("backend", found["name"]),
         ("kind", found["kind"]),

@@ -68,7 +68,7 @@ def render(planned: dict[str, Any]) -> Iterator[str]:
     rows = [row for _, sheets in sorted(waves.items()) for row in _wave(sheets)]
     yield output.table(HEADER, rows[:ALL_ROWS])
     if len(rows) > ALL_ROWS:
-        yield f"… and {len(rows) - ALL_ROWS:,} rows more; --json has them all"
+        yield f"… and {len(rows) - ALL_ROWS:,} more rows; --json shows them all"
     for rule in planned["rule_paths"]:
         yield f"rule {rule['rule'] + 1}: {rule['path']} is looked up as {', then as '.join(rule['places'])}"
     for sheet in planned["sheets"]:
@@ -122,7 +122,7 @@ def _ranges(numbers: Sequence[int], limit: int = 8) -> str:
 def _prompt(sheet: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield output.paint(f"── prompt of sheet {sheet['n']} ──", output.BOLD)
-    yield sheet["prompt"].rstrip("\n") if sheet["prompt"] is not None else "(cannot be made, see below)"
+    yield sheet["prompt"].rstrip("\n") if sheet["prompt"] is not None else "(cannot be rendered, see below)"
 
 
 def _tell(problems: Sequence[Problem]) -> None:

@@ -336,7 +336,7 @@ def test_a_job_is_cancelled_whatever_its_sheets_do(shared_daemon: Daemon, score:
     assert not is_alive(agent)
     done = shared_daemon.mozart("cancel", job)
     assert done.returncode == 1
-    assert "it is cancelled already" in done.stderr
+    assert "it is already cancelled" in done.stderr
 
 
 @pytest.mark.parametrize("state", ["running", "waiting", "pending"])

@@ -31,7 +31,9 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     job = await parts.registry.find(typed)
     if job.state in JOB_ENDED:
         raise MozartError(
-            "job_ended", f"cannot cancel {job.id}: it is {job.state} already", "nothing of it runs any more"
+            "job_ended",
+            f"cannot cancel {job.id}: it is already {job.state}",
+            f"`mozart status {job.id}` shows how it ended",
         )
     for n in numbers:
         _check(job, n)
@@ -55,13 +57,13 @@ def _check(job: Job, n: int) -> None:
         raise MozartError(
             "unknown_sheet",
             f"cannot cancel sheet {n}: {job.id} has {job.total_sheets} sheets",
-            f"see mozart status {job.id}",
+            f"see `mozart status {job.id}`",
         )
     if job.sheets[n].state in SHEET_ENDED:
         raise MozartError(
             "sheet_ended",
-            f"cannot cancel sheet {n} of {job.id}: it is {job.sheets[n].state} already",
-            f"see mozart status {job.id}",
+            f"cannot cancel sheet {n} of {job.id}: it is already {job.sheets[n].state}",
+            f"see `mozart status {job.id}`",
         )
 
 

@@ -26,7 +26,9 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     kept = [sheet.n async for sheet in yielding(await open_sheets(job))]
     if job.state in JOB_ENDED:
         raise MozartError(
-            "job_ended", f"cannot pause {job.id}: it is {job.state} already", f"mozart retry {job.id} runs it again"
+            "job_ended",
+            f"cannot pause {job.id}: it is already {job.state}",
+            f"`mozart status {job.id}` shows how it ended",
         )
     refuse_if_ending(job, "pause")
     now = time.time()
