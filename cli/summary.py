@@ -26,7 +26,7 @@ def summary(answer: dict[str, Any], now: float) -> str:
     for sheet in failed[:EXPLAINED]:
         parts += ["", *explain(job["id"], sheet)]
     if len(failed) > EXPLAINED:
-        parts += ["", f"{len(failed) - EXPLAINED} more failed: mozart status {job['id']}"]
+        parts += ["", f"{len(failed) - EXPLAINED} more failed: see `mozart status {job['id']}`"]
     return "\n".join([*parts, "", headline(job, now)])
 
 

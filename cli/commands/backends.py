@@ -21,7 +21,7 @@ def command(
             complete=completions.words(list=None, check=completions.backends, show=completions.backends),
         ),
     ] = None,
-    run: Annotated[bool, Option("--run", help="check: send it a trivial prompt. This may cost money.")] = False,
+    run: Annotated[bool, Option("--run", help="With check: send a trivial prompt. This may cost money.")] = False,
     json: Json = False,
 ) -> int:
     """Show which agents are installed, and check one.

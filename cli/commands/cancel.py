@@ -12,7 +12,7 @@ EXAMPLE = "mozart cancel hello-12"
 def command(job: JobArgument, sheet: Sheets = None, json: Json = False) -> int:
     """Cancel a job.
 
-    Its agents are stopped with everything they started, and nothing more of it runs. --sheet cancels only that sheet.
+    Stops its agents and everything that they started. With --sheet, cancels only that sheet.
     """
     answer = ask("cancel", {"job": job, **({"sheets": sheet} if sheet else {})})
     if json:

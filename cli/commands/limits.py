@@ -25,7 +25,7 @@ def command(
 ) -> int:
     """Show what is held, why, and until when.
 
-    A scope is backend/account/model; `clear` takes a scope, or what it begins with.
+    A scope is backend/account/model; `clear` takes a scope or the beginning of one.
     """
     if not words:
         answer = ask("limits", {})

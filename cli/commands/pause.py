@@ -14,12 +14,14 @@ EXAMPLE = "mozart pause hello-12\nmozart pause hello-12 --now"
 
 def command(
     job: JobArgument,
-    now: Annotated[bool, Option("--now", help="Stop its agents too; they run again after `resume`.")] = False,
+    now: Annotated[
+        bool, Option("--now", help="Stop its running agents too; their sheets run again after `resume`.")
+    ] = False,
     json: Json = False,
 ) -> int:
     """Pause a job.
 
-    Nothing more of it starts, retries included. What runs goes on to its end.
+    No further sheet starts, retries included. Running sheets finish.
     """
     answer = ask("pause", {"job": job, "now": now})
     if json:

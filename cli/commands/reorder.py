@@ -17,16 +17,16 @@ def command(
     job: JobArgument,
     first: Annotated[bool, Option("--first", help="Before all others.")] = False,
     before: Annotated[
-        str | None, Option("--before", metavar="OTHER", help="Just before this job.", complete=completions.jobs)
+        str | None, Option("--before", metavar="OTHER", help="Right before this job.", complete=completions.jobs)
     ] = None,
     behind: Annotated[
-        str | None, Option("--behind", metavar="OTHER", help="Just behind this job.", complete=completions.jobs)
+        str | None, Option("--behind", metavar="OTHER", help="Right after this job.", complete=completions.jobs)
     ] = None,
     json: Json = False,
 ) -> int:
     """Change the order of the jobs that have not begun.
 
-    It holds whatever their priorities are. A job that has begun has a share instead: see `mozart priority`.
+    The order counts more than priorities. For jobs that have begun, see `mozart priority`.
     """
     if sum((first, before is not None, behind is not None)) != 1:
         hint = f"mozart reorder {job} --first, or --before OTHER, or --behind OTHER"

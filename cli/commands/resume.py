@@ -12,14 +12,14 @@ EXAMPLE = "mozart resume hello-12"
 def command(job: JobArgument, json: Json = False) -> int:
     """Resume a paused job.
 
-    Says also that a person has acted: a login that its backend waited for is tried again.
+    Also tries a backend again that was waiting for a login.
     """
     answer = ask("resume", {"job": job})
     if json:
         output.document(answer)
     elif answer.get("waits"):
         output.say(f"{answer['job']} stays paused: {answer['waits']}")
-        output.tell(f"`mozart resume {answer['job']}` once more runs it anyway")
+        output.tell(f"to run it anyway, type `mozart resume {answer['job']}` again")
     else:
         output.say(f"resumed {answer['job']}")
         output.tell(f"follow it with `mozart logs -f {answer['job']}`")

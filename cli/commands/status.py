@@ -23,7 +23,7 @@ CLEAR = b"\x1b[H\x1b[J"
 
 def command(
     job: OptionalJob = None,
-    watch: Annotated[bool, Option("--watch", "-w", help="Stay, and show every change, until the job ends.")] = False,
+    watch: Annotated[bool, Option("--watch", "-w", help="Keep showing changes until the job ends.")] = False,
     json: Json = False,
 ) -> int:
     """Show the daemon, or one job.
@@ -112,7 +112,7 @@ def _job_lines(job: dict[str, Any], sheets: list[dict[str, Any]], now: float) ->
     if job["reason"]:
         lines.append(f"reason: {shown.cell(job['reason'])}")
     if unsaved(job):
-        lines.append(f"{unsaved(job)}: it is lost if the daemon ends now")
+        lines.append(f"{unsaved(job)}: it is lost if the daemon stops now")
     lines += [f"score: {shown.cell(job['score'])}", f"workspace: {shown.cell(job['workspace'])}", ""]
     return [*lines, output.table(HEADER, list(rows(sheets, now)))] if sheets else lines[:-1]
 
