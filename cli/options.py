@@ -23,4 +23,4 @@ Workspace = Annotated[
 ]
 Json = Annotated[bool, Option("--json", help="Print JSON for scripts.")]
 Sheets = Annotated[list[int] | None, Option("--sheet", metavar="N", min=1, help="This sheet only; may be repeated.")]
-Yes = Annotated[bool, Option("--yes", "-y", help="Do it without asking.")]
+Yes = Annotated[bool, Option("--yes", "-y", help="Do not ask for confirmation.")]

@@ -31,7 +31,7 @@ def command(
 ) -> int:
     """Cancel jobs.
 
-    Their agents are stopped with everything they started, and nothing more of them runs. --sheet cancels only that sheet.
+    Stops their agents and everything that they started. With --sheet, cancels only that sheet.
     """
     check_choice("cancel", jobs, all=every, state=state)
     check_one(jobs, sheet=sheet)

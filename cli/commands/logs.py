@@ -28,22 +28,22 @@ class Stream(StrEnum):
 def command(
     jobs: JobArguments,
     follow: Annotated[
-        bool, Option("--follow", "-f", help="Go on until the job ends; its result is the exit code.")
+        bool, Option("--follow", "-f", help="Follow until the job ends; the exit code is the job's.")
     ] = False,
     sheet: Annotated[int | None, Option("--sheet", "-s", metavar="N", min=1, help="This sheet only.")] = None,
-    attempt: Annotated[
-        int | None, Option("--attempt", metavar="K", min=1, help="The sheet's K-th attempt only.")
-    ] = None,
+    attempt: Annotated[int | None, Option("--attempt", metavar="K", min=1, help="The sheet's attempt K only.")] = None,
     raw: Annotated[
-        bool, Option("--raw", help="The agents' bytes exactly: nothing rendered, prefixed or added.")
+        bool, Option("--raw", help="Print the agents' bytes exactly: nothing rendered, prefixed or added.")
     ] = False,
-    timestamps: Annotated[bool, Option("--timestamps", "-t", help="Each line behind the time it was written.")] = False,
+    timestamps: Annotated[bool, Option("--timestamps", "-t", help="Put the time of writing before each line.")] = False,
     tail: Annotated[
         int | None, Option("--tail", "-n", metavar="N", min=0, help="Only the last N lines of each log.")
     ] = None,
-    since: Annotated[str | None, Option("--since", metavar="T", help="Only what is newer: 10m, 2h, or a time.")] = None,
+    since: Annotated[
+        str | None, Option("--since", metavar="T", help="Only lines after this: 10m, 2h, or a time.")
+    ] = None,
     stream: Annotated[Stream | None, Option("--stream", help="Only this stream of the agents.")] = None,
-    prompt: Annotated[bool, Option("--prompt", help="Show the prompt that was sent instead.")] = False,
+    prompt: Annotated[bool, Option("--prompt", help="Show the prompt that was sent, instead of the log.")] = False,
     json: Json = False,
 ) -> int:
     """Show what the agents wrote.
@@ -58,7 +58,7 @@ def command(
             raise MozartError("usage", "cannot use --prompt with several jobs", "name one job", EXIT_USAGE)
         return _show_prompt({"job": jobs[0], "sheet": sheet, "attempt": attempt}, json)
     _refuse_together({"--raw": raw, "--timestamps": timestamps}, "--raw adds nothing")
-    _refuse_together({"--raw": raw, "--json": json}, "--json tells of each line, --raw of nothing but the bytes")
+    _refuse_together({"--raw": raw, "--json": json}, "--json describes each line, --raw prints only the bytes")
     _refuse_together({"--timestamps": timestamps, "--json": json}, "--json has every line's time")
     several = {"--raw": raw, "-f": follow, "several jobs": len(jobs) > 1}
     _refuse_together(several, "leave out --raw, which adds no job's name, or follow one job")
@@ -98,7 +98,7 @@ def since_time(typed: str, now: float) -> bytes:
     try:
         return cri.timestamp(max(_moment(typed, now), 0))
     except (ValueError, OverflowError):
-        message = f"cannot understand --since {typed}: it is neither a duration nor a time"
+        message = f"cannot understand --since {typed}: not a valid time or duration"
         hint = "write 90, 10m, 1h30m, 2d, or a time like 2026-11-23T14:05:00"
         raise MozartError("usage", message, hint, EXIT_USAGE) from None
 

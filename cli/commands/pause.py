@@ -16,12 +16,12 @@ EXAMPLE = "mozart pause hello-12\nmozart pause hello-12 --now"
 def command(
     jobs: OptionalJobs = None,
     every: Annotated[bool, Option("--all", help="Every job that is queued or running.")] = False,
-    now: Annotated[bool, Option("--now", help="Stop their agents too; they run again after `resume`.")] = False,
+    now: Annotated[bool, Option("--now", help="Stop their agents too; their sheets run again after `resume`.")] = False,
     json: Json = False,
 ) -> int:
     """Pause jobs.
 
-    Nothing more of them starts, retries included. What runs goes on to its end.
+    No further sheet starts, retries included. Running sheets finish.
     """
     check_choice("pause", jobs, all=every)
 

@@ -22,7 +22,7 @@ def command(
 ) -> int:
     """Resume paused jobs.
 
-    Says also that a person has acted: a login that a backend waited for is tried again.
+    Also tries a backend again that was waiting for a login.
     """
     if workspace is not None:
         check_choice("resume", None, all=every, workspace=workspace)
@@ -40,9 +40,9 @@ def _show(answer: dict[str, Any]) -> None:
     job = answer["job"]
     if answer.get("waits"):
         output.say(f"{job} stays paused: {answer['waits']}")
-        output.tell(f"`mozart resume {job}` once more runs it anyway")
+        output.tell(f"to run it anyway, type `mozart resume {job}` again")
     elif answer.get("already"):
-        output.say(f"{job} is not paused: it goes on already")
+        output.say(f"{job} is not paused: it is already going on")
     else:
         output.say(f"resumed {job}")
         output.tell(f"follow it with `mozart logs -f {job}`")

@@ -21,19 +21,16 @@ def command(
     jobs: JobArguments,
     sheet: Sheets = None,
     start: Annotated[
-        int | None, Option("--from", metavar="N", min=1, help="This sheet and all that depends on it.")
+        int | None, Option("--from", metavar="N", min=1, help="This sheet and all that depend on it.")
     ] = None,
-    failed: Annotated[
-        bool, Option("--failed", help="What failed, was blocked or cancelled: as without a choice.")
-    ] = False,
-    only: Annotated[bool, Option("--only", help="With --sheet: leave those that depend on it as they are.")] = False,
+    failed: Annotated[bool, Option("--failed", help="All failed, blocked and cancelled sheets (the default).")] = False,
+    only: Annotated[bool, Option("--only", help="With --sheet: do not re-run the sheets that depend on it.")] = False,
     yes: Yes = False,
     json: Json = False,
 ) -> int:
     """Re-run failed sheets.
 
-    Failed, blocked and cancelled sheets, or those of one job that are named, with all that depends on them. Earlier attempts
-    keep their logs.
+    Re-runs failed, blocked and cancelled sheets, or the named ones and all that depend on them. Earlier logs are kept.
     """
     if bool(sheet) + (start is not None) + failed > 1:
         raise MozartError("usage", "cannot use --sheet, --from and --failed together", "use one of them", EXIT_USAGE)

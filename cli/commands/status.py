@@ -26,7 +26,7 @@ CLEAR = b"\x1b[H\x1b[J"
 def command(
     job: OptionalJob = None,
     workspace: Workspace = None,
-    watch: Annotated[bool, Option("--watch", "-w", help="Stay, and show every change, until the job ends.")] = False,
+    watch: Annotated[bool, Option("--watch", "-w", help="Keep showing changes until the job ends.")] = False,
     json: Json = False,
 ) -> int:
     """Show the daemon, or one job.
@@ -125,7 +125,7 @@ def _job_lines(job: dict[str, Any], sheets: list[dict[str, Any]], now: float) ->
     if job["reason"]:
         lines.append(f"reason: {shown.cell(job['reason'])}")
     if unsaved(job):
-        lines.append(f"{unsaved(job)}: it is lost if the daemon ends now")
+        lines.append(f"{unsaved(job)}: it is lost if the daemon stops now")
     lines += [f"score: {shown.cell(job['score'])}", f"workspace: {shown.cell(job['workspace'])}", ""]
     return [*lines, output.table(HEADER, list(rows(sheets, now)))] if sheets else lines[:-1]
 
@@ -174,7 +174,7 @@ def why(sheet: dict[str, Any], now: float) -> str:
     if last and last["code"] and sheet["state"] != "completed" and not (last["code"] == "E004" and said[0]):
         if last["code"] not in said[0]:
             said.append(f"{last['code']} {text.first_line(last['message'] or '', 100)}".strip())
-        said += [f"not met: {rule}" for rule in text.failed_rules(sheet)[:3]]
+        said += [f"validation failed: {rule}" for rule in text.failed_rules(sheet)[:3] if rule not in said[0]]
     if last and last.get("backend_reason"):
         said.append(f"on {last['backend']}: {text.first_line(last['backend_reason'])}")
     return "; ".join(filter(None, said))

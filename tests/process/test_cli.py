@@ -61,7 +61,7 @@ def test_run_explains_what_failed(shared_daemon: Daemon, score: Score, workspace
     job = done.stdout.rsplit("mozart logs ", 1)[1].split()[0]
     for words in (
         "sheet 1: E",
-        "not met: the report is there",
+        "validation failed: the report is there",
         f"mozart logs {job} --sheet 1 --attempt 1",
         "1 blocked",
     ):

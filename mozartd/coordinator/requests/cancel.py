@@ -59,13 +59,13 @@ def _check(job: Job, n: int) -> None:
         raise MozartError(
             "unknown_sheet",
             f"cannot cancel sheet {n}: {job.id} has {job.total_sheets} sheets",
-            f"see mozart status {job.id}",
+            f"see `mozart status {job.id}`",
         )
     if job.sheets[n].state in SHEET_ENDED and job.sheets[n].state is not SheetState.CANCELLED:
         raise MozartError(
             "sheet_ended",
             f"cannot cancel sheet {n} of {job.id}: it is already {job.sheets[n].state}",
-            f"see mozart status {job.id}",
+            f"see `mozart status {job.id}`",
         )
 
 
