@@ -187,8 +187,9 @@ class Attempt:
         text = await self.halt.race(self._prompt(variables))
         if text is None:
             return
+        prompt = self._write_prompt(text)
         told = await self.halt.race(self._write_notes())
-        run = self._describe(directory, {**environment, **(told or {})}, self._write_prompt(text))
+        run = self._describe(directory, {**environment, **(told or {})}, prompt)
         if self.halt.verdict or not await self._run_agent(run):
             return
         ran = await validate.run_rules(rules, ground)
