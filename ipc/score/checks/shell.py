@@ -113,6 +113,11 @@ def _placed(
             if why:
                 message = f"{{{spot.name}}} cannot be passed to this command: {why.reason}"
                 yield loaded.found("V218", ERROR, path, message, why.hint)
+            elif spot.name != "prompt" and (refusal := script.option(spot)):
+                message = (
+                    f"{{{spot.name}}} is refused here when it begins with `-`: the program would take it for an option"
+                )
+                yield loaded.found("V229", WARNING, path, message, refusal.hint)
         elif (
             spot.name in known
             and isinstance(known[spot.name], str)
