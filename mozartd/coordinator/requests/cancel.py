@@ -29,28 +29,27 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     typed, numbers = params.text("job"), params.wholes("sheets")
     params.finish()
     job = await parts.registry.find(typed)
+    return await parts.once.enter(params.key, _cancel(parts, job, numbers, params.key, session.who))
+
+
+async def _cancel(parts: Parts, job: Job, numbers: list[int], key: str, who: str) -> dict[str, Any]:
+    async with parts.turn.alone.at(job.id):
+        _check(job, numbers)
+        parts.journal.append(time.time(), "asked.cancel", job.id, by=who, sheets=numbers[:TOLD])
+        stopped = await in_steps(parts.turn, cancelling(parts.book, job, numbers, time.time(), parts.crew.stop))
+    return await parts.once.commit(key, {"job": job.id, "sheets": stopped[::-1]})
+
+
+def _check(job: Job, numbers: list[int]) -> None:
     if job.state in JOB_ENDED:
         raise MozartError(
             "job_ended", f"cannot cancel {job.id}: it is {job.state} already", "nothing of it runs any more"
         )
     for n in numbers:
-        _check(job, n)
-    parts.journal.append(time.time(), "asked.cancel", job.id, by=session.who, sheets=numbers[:TOLD])
-    return await parts.once.enter(params.key, _cancel(parts, job, numbers, params.key))
+        _check_sheet(job, n)
 
 
-async def _cancel(parts: Parts, job: Job, numbers: list[int], key: str) -> dict[str, Any]:
-    job.is_busy += 1
-    try:
-        stopped = await in_steps(parts.turn, cancelling(parts.book, job, numbers, time.time(), parts.crew.stop))
-    finally:
-        job.is_busy -= 1
-    parts.book.touch(job)
-    parts.book.end_if_over(job, time.time())
-    return await parts.once.commit(key, {"job": job.id, "sheets": stopped[::-1]})
-
-
-def _check(job: Job, n: int) -> None:
+def _check_sheet(job: Job, n: int) -> None:
     if n not in job.sheets:
         raise MozartError(
             "unknown_sheet",

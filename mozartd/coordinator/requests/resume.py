@@ -37,6 +37,7 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     # What would be stopped at once is not started.
     too_dear = [why async for sheet in yielding(open_ones) if stops and (why := budget.reached(job, sheet))]
     ended = await predecessor(parts.store, parts.book, job)
+    await parts.turn.alone.opened(job.id)
     refuse_if_ending(job, "resume")
     if job.state is not JobState.PAUSED:
         hint = f"mozart retry {job.id} runs what failed again" if job.is_settled else f"see mozart status {job.id}"
