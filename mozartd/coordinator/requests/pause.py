@@ -25,6 +25,7 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     params.finish()
     job = await parts.registry.find(typed)
     kept = [sheet.n async for sheet in yielding(await open_sheets(job))]
+    await parts.turn.alone.opened(job.id)
     if job.state in JOB_ENDED:
         raise MozartError("job_ended", f"cannot pause {job.id}: it is already {job.state}", rerun_hint(job))
     refuse_if_ending(job, "pause")
