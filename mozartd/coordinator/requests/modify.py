@@ -18,13 +18,14 @@ from ipc.score.schema import Score
 from ipc.states import JOB_ENDED, SHEET_SATISFIED
 from ipc.states import Sheet as SheetState
 from ipc.threads import in_thread
-from mozartd.coordinator import assign
+from mozartd.coordinator import assign, budget
 from mozartd.coordinator.clients import Session
 from mozartd.coordinator.model import Job, Sheet
 from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
 from mozartd.coordinator.requests import submit
 from mozartd.coordinator.scopes import private_scopes
+from mozartd.coordinator.settle import pause
 from mozartd.coordinator.wishes import needs_yes, numbers, refuse_if_ending
 
 
@@ -59,9 +60,19 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     # With the rows of the book's changes, in one transaction: a job is never half of one score and half of another.
     parts.turn.write([("replace_score", submit.score_row(job.seq, score, source, environment))])
     parts.turn.write([("drop_sheet", {"seq": job.seq, "n": n}) for n in dropped])
+    _look_at_money(parts, job, sheets, now)
     parts.book.end_if_over(job, now)
     open_ones = [n for n, sheet in job.sheets.items() if sheet.state is SheetState.PENDING]
     return await parts.once.commit(params.key, {"job": job.id, "sheets": open_ones, "changed": changed})
+
+
+def _look_at_money(parts: Parts, job: Job, sheets: list[Sheet], now: float) -> None:
+    """The new limits may be below what it has cost: what runs is stopped, what would be stopped at once is not started."""
+    parts.crew.look_at_money(job)
+    waiting = [sheet for sheet in sheets if sheet.state is SheetState.PENDING]
+    reasons = (budget.reached(job, sheet) for sheet in waiting)
+    if reason := next(filter(None, reasons), ""):
+        pause(parts.book, job, now, reason)
 
 
 def _notes(job: Job, planned: Job, name: str) -> list[str]:

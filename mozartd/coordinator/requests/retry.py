@@ -14,6 +14,7 @@ from typing import Any
 from ipc.errors import MozartError
 from ipc.states import JOB_ENDED, SHEET_ENDED, SHEET_SATISFIED
 from ipc.states import Sheet as SheetState
+from mozartd.coordinator import budget
 from mozartd.coordinator.book import Book, downstream
 from mozartd.coordinator.clients import Session
 from mozartd.coordinator.model import Job, Sheet
@@ -38,6 +39,7 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     job = parts.book.jobs.get(job.id, job)
     refuse_if_ending(job, "retry")
     chosen, stopped = _choose(job, named, first, only, yes)
+    _refuse_too_dear(job, chosen)
     if job.id not in parts.book.jobs:
         parts.book.add(job)
     now = time.time()
@@ -67,6 +69,18 @@ def _choose(job: Job, named: list[int], first: int | None, only: bool, yes: bool
         _ask_before_more(job, named, chosen)
     running = [sheet for sheet in chosen if sheet.state is SheetState.RUNNING]
     return [sheet for sheet in chosen if sheet.state in SHEET_ENDED], running
+
+
+def _refuse_too_dear(job: Job, chosen: list[Sheet]) -> None:
+    """What would be stopped at once is not started."""
+    too_dear = (
+        [why for sheet in chosen if (why := budget.reached(job, sheet))] if job.policy.on_reached == "stop" else []
+    )
+    if too_dear:
+        ended = job.state in JOB_ENDED
+        how = "submit it with --start-sheet" if ended else f"`mozart modify {job.id} SCORE`"
+        hint = f"raise that limit in its score, then {how}"
+        raise MozartError("cost_reached", f"cannot retry {job.id}: {too_dear[0]}", hint)
 
 
 def _ask_before_more(job: Job, named: list[int], chosen: list[Sheet]) -> None:
