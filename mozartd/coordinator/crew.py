@@ -401,6 +401,14 @@ class Crew:
         """What it has used so far may be more than its job is allowed: then every one of the job's that costs stops."""
         told = {"tokens": usage, "cost_usd": usage["cost_usd"], "model": usage["model"]}
         attempt.cost_usd = self.price(job, told) or 0.0
+        self._stop_too_dear(job, sheet, attempt)
+
+    def look_at_money(self, job: Job) -> None:
+        """Its limits may be lower now than what those that run have cost already."""
+        for attempt in list(self._book.attempts_of(job)):
+            self._stop_too_dear(job, job.sheets[attempt.n], attempt)
+
+    def _stop_too_dear(self, job: Job, sheet: Sheet, attempt: Attempt) -> None:
         reason = reached(job, sheet, self._book.cost_running(job), attempt.cost_usd)
         if not reason or job.policy.on_reached != "stop":
             return
@@ -433,6 +441,10 @@ class Crew:
             limit["guess"] = bool(event.get("guess"))
             until = hold_until(limit, sheet.history.waits, job.policy, now)
             why, measured = f"{attempt.id} hit a limit", is_measured(limit)
-            giver = job.id if limit["guess"] else ""
-            self._limits.hold(attempt.scope, until, why, event["evidence"], now, measured, giver)
+            if event.get("patient"):
+                why = f"{attempt.id} waits for a limit"
+                self._limits.sit_out(attempt.scope, until, why, event["evidence"], now, measured, attempt.id)
+            else:
+                giver = job.id if limit["guess"] else ""
+                self._limits.hold(attempt.scope, until, why, event["evidence"], now, measured, giver)
         self.due()

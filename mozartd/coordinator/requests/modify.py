@@ -20,7 +20,7 @@ from ipc.score.schema import Score
 from ipc.states import JOB_ENDED, SHEET_SATISFIED
 from ipc.states import Sheet as SheetState
 from ipc.threads import in_thread, uncollected
-from mozartd.coordinator import assign
+from mozartd.coordinator import assign, budget
 from mozartd.coordinator.book import Book
 from mozartd.coordinator.clients import Session
 from mozartd.coordinator.model import Job, Sheet
@@ -28,6 +28,7 @@ from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
 from mozartd.coordinator.requests import submit
 from mozartd.coordinator.scopes import private_scopes
+from mozartd.coordinator.settle import pause
 from mozartd.coordinator.versions import Version, version_of
 from mozartd.coordinator.wishes import needs_yes, numbers, refuse_if_ending
 
@@ -59,6 +60,8 @@ class _Replanned:
     """Scopes that nobody will use any more."""
     open: list[int]
     """Sheets that will run."""
+    too_dear: str
+    """Why they are not started at once: the new limits may be below what the job has cost."""
     cut: assign.Parts
 
 
@@ -85,6 +88,9 @@ async def _modify(parts: Parts, job: Job, given: _Given, key: str, who: str) -> 
         parts.scores.keep(job.seq, new.cut)
         # With the rows of the book's changes, in one transaction: a job is never half of one score and half of another.
         parts.turn.write_aside(job.seq, new.version.writes)
+        parts.crew.look_at_money(job)
+        if new.too_dear:
+            pause(parts.book, job, now, new.too_dear)
     parts.turn.after_commit(partial(parts.turn.discard, old))
     return await parts.once.commit(key, {"job": job.id, "sheets": new.open, "changed": changed})
 
@@ -106,7 +112,9 @@ def _replan(job: Job, planned: Job, given: _Given, now: float) -> _Replanned:
     ]
     will_run = [n for n, sheet in version.job.sheets.items() if sheet.state is SheetState.PENDING]
     forgotten = private_scopes(job) - private_scopes(version.job)
-    return _Replanned(version, forgotten, will_run, assign.Parts.of(given.score, given.environment))
+    reasons = (budget.reached(version.job, version.job.sheets[n]) for n in will_run)
+    too_dear = next(filter(None, reasons), "")
+    return _Replanned(version, forgotten, will_run, too_dear, assign.Parts.of(given.score, given.environment))
 
 
 def replanned(job: Job, planned: Job, now: float) -> Version:

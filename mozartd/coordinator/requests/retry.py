@@ -18,6 +18,7 @@ from typing import Any
 from ipc.errors import MozartError
 from ipc.states import JOB_ENDED, SHEET_ENDED, SHEET_SATISFIED
 from ipc.states import Sheet as SheetState
+from mozartd.coordinator import budget
 from mozartd.coordinator.book import Book, downstream
 from mozartd.coordinator.clients import Session
 from mozartd.coordinator.model import Job, Sheet
@@ -81,6 +82,7 @@ class _Revived:
 
 def _revived(job: Job, choice: Choice, now: float) -> _Revived:
     chosen, stopped = choice(job)
+    _refuse_too_dear(job, chosen)
     numbers = [sheet.n for sheet in chosen]
     sheets = [copy.copy(sheet) for sheet in job.sheets.values()]
     version = version_of(job, sheets, partial(_revive_sheets, numbers=numbers, now=now))
@@ -103,6 +105,18 @@ def _choose(job: Job, named: list[int], first: int | None, only: bool, yes: bool
         _ask_before_more(job, named, chosen)
     running = [sheet for sheet in chosen if sheet.state is SheetState.RUNNING]
     return [sheet for sheet in chosen if sheet.state in SHEET_ENDED], running
+
+
+def _refuse_too_dear(job: Job, chosen: list[Sheet]) -> None:
+    """What would be stopped at once is not started."""
+    too_dear = (
+        [why for sheet in chosen if (why := budget.reached(job, sheet))] if job.policy.on_reached == "stop" else []
+    )
+    if too_dear:
+        ended = job.state in JOB_ENDED
+        how = "submit it with --start-sheet" if ended else f"`mozart modify {job.id} SCORE`"
+        hint = f"raise that limit in its score, then {how}"
+        raise MozartError("cost_reached", f"cannot retry {job.id}: {too_dear[0]}", hint)
 
 
 def _ask_before_more(job: Job, named: list[int], chosen: list[Sheet]) -> None:
