@@ -20,6 +20,7 @@ import yaml
 from yaml.constructor import SafeConstructor
 
 from ipc import files
+from ipc.score.anchor import absolute
 from ipc.score.problems import ERROR, WARNING, Field, Problem, ScoreError, dotted, shown
 
 #: Bytes of a score, and of a file that it names, at most: a submission carries them twice in one 16 MiB frame.
@@ -211,7 +212,7 @@ STDIN = "-"
 
 def location_of(path: str) -> str:
     """The absolute path beside which a score's relative ones lie: of one that is read from a pipe, the caller's directory."""
-    return os.path.abspath(STDIN if _PASSED_ON.fullmatch(path) else path)
+    return absolute(STDIN if _PASSED_ON.fullmatch(path) else path)
 
 
 def _read(path: str, may_be_pipe: bool) -> bytes:
