@@ -144,7 +144,7 @@ class ExplorationBudget(Section):
     @model_validator(mode="after")
     def _check_order(self) -> Self:
         if not self.floor <= self.initial_budget <= self.ceiling:
-            message = f"initial_budget {self.initial_budget:g} must be between floor {self.floor:g} and ceiling {self.ceiling:g}"
+            message = f"initial_budget {self.initial_budget:g} is not between floor {self.floor:g} and ceiling {self.ceiling:g}"
             fail([("E301", ("initial_budget",), message, "")])
         return self
 

@@ -19,6 +19,11 @@ def refuse_if_ending(job: Job, verb: str) -> None:
         raise MozartError("being_cancelled", f"cannot {verb} {job.id}: it is being cancelled", hint)
 
 
+def over(state: str) -> str:
+    """That it has ended, and how: `it is already cancelled`."""
+    return "it is already cancelled" if state == "cancelled" else f"it has already {state}"
+
+
 def needs_yes(what: str, notes: Sequence[str]) -> MozartError:
     return MozartError("needs_yes", f"cannot {what} without a yes: {'; '.join(notes)}", "add --yes", EXIT_USAGE)
 

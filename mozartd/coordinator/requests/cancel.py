@@ -19,6 +19,7 @@ from mozartd.coordinator.model import Job, Sheet
 from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
 from mozartd.coordinator.steps import in_steps
+from mozartd.coordinator.wishes import over
 
 #: Sheets that the event names, at most.
 TOLD = 100
@@ -32,7 +33,7 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     if job.state in JOB_ENDED:
         raise MozartError(
             "job_ended",
-            f"cannot cancel {job.id}: it is already {job.state}",
+            f"cannot cancel {job.id}: {over(job.state)}",
             f"`mozart status {job.id}` shows how it ended",
         )
     for n in numbers:
@@ -62,7 +63,7 @@ def _check(job: Job, n: int) -> None:
     if job.sheets[n].state in SHEET_ENDED:
         raise MozartError(
             "sheet_ended",
-            f"cannot cancel sheet {n} of {job.id}: it is already {job.sheets[n].state}",
+            f"cannot cancel sheet {n} of {job.id}: {over(job.sheets[n].state)}",
             f"see `mozart status {job.id}`",
         )
 

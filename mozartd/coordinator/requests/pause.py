@@ -16,7 +16,7 @@ from mozartd.coordinator.clients import Session
 from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
 from mozartd.coordinator.steps import open_sheets, yielding
-from mozartd.coordinator.wishes import refuse_if_ending
+from mozartd.coordinator.wishes import over, refuse_if_ending
 
 
 async def handle(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
@@ -27,7 +27,7 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     if job.state in JOB_ENDED:
         raise MozartError(
             "job_ended",
-            f"cannot pause {job.id}: it is already {job.state}",
+            f"cannot pause {job.id}: {over(job.state)}",
             f"`mozart status {job.id}` shows how it ended",
         )
     refuse_if_ending(job, "pause")

@@ -39,8 +39,10 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     ended = await predecessor(parts.store, parts.book, job)
     refuse_if_ending(job, "resume")
     if job.state is not JobState.PAUSED:
-        hint = f"mozart retry {job.id} runs what failed again" if job.is_settled else f"see mozart status {job.id}"
-        raise MozartError("not_paused", f"cannot resume {job.id}: it is {job.state}, not paused", hint)
+        hint = (
+            f"`mozart retry {job.id}` re-runs its failed sheets" if job.is_settled else f"see `mozart status {job.id}`"
+        )
+        raise MozartError("not_paused", f"cannot resume {job.id}: it is not paused ({job.state})", hint)
     if too_dear:
         hint = f"raise that limit in its score, then `mozart modify {job.id} SCORE`"
         raise MozartError("cost_reached", f"cannot resume {job.id}: {too_dear[0]}", hint)
