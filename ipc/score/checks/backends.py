@@ -4,6 +4,7 @@ or package, V227 what others can read."""
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -168,10 +169,7 @@ def programs(loaded: LoadedScore) -> Iterator[Problem]:
         program = _program(backend)
         if program and program not in said and not _is_found(program, backend, loaded):
             said.add(program)
-            message = f"{program}: command not found (the backend {backend.type} needs it)"
-            yield loaded.found(
-                "V210", WARNING, _naming(loaded, path), message, "install it, or add its directory to PATH"
-            )
+            yield loaded.found("V210", WARNING, _naming(loaded, path), *_not_found(program, backend, loaded))
 
 
 def _naming(loaded: LoadedScore, path: Field) -> Field:
@@ -227,6 +225,16 @@ def _program_of_text(command: str) -> str:
     if len(named) == 1 and len(known) == 1 and known[0] not in _OF_THE_SHELL:
         return known[0]
     return next((word for word in known if word.startswith(("./", "../"))), "")
+
+
+def _not_found(program: str, backend: Backend, loaded: LoadedScore) -> tuple[str, str]:
+    if os.sep not in program:
+        message = f"{program}: command not found (the backend {backend.type} needs it)"
+        return message, "install it, or add its directory to PATH"
+    directory = backend.working_directory or loaded.directory
+    if os.path.isfile(os.path.join(directory, program)):
+        return f"{program}: permission denied", f"chmod +x {shlex.quote(program)}, in {directory}"
+    return f"{program}: no such file", f"check the path: it is looked for in {directory}"
 
 
 def _is_found(program: str, backend: Backend, loaded: LoadedScore) -> bool:

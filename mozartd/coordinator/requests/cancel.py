@@ -20,6 +20,7 @@ from mozartd.coordinator.model import Job, Sheet
 from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
 from mozartd.coordinator.steps import in_steps
+from mozartd.coordinator.wishes import over
 
 #: Sheets that the event names, at most.
 TOLD = 100
@@ -53,7 +54,7 @@ def _check(job: Job, numbers: list[int]) -> bool:
         return True
     if job.state in JOB_ENDED:
         hint = f"see `mozart status {job.id}`"
-        raise MozartError("job_ended", f"cannot cancel {job.id}: it is already {job.state}", hint)
+        raise MozartError("job_ended", f"cannot cancel {job.id}: {over(job.state)}", hint)
     return False
 
 
@@ -67,7 +68,7 @@ def _check_sheet(job: Job, n: int) -> None:
     if job.sheets[n].state in SHEET_ENDED and job.sheets[n].state is not SheetState.CANCELLED:
         raise MozartError(
             "sheet_ended",
-            f"cannot cancel sheet {n} of {job.id}: it is already {job.sheets[n].state}",
+            f"cannot cancel sheet {n} of {job.id}: {over(job.sheets[n].state)}",
             f"see `mozart status {job.id}`",
         )
 

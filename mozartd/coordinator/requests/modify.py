@@ -30,7 +30,7 @@ from mozartd.coordinator.requests import submit
 from mozartd.coordinator.scopes import private_scopes
 from mozartd.coordinator.settle import pause
 from mozartd.coordinator.versions import Version, version_of
-from mozartd.coordinator.wishes import needs_yes, numbers, refuse_if_ending
+from mozartd.coordinator.wishes import needs_yes, numbers, over, refuse_if_ending
 
 
 async def handle(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
@@ -144,9 +144,7 @@ def _notes(job: Job, planned: Job, name: str) -> list[str]:
 
 def _check(job: Job, planned: Job) -> None:
     if job.state in JOB_ENDED:
-        raise MozartError(
-            "job_ended", f"cannot modify {job.id}: it is already {job.state}", "submit the new score instead"
-        )
+        raise MozartError("job_ended", f"cannot modify {job.id}: {over(job.state)}", "submit the new score instead")
     gone = [n for n in job.running if n not in planned.sheets]
     if gone:
         raise MozartError(
