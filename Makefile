@@ -12,7 +12,7 @@ export PIP_NO_INPUT := 1
 # The distribution's own packages must come from this checkout, whatever the caller has on his path.
 unexport PYTHONPATH PYTHONHOME MOZART_HOME MOZART_SOCKET
 
-.PHONY: help demo test test-agents lint faults attack torture soak bench clean
+.PHONY: help demo test test-agents lint text faults attack torture soak bench clean
 .DELETE_ON_ERROR:
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo 'make test    run the tests (PYTHON=python3.13 for another interpreter, ARGS="-k frames" for some)'
 	@echo 'make test-agents   run the real agent programs, pinned, against a loopback server (npm installs them the first time)'
 	@echo 'make lint    ruff, mypy --strict'
+	@echo 'make text    print every string that a person may see (ARGS=40 for that many, drawn by chance)'
 	@echo 'make faults  what every test of a known fault says of the commit that had it, and now (ARGS="A03 D10" for some)'
 	@echo 'make attack  what outsiders may decide, tried: agents, files, peers, other users (ARGS=mutations: with each guard taken out)'
 	@echo 'make torture kill, starve and attack a daemon at random (ARGS="storm --kills 20 --seed 7" for some)'
@@ -42,6 +43,9 @@ lint: $(VENV)/dev.stamp
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+text: $(VENV)/dev.stamp
+	@$(BIN)/python -m tests.text $(ARGS)
 
 faults: $(VENV)/dev.stamp
 	@$(BIN)/python -m tests.faults $(ARGS)

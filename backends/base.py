@@ -170,6 +170,8 @@ class Ending:
     """What the kernel says about it (a counter of the memory cgroup, a line of its log), or empty: nothing known."""
     seconds: float = 0.0
     """How long it ran."""
+    patience: float = 0.0
+    """For how many seconds Mozart waited before it stopped it for its time or its silence; 0: not for that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,7 +214,7 @@ class ClaudeParser:
 
     def _take_retry(self, item: dict[str, Any]) -> Sequence[Event]:
         error, status = text(item.get("error")), item.get("error_status")
-        self._retry = f"it was retrying ({error or status or 'network'}, attempt {item.get('attempt')})"
+        self._retry = f"retrying ({error or status or 'network'}, attempt {item.get('attempt')})"
         wait = (number(item.get("retry_delay_ms")) or 0.0) / 1000
         limit = error == "rate_limit" or status == 429
         if wait < PATIENCE or not (limit or error == "overloaded" or status == 529):
@@ -279,13 +279,13 @@ class ClaudeParser:
         if result.get("is_error") is not False or result.get("subtype") != "success":
             return self._failure(result)
         if result.get("num_turns") == 0:
-            message = "it took the prompt for one of its own commands and never asked the model"
+            message = "the agent took the prompt for one of its own commands and never asked the model"
             return Verdict("failed", "E301", message, "begin the prompt with a word", text(result.get("result"))[:2000])
         if ending.exit_code == 0:
             return Verdict("ok")
         if ending.exit_code == 1:
             return endings.with_issues(ending)
-        message = f"it reported success but exited with {ending.exit_code}"
+        message = f"the agent reported success, but exited with status {ending.exit_code}"
         return endings.signalled(ending) or endings.crashed(ending) or endings.failed(ending, message=message)
 
     def _failure(self, result: dict[str, Any]) -> Verdict:

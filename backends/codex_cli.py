@@ -220,7 +220,7 @@ class CodexParser:
     def _finished(self, ending: Ending) -> Verdict:
         if ending.exit_code == 0:
             return Verdict("ok")
-        message = f"its turn was completed but it exited with {ending.exit_code}"
+        message = f"the agent completed its turn, but exited with status {ending.exit_code}"
         return endings.signalled(ending) or endings.crashed(ending) or endings.failed(ending, message=message)
 
     def _unfinished(self, ending: Ending) -> Verdict:

@@ -93,7 +93,7 @@ class CommandParser:
     def _conventional(self, ending: Ending) -> Verdict | None:
         found = endings.conventional(ending, self._program, self._names)
         if found and found.name == "missing" and not self._is_program_meant:
-            message = f"a program that it calls cannot be run (exit code {ending.exit_code})"
+            message = f"a program that the agent calls cannot be run (exit status {ending.exit_code})"
             return endings.failed(ending, message=message)
         return found
 

@@ -14,18 +14,24 @@ from backends.base import Ending, Limited, Verdict
 from backends.failures import limited
 from backends.records import last_line
 
-_AGAIN_HINT = "mozart retry runs it again"
-_CRASH_HINT = "its log has the last thing it did; is there a newer version?"
-_FAILED_HINT = "its log says what it did before"
+_AGAIN_HINT = "`mozart retry JOB` runs it again"
+_CRASH_HINT = "see its log for the last thing it did, and look for a newer version"
+_FAILED_HINT = "see its log"
+_KILLED_HINT = "check dmesg for the OOM killer, and who else may end processes here"
 
 _STOPPED = {
-    "timeout": ("timeout", "E001", "it did not end within its time limit", "raise backend.timeout_seconds or split it"),
-    "stalled": ("stalled", "E006", "it printed nothing for too long", "raise stale_detection.idle_timeout_seconds"),
-    "no_output": ("stalled", "E006", "it never printed anything", "run the command by hand and see what it waits for"),
-    "first_byte": ("timeout", "E504", "it printed nothing after its start", "does its service answer? run it by hand"),
-    "post_result": ("stalled", "E007", "its result was there but it would not exit", "something it started keeps it"),
-    "capped": ("capped", "E509", "it was stopped at its cost limit", "raise the limit, or split the sheet"),
-    "cancelled": ("cancelled", "E004", "it was cancelled", _AGAIN_HINT),
+    "timeout": ("timeout", "E001", "timed out", "raise backend.timeout_seconds, or split the work into more sheets"),
+    "stalled": ("stalled", "E006", "no output", "raise stale_detection.idle_timeout_seconds"),
+    "no_output": ("stalled", "E006", "no output", "run the command by hand and see what it waits for"),
+    "first_byte": ("timeout", "E504", "no output", "check that its service answers: run the command by hand"),
+    "post_result": (
+        "stalled",
+        "E007",
+        "the agent gave its result but did not exit",
+        "check for a process that it started and that keeps it alive",
+    ),
+    "capped": ("capped", "E509", "stopped at its cost limit", "raise the limit, or split the sheet"),
+    "cancelled": ("cancelled", "E004", "cancelled", _AGAIN_HINT),
 }
 
 _CRASHES = frozenset(
@@ -68,12 +74,26 @@ def stopped(ending: Ending, limit: Limited | None = None, last_seen: str = "") -
         return None
     if ending.stopped_by == "limited":
         return limited(limit or Limited("the agent reported a limit"))
-    otherwise = ("failed", "E009", f"it was stopped ({ending.stopped_by})", _AGAIN_HINT)
+    otherwise = ("failed", "E009", f"stopped ({ending.stopped_by})", _AGAIN_HINT)
     name, code, message, hint = _STOPPED.get(ending.stopped_by, otherwise)
+    message += _after(ending)
     if name == "timeout" and (busy := _retried(ending)):
-        message = f"{message}; it was trying again: {busy}"
+        message = f"{message} while retrying: {busy}"
     seen = last_seen or last_line(ending.stderr_tail) or last_line(ending.stdout_tail)[-300:] or "no output"
     return Verdict(name, code, message, hint, seen)
+
+
+def _after(ending: Ending) -> str:
+    """` for 300s (stale_detection.idle_timeout_seconds)`: the patience that ended, and where it is set."""
+    if not ending.patience:
+        return ""
+    seconds = f"{ending.patience:g}s"
+    return {
+        "timeout": f" after {seconds}",
+        "stalled": f" for {seconds} (stale_detection.idle_timeout_seconds)",
+        "no_output": f" in its first {seconds} (stale_detection.idle_timeout_seconds)",
+        "first_byte": f" in its first {seconds}",
+    }.get(ending.stopped_by or "", "")
 
 
 def _retried(ending: Ending) -> str:
@@ -98,9 +118,7 @@ def misunderstood(ending: Ending, names: Collection[str]) -> Verdict | None:
     if found is None or (found["who"] or "error").lower() not in {"error", *names}:
         return None
     hint = "correct backend.cli_extra_args or the command; run it by hand with --help"
-    return Verdict(
-        "failed", "E301", f"it did not understand how it was called: {found[0][:300]}", hint, found[0][:2000]
-    )
+    return Verdict("failed", "E301", f"the agent rejected its command line: {found[0][:300]}", hint, found[0][:2000])
 
 
 def signalled(ending: Ending) -> Verdict | None:
@@ -111,33 +129,36 @@ def signalled(ending: Ending) -> Verdict | None:
     name = _signal_name(number)
     if number in (Signals.SIGKILL, Signals.SIGABRT) and (evidence := _out_of_memory(ending)):
         return Verdict(
-            "crashed", "E005", f"it ran out of memory ({name})", "give it more memory or less to hold", evidence
+            "crashed",
+            "E005",
+            f"out of memory ({name})",
+            "give it more memory, or split the work into more sheets",
+            evidence,
         )
     if number in _CRASHES:
-        return Verdict("crashed", "E003", f"it crashed ({name})", _CRASH_HINT, _crash_line(ending) or name)
+        return Verdict("crashed", "E003", f"the agent crashed ({name})", _CRASH_HINT, _crash_line(ending) or name)
     if number == Signals.SIGINT:
-        return Verdict("failed", "E004", "somebody interrupted it (SIGINT)", _AGAIN_HINT, name)
-    return Verdict("crashed", "E002", f"it was killed by {name}", "see who did, in its log or the system's", name)
+        return Verdict("failed", "E004", "interrupted (SIGINT)", _AGAIN_HINT, name)
+    return Verdict("crashed", "E002", f"the agent was killed ({name})", _KILLED_HINT, name)
 
 
 def missing(program: str, evidence: str = "") -> Verdict:
     """The program does not exist: said by the worker when it cannot start it, and here for exit code 127."""
-    hint = (
-        f"install {program} or put its directory into PATH" if program else "install it or put its directory into PATH"
-    )
-    return Verdict("missing", "E505", f"cannot find the program {program}".rstrip(), hint, evidence or program)
+    hint = f"install {program}, or add its directory to PATH" if program else "install it, or add its directory to PATH"
+    return Verdict("missing", "E505", f"{program or 'a program'}: command not found", hint, evidence or program)
 
 
 def conventional(ending: Ending, program: str = "", names: Collection[str] = ()) -> Verdict | None:
     """What exit codes mean by convention when nothing better is known: 124 timeout, 126 and 127 not to be started."""
     line = last_line(ending.stderr_tail)
     if ending.exit_code == 124:
-        message = "it ended with 124, as a command does that ran out of time"
+        message = "a command in it timed out (exit status 124)"
         return Verdict("timeout", "E001", message, "give that command more time", line)
     if ending.exit_code == 127 and (not line or _NOT_FOUND.search(ending.stderr_tail)):
         return missing(_named_in(ending.stderr_tail) or program, line)
     if ending.exit_code == 126 and (not line or "denied" in line or "cannot execute" in line or "exec" in line):
-        return Verdict("missing", "E505", f"cannot execute the program {program}".rstrip(), "make it executable", line)
+        hint = f"chmod +x {program}" if program else "make it executable with chmod +x"
+        return Verdict("missing", "E505", f"{program or 'a program'}: permission denied", hint, line)
     return misunderstood(ending, {program.rpartition("/")[2], *names})
 
 
@@ -146,28 +167,30 @@ def crashed(ending: Ending) -> Verdict | None:
     if ending.exit_code in (0, None):
         return None
     if evidence := _out_of_memory(ending):
-        return Verdict("crashed", "E005", "it ran out of memory", "give it more memory or less to hold", evidence)
+        return Verdict(
+            "crashed", "E005", "out of memory", "give it more memory, or split the work into more sheets", evidence
+        )
     if evidence := _crash_line(ending):
-        return Verdict("crashed", "E003", f"it crashed (exit code {ending.exit_code})", _CRASH_HINT, evidence)
+        return Verdict("crashed", "E003", f"the agent crashed (exit status {ending.exit_code})", _CRASH_HINT, evidence)
     return None
 
 
 def failed(ending: Ending, code: str = "E009", message: str = "", hint: str = "") -> Verdict:
     """Nothing more is known: the exit code and the last thing it said."""
-    words = message or f"it exited with {ending.exit_code}"
+    words = message or f"the agent exited with status {ending.exit_code}"
     said = last_line(ending.stderr_tail) or last_line(ending.stdout_tail)
     return Verdict("failed", code, words, hint or _FAILED_HINT, said)
 
 
 def with_issues(ending: Ending) -> Verdict:
     """It answered, and exited with 1 all the same: whether that is enough is for the rules to say."""
-    words = f"it is done, but with issues: it answered and exited with {ending.exit_code}"
+    words = f"the agent answered, but exited with status {ending.exit_code}"
     said = last_line(ending.stderr_tail) or last_line(ending.stdout_tail)
-    return Verdict("incomplete", "E009", words, "add a rule that says what must be there", said)
+    return Verdict("incomplete", "E009", words, "add a validation for what must be there", said)
 
 
 def truncated(ending: Ending) -> Verdict:
-    message = "it exited with 0 but its output stops before the result"
+    message = "the agent exited with status 0, but its output ends before the result"
     said = last_line(ending.stdout_tail)[-300:] or "no output"
     return Verdict("truncated", "E503", message, "its session can be continued", said)
 

@@ -365,7 +365,7 @@ def judge(said: str, now: float, words: LimitWords | None = None, zone: tzinfo |
     for line in reversed(_last_lines(said)):
         if words and words.found_in(line):
             limit = _guess(limit_said(line, "requests", now, zone, said))
-            message = "its error output speaks of a limit"
+            message = "the agent's error output mentions a limit"
             return Verdict("rate_limited", "E102", message, "see mozart limits", line[:2000], limit)
     return None
 

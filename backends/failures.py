@@ -23,32 +23,36 @@ FAILURES = {
     "auth": Failure(
         "auth", "E502", "the service refused the credentials", "log in, or set the key where the daemon runs"
     ),
-    "bad_response": Failure("failed", "E503", "the service's answer makes no sense", "is a proxy in between?"),
+    "bad_response": Failure("failed", "E503", "the service's response is not valid", "check for a proxy in between"),
     "billing": Failure("rate_limited", "E104", "the credit is used up", "add credit or change the plan"),
-    "capped": Failure("capped", "E509", "it reached its cap of turns or money", "raise the cap, or split the sheet"),
-    "configuration": Failure("failed", "E301", "it refused to start", "check backend.cli_extra_args"),
+    "capped": Failure(
+        "capped", "E509", "the agent reached its limit of turns or cost", "raise the limit, or split the sheet"
+    ),
+    "configuration": Failure("failed", "E301", "the agent refused to start", "check backend.cli_extra_args"),
     "dns": Failure("failed", "E902", "a host name could not be resolved", "check the network and its DNS"),
-    "interrupted": Failure("failed", "E004", "somebody interrupted it", "mozart retry runs it again"),
+    "interrupted": Failure("failed", "E004", "interrupted", "`mozart retry JOB` runs it again"),
     "limit": Failure("rate_limited", "E101", "too many requests", "see mozart limits"),
     "long": Failure("failed", "E507", "the prompt is too long for the model", "split the sheet"),
-    "loop": Failure("failed", "E503", "the model went round in circles", "say the task in other words, or split it"),
+    "loop": Failure("failed", "E503", "the model is stuck in a loop", "reword the task, or split it"),
     "mcp": Failure("failed", "E305", "an MCP server or its configuration failed", "check it, or set disable_mcp"),
-    "mode": Failure("failed", "E306", "its modes do not go together", "check backend.cli_extra_args"),
+    "mode": Failure("failed", "E306", "the agent rejects this combination of modes", "check backend.cli_extra_args"),
     "model": Failure("failed", "E506", "the model does not exist or is not allowed", "set backend.cli_model"),
     "network": Failure("failed", "E901", "the network failed", "check the connection and its proxy"),
     "network_timeout": Failure(
         "failed", "E904", "the network did not answer in time", "check the connection and its proxy"
     ),
-    "no_session": Failure("no_session", "E009", "the session to continue does not exist", "it starts anew"),
-    "other": Failure("failed", "E009", "it ended with an error", "its log says what it did before"),
-    "output": Failure("capped", "E509", "its answer is longer than its cap", "raise the cap, or ask for less"),
-    "overloaded": Failure("overloaded", "E103", "the service is overloaded", "it is tried again when it may have room"),
-    "path": Failure("failed", "E303", "a path it needs does not exist", "its log names it"),
-    "permission": Failure("failed", "E009", "it was not permitted to do what it wanted", "set skip_permissions"),
+    "no_session": Failure("no_session", "E009", "the session to resume does not exist", "the agent starts a new one"),
+    "other": Failure("failed", "E009", "the agent reported an error", "see its log"),
+    "output": Failure("capped", "E509", "the answer is longer than its limit", "raise the limit, or ask for less"),
+    "overloaded": Failure("overloaded", "E103", "the service is overloaded", "Mozart tries again later"),
+    "path": Failure("failed", "E303", "a path that the agent needs does not exist", "see its log for the path"),
+    "permission": Failure("failed", "E009", "the agent was denied a permission", "set skip_permissions"),
     "quota": Failure("rate_limited", "E104", "a quota or usage limit is reached", "see mozart limits"),
-    "refused": Failure("refused", "E508", "the model refused the request", "say it in other words"),
-    "schema": Failure("failed", "E503", "it never gave an answer of the schema asked for", "ask for a simpler one"),
-    "timeout": Failure("failed", "E504", "the service did not answer in time", "does it answer others? try it by hand"),
+    "refused": Failure("refused", "E508", "the model refused the request", "reword the prompt"),
+    "schema": Failure("failed", "E503", "the answer never matched the requested schema", "use a simpler schema"),
+    "timeout": Failure(
+        "failed", "E504", "the service did not answer in time", "run the agent by hand to see whether it answers"
+    ),
     "tls": Failure("failed", "E903", "a TLS connection could not be made", "check certificates, clock and proxy"),
     "unreachable": Failure("failed", "E501", "the service could not be reached", "check its address and the network"),
 }

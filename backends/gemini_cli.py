@@ -205,7 +205,7 @@ class GeminiParser:
             return self._failure(said, _kind_ended(said, ending))
         if ending.exit_code == 0:
             return Verdict("ok")
-        message = f"it reported success but exited with {ending.exit_code}"
+        message = f"the agent reported success, but exited with status {ending.exit_code}"
         return endings.signalled(ending) or endings.crashed(ending) or endings.failed(ending, message=message)
 
     def _unfinished(self, ending: Ending) -> Verdict:

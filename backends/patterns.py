@@ -8,7 +8,7 @@ where it can be given up.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from re import _parser as sre  # type: ignore[attr-defined]
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 FEW = 64
 #: Characters of one, at most: reading it takes time, too.
 LONGEST = 500
+_LETTERS = frozenset({"LITERAL", "NOT_LITERAL", "ANY", "IN", "CATEGORY", "RANGE"})
 
 
 def are_tame(patterns: Iterable[str]) -> bool:
@@ -33,6 +34,30 @@ def is_tame(pattern: str) -> bool:
         return False
 
 
+def is_steady(pattern: str) -> bool:
+    """Whether looking for all its places in a text takes time in proportion to the text. Tame, but for what it may look at
+    around it, and for one letter's repetition at its very end: that takes what is there and never has to give it back."""
+    if len(pattern) > LONGEST:
+        return False
+    try:
+        parts = list(sre.parse(pattern))
+    except (re.error, RecursionError, OverflowError):
+        return False
+    if parts and str(parts[-1][0]) == "MAX_REPEAT":
+        least, most, inner = parts[-1][1]
+        if most is sre.MAXREPEAT and least <= FEW and len(inner) == 1 and str(inner[0][0]) in _LETTERS:
+            parts.pop()
+    return _ways(_without_surroundings(parts)) <= FEW
+
+
+def _without_surroundings(parts: Iterable[Any]) -> Iterator[Any]:
+    for operation, value in parts:
+        if str(operation) in ("ASSERT", "ASSERT_NOT"):
+            yield from _without_surroundings(value[1])
+        else:
+            yield operation, value
+
+
 def _ways(parsed: Any) -> int:
     ways = 1
     for operation, value in parsed:
@@ -43,7 +68,7 @@ def _ways(parsed: Any) -> int:
 
 
 def _ways_of(operation: str, value: Any) -> int:
-    if operation in ("LITERAL", "NOT_LITERAL", "ANY", "IN", "AT", "CATEGORY", "RANGE"):
+    if operation in _LETTERS or operation == "AT":
         return 1
     if operation == "BRANCH":
         return sum(_ways(each) for each in value[1])

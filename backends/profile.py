@@ -247,7 +247,7 @@ class ProfileParser:
             return self._judge_words(result.text, ending)
         if ending.exit_code == 0:
             return Verdict("ok")
-        message = f"it reported success but exited with {ending.exit_code}"
+        message = f"the agent reported success, but exited with status {ending.exit_code}"
         return endings.signalled(ending) or endings.crashed(ending) or endings.failed(ending, message=message)
 
     def _failure_told(self, ending: Ending) -> str:
@@ -287,7 +287,7 @@ class ProfileParser:
             self._meant(said)
             or self._exit_meant(ending)
             or evidence.judge(said or ending.stderr_tail, ending.now, self._words, self._zone)
-            or failure("other", said or last_line(ending.stderr_tail) or "its last event says that it failed")
+            or failure("other", said or last_line(ending.stderr_tail) or "the agent's last event reports a failure")
         )
 
     def _meant(self, said: str) -> Verdict | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import shlex
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -158,4 +159,13 @@ def _usage(error: TyperException, arguments: Sequence[str]) -> MozartError:
         return MozartError("usage", said, "", EXIT_USAGE)
     verb = next((f"{word} " for word in arguments if word in VERBS), "")
     message = f"cannot understand `mozart {' '.join(arguments)}`: {said[:1].lower()}{said[1:]}"
-    return MozartError("usage", message, f"see `mozart {verb}--help`", EXIT_USAGE)
+    return MozartError("usage", message, _was_workspace(arguments) or f"see `mozart {verb}--help`", EXIT_USAGE)
+
+
+def _was_workspace(arguments: Sequence[str]) -> str:
+    """Scores of earlier programs say `status NAME -w DIR` in their headers."""
+    if "-w" not in arguments[1:-1] or arguments[0] not in ("status", "resume"):
+        return ""
+    words = ["--workspace" if word == "-w" else word for word in arguments]
+    what = "-w is --watch" if arguments[0] == "status" else "there is no -w"
+    return f"{what}; a workspace is `mozart {shlex.join(words)}`"

@@ -126,10 +126,26 @@ def _describe_sheet(event: Event, state: str, board: Board, now: float) -> str:
     if state == "moved":
         return f"{who} will run on {data['scope'].partition('/')[0]}{_because(data)}"
     if state in ("waiting", "awaiting"):
-        return " ".join(filter(None, [f"{who} waits", text.until(data.get("until"), now)])) + _because(data)
+        return _retrying(who, event, now) or " ".join(
+            filter(None, [f"{who} waits", text.until(data.get("until"), now)])
+        ) + _because(data)
     ran = board.worked.get(sheet)
     took = f" in {text.duration(ran)}" if running and ran is not None and state in ("completed", "failed") else ""
     return f"{who} {state}{took}{_because(data)}"
+
+
+def _retrying(who: str, event: Event, now: float) -> str:
+    """`sheet 3 failed (E001 timed out after 2s); retrying in 0.5s (attempt 2 of 3)`; nothing of what waits for a limit."""
+    data, due = event["data"], text.seconds_of(event["data"].get("until"))
+    mode, of = data.get("mode"), data.get("of")
+    if event["type"] != "sheet.waiting" or not mode or due is None:
+        return ""
+    attempt = f"attempt {(event.get('attempt') or 1) + 1}{f' of {of}' if of else ''}{_mode(mode)}"
+    return f"{who} failed ({text.first_line(data.get('reason') or '')}); retrying in {text.duration(due - now)} ({attempt})"
+
+
+def _mode(mode: str) -> str:
+    return "" if mode == "normal" else f", {mode}"
 
 
 def _again(event: Event) -> str:

@@ -28,6 +28,6 @@ def with_yes(ask: Callable[[dict[str, Any]], Any], params: dict[str, Any], yes: 
 def _agrees(what: str) -> bool:
     output.tell(what)
     try:
-        return input("go on? [y/N] ").strip().lower() in ("y", "yes")
+        return input("continue? [y/N] ").strip().lower() in ("y", "yes")
     except EOFError:
         return False

@@ -53,6 +53,9 @@ class Feed:
             if found is not None:
                 yield found
 
+    def fileno(self) -> int:
+        return self._line.client.fileno()
+
     @property
     def ended(self) -> bool:
         return not self._requests

@@ -276,7 +276,7 @@ class _Rendered:
         # The beginning of a JSON document means nothing to anybody.
         is_json = line.startswith((b"{", b"["))
         shown = self._renderer.finish() if is_json else self._renderer.feed(stream, line)
-        return f"{shown}… a line of {size:,} bytes is too long to be shown whole: --raw shows it\n"
+        return f"{shown}… a line of {size:,} bytes is too long to show; --raw prints it\n"
 
     def _timed(self, time: bytes, text: bytes) -> bytes:
         """The time of the record at the beginning of each line that it begins."""

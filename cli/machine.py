@@ -216,7 +216,7 @@ def _found(name: str, argv: list[str], asked: Asked | OSError | None) -> Found:
         return _found_api(name, known, login)
     path = shutil.which(known.program) or "" if known.program else ""
     missing = bool(known.program) and not path
-    why = f"there is no program {known.program} in PATH" if missing else ""
+    why = f"{known.program}: command not found" if missing else ""
     if isinstance(asked, OSError):
         why = f"cannot run {path}: {asked.strerror}"
     version = _answer(asked) if isinstance(asked, Asked) else ""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from cli import output
 from cli.arguments import check, check_text, read
@@ -49,23 +49,15 @@ def _dispatch(arguments: Sequence[str]) -> int:
 
 def _report(error: MozartError, arguments: Sequence[str]) -> int:
     """The sentence and the hint on stderr; with --json also `{"error": …}` as the (last) document on stdout."""
-    output.tell(f"mozart: {error.message}" if arguments else error.message)
-    if error.hint:
-        output.tell(f"hint: {error.hint}")
+    output.complain(error, "mozart: " if arguments else "")
     if "--json" in arguments and not isinstance(error, output.OutputError):
         try:
-            output.document({"error": _as_document(error)})
+            output.document({"error": output.error_document(error)})
         except output.PipeClosed:
             return EXIT_PIPE_CLOSED
         except output.OutputError as lost:
             output.tell(f"mozart: {lost.message}")
     return error.exit_code
-
-
-def _as_document(error: MozartError) -> dict[str, Any]:
-    found: dict[str, Any] = {"code": error.code, "message": error.message, "hint": error.hint}
-    problems = getattr(error, "problems", None)  # a ScoreError's; its class is not imported by verbs that only ask
-    return {**found, "problems": [problem.as_json() for problem in problems]} if problems else found
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ipc import shown, stdout
+from ipc.errors import MozartError
 from ipc.stdout import STDOUT_FD, OutputError, PipeClosed, write
 
 __all__ = ["STDOUT_FD", "OutputError", "PipeClosed", "write"]
@@ -37,6 +38,19 @@ def document(value: Any) -> None:
     import orjson  # only verbs that print JSON pay for it here; asking the daemon has loaded it anyway
 
     write(shown.json_bytes(orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)))
+
+
+def complain(error: MozartError, program: str = "mozart: ") -> None:
+    """What could not be done, and what helps."""
+    tell(f"{program}{error.message}")
+    if error.hint:
+        tell(f"hint: {error.hint}")
+
+
+def error_document(error: MozartError) -> dict[str, Any]:
+    found: dict[str, Any] = {"code": error.code, "message": error.message, "hint": error.hint}
+    problems = getattr(error, "problems", None)  # a ScoreError's; its class is not imported by verbs that only ask
+    return {**found, "problems": [problem.as_json() for problem in problems]} if problems else found
 
 
 def is_terminal(fd: int = STDOUT_FD) -> bool:

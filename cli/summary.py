@@ -26,7 +26,7 @@ def summary(answer: dict[str, Any], now: float) -> str:
     for sheet in failed[:EXPLAINED]:
         parts += ["", *explain(job["id"], sheet)]
     if len(failed) > EXPLAINED:
-        parts += ["", f"{len(failed) - EXPLAINED} more failed: mozart status {job['id']}"]
+        parts += ["", f"{len(failed) - EXPLAINED} more failed: see `mozart status {job['id']}`"]
     return "\n".join([*parts, "", headline(job, now)])
 
 
@@ -42,7 +42,7 @@ def explain(job: str, sheet: dict[str, Any]) -> list[str]:
     last = sheet["attempts"][-1] if sheet["attempts"] else {}
     said = " ".join(filter(None, [last.get("code"), last.get("message") or sheet["reason"] or "failed"]))
     lines = [output.paint(f"sheet {sheet['n']}: {shown.cell(said)}", output.RED)]
-    lines += [f"  not met: {shown.cell(rule)}" for rule in unmet(sheet)]
+    lines += [f"  validation failed: {shown.cell(rule)}" for rule in text.failed_rules(sheet) if rule not in said]
     if last.get("evidence"):
         lines.append(f"  evidence: {text.first_line(last['evidence'], 200)}")
     if last.get("hint"):
@@ -50,13 +50,3 @@ def explain(job: str, sheet: dict[str, Any]) -> list[str]:
     if last:
         lines.append(f"  log: mozart logs {job} --sheet {sheet['n']} --attempt {last['k']}")
     return lines
-
-
-def unmet(sheet: dict[str, Any]) -> list[str]:
-    """The rules that failed, each with what was found instead."""
-    rules = [rule for rule in sheet.get("validations") or () if not rule["passed"]]
-    return [": ".join(filter(None, [_name(rule), text.first_line(rule["detail"] or "")])) for rule in rules]
-
-
-def _name(rule: dict[str, Any]) -> str:
-    return str(rule.get("description") or rule["type"])

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from cli import output
-from ipc import shown
+from ipc import errors, shown
 
 STATE_COLOURS = {
     "completed": output.GREEN, "running": output.CYAN, "waiting": output.YELLOW, "awaiting": output.YELLOW,
@@ -97,4 +97,5 @@ def first_line(text: str, limit: int = 120) -> str:
 
 
 def failed_rules(sheet: dict[str, Any]) -> list[str]:
-    return [rule.get("description") or rule["type"] for rule in sheet.get("validations") or () if not rule["passed"]]
+    rules = [rule for rule in sheet.get("validations") or () if not rule["passed"]]
+    return [first_line(errors.unmet(rule.get("description") or rule["type"], rule["detail"] or "")) for rule in rules]

@@ -103,6 +103,13 @@ def prefix(sheet: int, attempt: int) -> bytes:
     return f"{output.paint(label, PREFIX_COLOURS[sheet % len(PREFIX_COLOURS)])} ".encode()
 
 
+def job_prefix(job: str, several: bool, sheet: int, attempt: int) -> bytes:
+    """`[hello-12:3.2] `, for the logs of several jobs; `[hello-12] ` when it has one sheet."""
+    which = f":{sheet}" if several else ""
+    label = f"[{job}{which}{f'.{attempt}' if attempt > 1 else ''}]"
+    return f"{output.paint(label, PREFIX_COLOURS[sum(job.encode()) % len(PREFIX_COLOURS)])} ".encode()
+
+
 def no_prefix(_sheet: int, _attempt: int) -> bytes:
     return b""
 

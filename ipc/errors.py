@@ -52,6 +52,12 @@ class MozartError(Exception):
                    data.get("exit_code", EXIT_FAILED))  # fmt: skip
 
 
+def unmet(rule: str, detail: str) -> str:
+    """A rule that failed, in words. What a file's rule says of itself is no more than what was found instead."""
+    found = detail.strip().partition("\n")[0]
+    return found if found and rule.startswith("the file ") else f"{rule} ({found})" if found else rule
+
+
 #: JSON-RPC 2.0 error codes.
 RPC_INVALID_REQUEST = -32600
 RPC_UNKNOWN_METHOD = -32601

@@ -5,6 +5,9 @@ such a thing waits for whoever wrote it. The fork server is a process that was f
 forks one more for each piece of work, with limits on processor time and memory, and kills it when its time is over or when
 whoever asked is gone. Who asks holds one end of a socket pair, and closing that is giving up: no pid ever changes hands.
 
+A piece of work that ends through no doing of its own (somebody killed or stopped its process or the fork server, the kernel ran
+out of memory, everything stood still) is begun again. When that does not help it is the machine's fault, never the author's.
+
 `start` is called by a worker and a coordinator at their beginning; anybody else, the CLI say, gets one when it needs it.
 """
 
@@ -24,7 +27,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
@@ -40,8 +43,16 @@ T = TypeVar("T")
 MAX_ANSWER = 64 * 1024 * 1024
 #: How many times its processor time a piece of work may take by the clock: others want the processor, too.
 WALL_FACTOR = 3.0
+#: Seconds beyond that until whoever waits takes the fork server itself for stopped, and has another one.
+PATIENCE = 10.0
 #: Pieces of work that one fork server has under way at once, at most. More wait.
 MOST = 16
+#: How many times a piece of work is begun that ends for no reason of its own.
+TRIES = 3
+#: Seconds by which the fork server is late when it was not there.
+_AWAY = 2.0
+#: Of its processor time, the part below which a piece of work that took too long by the clock was not let run.
+_STARVED = 0.1
 
 #: Where the fork server has its end of the socket to its parent.
 _CONTROL = 3
@@ -50,6 +61,7 @@ _LENGTH = struct.Struct("!Q")
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+_NO_ROOM = "the machine ran out of processes, memory or files; try again when it has room"
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -62,7 +74,8 @@ class Bounds:
 
 
 class GivenUpError(Exception):
-    """The work is not done. `why`: `time`, `memory`, or `ended` when its process did for another reason."""
+    """The work is not done. `why`: `time` or `memory`, of which it wanted too much. Within this module also `ended`: its
+    process did, for another reason."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why)
@@ -72,7 +85,7 @@ class GivenUpError(Exception):
         """What follows the name of the work in a sentence."""
         if self.why == "time":
             return f"takes more than {bounds.seconds:g} s"
-        return f"needs more than {bounds.memory >> 20} MiB" if self.why == "memory" else "ended without an answer"
+        return f"needs more than {bounds.memory >> 20} MiB"
 
 
 class ForkServer:
@@ -84,6 +97,8 @@ class ForkServer:
         self._room: asyncio.Semaphore | None = None
         self._sending = threading.Lock()
         self.pid = 0
+        self._handle = -1
+        """Its pidfd, for as long as there is a control."""
         self._fork()
 
     def __repr__(self) -> str:
@@ -95,14 +110,18 @@ class ForkServer:
         parent(self.pid)
 
     def call(self, bounds: Bounds, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What `function` returns or raises, waiting for it. Raises GivenUpError."""
-        with self._begin(bounds) as ours:
-            # The server's own patience ends first.
-            ours.settimeout(bounds.seconds * WALL_FACTOR + 10.0)
-            with _given_up_when_gone():
-                ours.sendall(_packed((function, args, kwargs)))
+        """What `function` returns or raises, waiting for it. Raises GivenUpError, and MozartError E010."""
+        order, answer = _packed((function, args, kwargs)), None
+        for _ in range(TRIES):
+            with self._begin(bounds) as (ours, server), self._unless_gone(server):
+                # The server's own patience ends first.
+                ours.settimeout(bounds.seconds * WALL_FACTOR + PATIENCE)
+                ours.sendall(order)
                 (length,) = _LENGTH.unpack(_receive(ours, _LENGTH.size))
-                return _unpacked(_receive(ours, length))  # type: ignore[no-any-return]
+                answer = _unpacked(_receive(ours, length))
+            if answer is not None:
+                break
+        return _told(answer)  # type: ignore[no-any-return]
 
     async def run(self, bounds: Bounds, function: Callable[..., T], *args: Any, descriptors: Sequence[int] = ()) -> T:
         """The same on a loop. Cancelled, it gives the work up. `descriptors` follow the other arguments."""
@@ -110,60 +129,97 @@ class ForkServer:
         import asyncio
 
         self._room = self._room or asyncio.Semaphore(MOST)
-        async with self._room:
-            with self._begin(bounds, descriptors) as ours:
-                ours.setblocking(False)
-                loop = asyncio.get_running_loop()
-                with _given_up_when_gone():
-                    await loop.sock_sendall(ours, _packed((function, args, {})))
-                    (length,) = _LENGTH.unpack(await _received(loop, ours, _LENGTH.size))
-                    return _unpacked(await _received(loop, ours, length))  # type: ignore[no-any-return]
+        loop = asyncio.get_running_loop()
+        order, answer = _packed((function, args, {})), None
+        for _ in range(TRIES):
+            async with self._room:
+                with self._begin(bounds, descriptors) as (ours, server), self._unless_gone(server):
+                    ours.setblocking(False)
+                    async with asyncio.timeout(bounds.seconds * WALL_FACTOR + PATIENCE):
+                        await loop.sock_sendall(ours, order)
+                        (length,) = _LENGTH.unpack(await _received(loop, ours, _LENGTH.size))
+                        answer = _unpacked(await _received(loop, ours, length))
+            if answer is not None:
+                break
+        return _told(answer)  # type: ignore[no-any-return]
 
-    def _begin(self, bounds: Bounds, descriptors: Sequence[int] = ()) -> socket.socket:
-        """Our end of a new piece of work. Raises MozartError E009 when there is no room for one."""
+    @contextlib.contextmanager
+    def _begin(self, bounds: Bounds, descriptors: Sequence[int] = ()) -> Iterator[tuple[socket.socket, int]]:
+        """Our end of a new piece of work, and who does it. Raises MozartError E010 when there is no room for one."""
         ours = theirs = None
         try:
             ours, theirs = socket.socketpair()
-            self._send(_ORDER.pack(bounds.seconds, bounds.memory), [theirs.fileno(), *descriptors])
+            server = self._send(_ORDER.pack(bounds.seconds, bounds.memory), [theirs.fileno(), *descriptors])
         except OSError as error:
             if ours is not None:
                 ours.close()
-            hint = "the machine ran out of processes, memory or files; try again when it has room"
-            raise MozartError("E009", f"cannot start a process: {error.strerror}", hint) from None
+            raise MozartError("E010", f"cannot start a process: {error.strerror}", _NO_ROOM) from None
         finally:
             if theirs is not None:
                 theirs.close()
-        return ours
+        with ours:
+            yield ours, server
 
-    def _send(self, order: bytes, descriptors: list[int]) -> None:
+    @contextlib.contextmanager
+    def _unless_gone(self, server: int) -> Iterator[None]:
+        """What ends for no reason of its own goes by in silence, and may be begun again."""
+        try:
+            yield
+        except TimeoutError:
+            # It would have answered by now. Stopped, it is no use to the next one either.
+            self._replace(server)
+        except (ConnectionError, EOFError):
+            pass
+        except GivenUpError as error:
+            if error.why != "ended":
+                raise
+
+    def _send(self, order: bytes, descriptors: list[int]) -> int:
+        """The pid of the server that has it."""
         with self._sending:
+            if self._control is not None:
+                # Somebody may have killed it: the kernel say, for want of memory.
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError, ConnectionRefusedError):
+                    socket.send_fds(self._control, [order], descriptors)
+                    return self.pid
+            self._fork()
             assert self._control is not None
-            try:
-                socket.send_fds(self._control, [order], descriptors)
-            except (BrokenPipeError, ConnectionResetError, ConnectionRefusedError):
-                # Somebody killed it, the kernel say, for want of memory.
-                self._fork()
-                socket.send_fds(self._control, [order], descriptors)
+            socket.send_fds(self._control, [order], descriptors)
+            return self.pid
+
+    def _replace(self, server: int) -> None:
+        with self._sending:
+            if server == self.pid and self._control is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+                self.close()
 
     def _fork(self) -> None:
-        if self._control is not None:
-            self._control.close()
-            if self._on_start is None:
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(self.pid, os.WNOHANG)
-        self._control, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
+        self.close()
+        if self.pid and self._on_start is None:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self.pid, os.WNOHANG)
+        control, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
         parent = os.getpid()
-        self.pid = os.fork()
-        if self.pid == 0:
-            _be_server(theirs, parent)
-        theirs.close()
-        self._control.setblocking(False)
+        in_thread = threading.get_native_id() != parent
+        with theirs:
+            self.pid = os.fork()
+            if self.pid == 0:
+                _be_server(theirs, parent, in_thread)
+        try:
+            handle = os.pidfd_open(self.pid)
+        except OSError:
+            control.close()  # At which it ends.
+            raise
+        self._handle, self._control = handle, control
+        control.setblocking(False)
         if self._on_start is not None:
             self._on_start(self.pid)
 
     def close(self) -> None:
         if self._control is not None:
             self._control.close()
+            os.close(self._handle)
             self._control = None
 
 
@@ -189,12 +245,14 @@ def current_or_none() -> ForkServer | None:
 # ---- who asks -------------------------------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def _given_up_when_gone() -> Any:
-    try:
-        yield
-    except (TimeoutError, ConnectionError, EOFError):
-        raise GivenUpError("ended") from None
+def _told(answer: tuple[bool, Any] | None) -> Any:
+    if answer is None:
+        sentence = f"a process that was to do a part of it was ended {TRIES} times"
+        raise MozartError("E010", sentence, _NO_ROOM)
+    done, value = answer
+    if not done:
+        raise value
+    return value
 
 
 def _packed(value: Any) -> bytes:
@@ -202,12 +260,13 @@ def _packed(value: Any) -> bytes:
     return _LENGTH.pack(len(data)) + data
 
 
-def _unpacked(data: bytes) -> Any:
+def _unpacked(data: bytes) -> tuple[bool, Any]:
+    """Whether it was done, and what it gave or raised. Raises GivenUpError."""
     # From a process that we forked, over a socket that nobody else has.
-    done, value = pickle.loads(data)  # noqa: S301
-    if not done:
-        raise value
-    return value
+    answer: tuple[bool, Any] = pickle.loads(data)  # noqa: S301
+    if isinstance(answer[1], GivenUpError):
+        raise answer[1]
+    return answer
 
 
 def _receive(ours: socket.socket, count: int) -> bytes:
@@ -245,14 +304,18 @@ class _Work:
     end: socket.socket
     """The same as the work's own: its other end closed means that nobody waits any more."""
     until: float
+    seconds: float
     why: str = field(default="")
 
 
-def _be_server(control: socket.socket, parent: int) -> NoReturn:
+def _be_server(control: socket.socket, parent: int, outlives_thread: bool) -> NoReturn:
     """Never comes back from here."""
     try:
         _shed(control)
         _die_with(parent, b"mozart-helper")
+        if outlives_thread:
+            # The kernel means the thread that forked us. When its process ends our socket says so.
+            _libc.prctl(_PR_SET_PDEATHSIG, 0, 0, 0, 0)
         _Server().serve()
     finally:
         os._exit(0)
@@ -297,7 +360,12 @@ class _Server:
         while True:
             now = time.monotonic()
             soonest = min((work.until for work in self._by_handle.values()), default=math.inf)
-            for fd, _ in self._poll.poll(None if soonest == math.inf else max(0.0, soonest - now) * 1000 + 1):
+            ready = self._poll.poll(None if soonest == math.inf else max(0.0, soonest - now) * 1000 + 1)
+            if (woke := time.monotonic()) - max(soonest, now) > _AWAY:
+                # All of us stood still, by `docker pause` say: nobody can have done anything in that time.
+                for work in self._by_handle.values():
+                    work.until += woke - now
+            for fd, _ in ready:
                 if fd == _CONTROL:
                     if not self._take():
                         return
@@ -330,7 +398,7 @@ class _Server:
         return True
 
     def _begun(self, pid: int, end: socket.socket, seconds: float) -> None:
-        work = _Work(pid, os.pidfd_open(pid), end, time.monotonic() + seconds * WALL_FACTOR)
+        work = _Work(pid, os.pidfd_open(pid), end, time.monotonic() + seconds * WALL_FACTOR, seconds)
         self._by_handle[work.handle] = self._by_end[end.fileno()] = work
         self._poll.register(work.handle, select.POLLIN)
         self._poll.register(end.fileno(), 0)  # only that its other end is closed
@@ -343,13 +411,12 @@ class _Server:
             signal.pidfd_send_signal(work.handle, signal.SIGKILL)
 
     def _bury(self, work: _Work) -> None:
-        _, status = os.waitpid(work.pid, 0)
+        _, status, used = os.wait4(work.pid, 0)
         if status and work.why != "unwanted":
-            killed = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-            late = work.why == "time" or killed == signal.SIGXCPU
+            why = _why(work, os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, used.ru_utime + used.ru_stime)
             with contextlib.suppress(OSError):
                 work.end.setblocking(False)
-                _answer(work.end, False, GivenUpError("time" if late else "memory" if killed else "ended"))
+                _answer(work.end, False, GivenUpError(why))
         del self._by_handle[work.handle], self._by_end[work.end.fileno()]
         self._poll.unregister(work.handle)
         with contextlib.suppress(KeyError):
@@ -367,6 +434,16 @@ class _Server:
             code = _do(end, descriptors)
         finally:
             os._exit(code)
+
+
+def _why(work: _Work, killed: int, used: float) -> str:
+    """Of a GivenUpError. `used`: seconds of processor time."""
+    if killed == signal.SIGXCPU:
+        return "time"
+    if work.why == "time":
+        return "time" if used >= work.seconds * _STARVED else "ended"
+    # What asks for too much is told so, and dies of it at worst by its own fault. Others kill with SIGKILL.
+    return "memory" if killed in (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT) else "ended"
 
 
 def _limit(seconds: float, memory: int) -> None:

@@ -17,10 +17,10 @@ log = logging.getLogger("supervisor")
 
 
 class Need(StrEnum):
-    NOBODY = "in force"
-    COORDINATOR = "in force with a new coordinator"
-    WORKERS = "in force with new workers; those before end with what they run"
-    EVERYBODY = "in force with a new coordinator and new workers; those before end with what they run"
+    NOBODY = "applied"
+    COORDINATOR = "applied (coordinator restarted)"
+    WORKERS = "applied to new workers; old workers exit when their agents finish"
+    EVERYBODY = "applied (coordinator restarted) to new workers; old workers exit when their agents finish"
 
 
 Needs = dict[str, Need]
@@ -45,9 +45,9 @@ class InForce:
         overruled = dict(self._launch.overruled(settings))
         needs = self._replace(settings)
         for name, need in needs.items():
-            log.info("reloading: %s is %s", name, need)
+            log.info("reloading: %s: %s", name, need)
         for name, winner in overruled.items():
-            log.warning("reloading: %s in the file is not in force: %s wins until the next start", name, winner)
+            log.warning("reloading: %s: not applied, %s overrides it until the daemon is restarted", name, winner)
         if not needs:
             log.info("reloading: nothing changed")
         self.warnings = self._warn(settings)

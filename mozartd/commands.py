@@ -79,13 +79,13 @@ def mozartd(
 
 @app.command(epilog="Example: mozartd start --workers 4")
 def start(
-    foreground: Annotated[bool, typer.Option("--foreground", help="Stay here and log to stderr.")] = False,
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay in the foreground and log to stderr.")] = False,
     workers: Annotated[int | None, typer.Option(metavar="N", min=1, max=256, help="Worker processes.")] = None,
     config: Annotated[str | None, typer.Option(metavar="FILE", help="The settings file to use.")] = None,
     by_client: Annotated[bool, typer.Option("--by-client", hidden=True)] = False,
     as_json: Json = False,
 ) -> None:
-    """Start the daemon and return when it is ready. One that runs already is left alone."""
+    """Start the daemon and return when it is ready. A daemon that is already running is left alone."""
     paths = _daemon_paths()
     if config is not None:
         paths = replace(paths, config=os.path.abspath(config))
@@ -124,18 +124,21 @@ def _becomes_ready(paths: Paths, other: Process) -> bool:
 
 @app.command(epilog="Example: mozartd stop --drain")
 def stop(
-    force: Annotated[bool, typer.Option("--force", help="Kill it and everything it runs, at once.")] = False,
-    drain: Annotated[bool, typer.Option("--drain", help="Let running attempts end first, start no others.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Kill the daemon and everything it runs, at once.")] = False,
+    drain: Annotated[
+        bool, typer.Option("--drain", help="Start nothing new and let running attempts finish first.")
+    ] = False,
     timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", min=0, help="Wait so long at most (90; with --drain for ever).")
+        float | None,
+        typer.Option(metavar="SECONDS", min=0, help="Wait at most this long (default 90 s; no limit with --drain)."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Stop the daemon and return when all of it is gone. What ran then runs again after the next start."""
+    """Stop the daemon and return when all of it is gone. Interrupted sheets run again after the next start."""
     paths = _daemon_paths()
     _refuse_agent(paths, "stop")
     if force and drain:
-        raise MozartError("usage", "cannot both --force and --drain", "choose one", EXIT_USAGE)
+        raise MozartError("usage", "cannot use --force together with --drain", "choose one", EXIT_USAGE)
     running = find_supervisor(paths)
     if running is not None and not force:
         _require_awake(running, "stop")
@@ -150,7 +153,7 @@ def stop(
         _force(paths, left)
     elif not wait_ended(left, timeout if timeout is not None else None if drain else STOP_SECONDS):
         hint = "wait longer with --timeout, or `mozartd stop --force`"
-        raise MozartError("E001", f"cannot say that the daemon (pid {pid}) has stopped: it takes longer", hint)
+        raise MozartError("E001", f"the daemon (pid {pid}) is still stopping", hint)
     said = f"mozartd has stopped{goes_on}" if pid else "the daemon is not running"
     _answer(as_json, {"pid": pid, "state": "stopped"}, said)
 
@@ -161,8 +164,8 @@ def _unfinished(paths: Paths) -> str:
         counts = client.request("daemon.status").get("jobs", {})
         unfinished = sum(count for state, count in counts.items() if state not in JOB_ENDED)
         if unfinished:
-            jobs = "1 unfinished job goes" if unfinished == 1 else f"{unfinished} unfinished jobs go"
-            return f"; {jobs} on at the next start"
+            jobs = "1 unfinished job continues" if unfinished == 1 else f"{unfinished} unfinished jobs continue"
+            return f"; {jobs} at the next start"
     return ""
 
 
@@ -170,7 +173,7 @@ def _require_awake(running: Running, what: str) -> None:
     """Whoever is stopped hears nothing, and would be waited for in vain."""
     pid = running.process.pid
     if is_stopped(pid):
-        hint = f"`kill -CONT {pid}` lets it go on"
+        hint = f"`kill -CONT {pid}` lets it continue"
         raise MozartError("E401", f"cannot {what} the daemon: its process {pid} is stopped or frozen", hint)
 
 
@@ -197,7 +200,7 @@ def _force(paths: Paths, left: list[Process]) -> None:
 
 @app.command(epilog="Example: mozartd reload")
 def reload(as_json: Json = False) -> None:
-    """Read the settings again, and say of each that changed since when it is in force. Running agents are not disturbed."""
+    """Reload the settings, and say how each changed one was applied. Running agents are not disturbed."""
     running = _running()
     answer = _signal(running, signal.SIGHUP, "reload")
     _answer(as_json, answer, _changes(answer, running.config))
@@ -205,39 +208,41 @@ def reload(as_json: Json = False) -> None:
 
 def _changes(answer: dict[str, Any], config: str) -> str:
     has_file = os.path.exists(config)
-    done = f"has read {config} again" if has_file else f"uses its defaults: there is no {config}"
+    done = f"has reloaded {config}" if has_file else f"uses its defaults: {config} does not exist"
     lines = [f"mozartd (pid {answer['pid']}) {done}"]
     lines += [f"{name}: {need}" for name, need in answer["changed"].items()] or ["nothing changed"]
     lines += [
-        f"{name}: not in force, {winner} wins until the daemon is started anew"
+        f"{name}: not applied, {winner} overrides it until the daemon is restarted"
         for name, winner in answer["overruled"].items()
     ]
     lines += answer["warnings"]
     if answer["version"] != VERSION:
-        lines.append(f"version {VERSION} is installed and {answer['version']} runs: see `mozartd upgrade`")
+        lines.append(f"version {VERSION} is installed and {answer['version']} is running: see `mozartd upgrade`")
     return "\n".join(lines)
 
 
 @app.command(epilog="Example: mozartd upgrade")
 def upgrade(as_json: Json = False) -> None:
-    """Replace the daemon's code by what is installed now: same pid, same sockets, running agents are not disturbed.
+    """Replace the running daemon with the installed version: same pid, same sockets, running agents are not disturbed.
 
-    What is installed is tried first; when it does not work, or the settings do not, the daemon goes on as it was.
+    The installed version is tried first; if it or its settings do not work, the daemon continues unchanged.
     """
     running = _running()
     answer = _signal(running, signal.SIGUSR2, "upgrade")
     _answer(
         as_json,
         answer,
-        f"mozartd (pid {answer['pid']}) runs version {answer['version']} now, it was {answer['before']}\n"
-        "workers of before end with what they run",
+        f"mozartd (pid {answer['pid']}) upgraded from {answer['before']} to {answer['version']}\n"
+        "old workers exit when their agents finish",
     )
 
 
 def _refuse_agent(paths: Paths, verb: str) -> None:
     if is_agent_of(paths):
         raise MozartError(
-            "agent", f"cannot {verb} the daemon for one of its agents", "a person can, from outside of it"
+            "agent",
+            f"cannot {verb} the daemon for one of its agents",
+            "run the command yourself, outside of what agents run",
         )
 
 
@@ -255,10 +260,13 @@ def _signal(running: Running, number: signal.Signals, kind: str) -> dict[str, An
 def status(
     as_json: Json = False,
     env: Annotated[
-        bool, typer.Option("--env", help="Show which variables agents get, and where each comes from; never a value.")
+        bool,
+        typer.Option(
+            "--env", help="List the variables that agents get and where each comes from; values are not shown."
+        ),
     ] = False,
 ) -> None:
-    """Ask the daemon how it is."""
+    """Show the daemon's state."""
     with Line(find_paths().client_socket, ANSWER_SECONDS) as line:
         answer = line.request("daemon.environment" if env else "daemon.status")
     _answer(as_json, answer, _variables(answer) if env else _summary(answer))
@@ -268,7 +276,11 @@ def _variables(answer: dict[str, Any]) -> str:
     width = max(len(one["name"]) for one in answer["variables"])
     lines = [f"{one['name']:<{width}}  {one['from']}" for one in answer["variables"]]
     return "\n".join(
-        [*lines, "", f"The submitter's are those that the setting submit_env names: {', '.join(answer['submit_env'])}."]
+        [
+            *lines,
+            "",
+            f"From the submitter come those that the setting submit_env names: {', '.join(answer['submit_env'])}.",
+        ]
     )
 
 
@@ -277,9 +289,11 @@ def _summary(answer: dict[str, Any]) -> str:
     running = sum(worker["running"] for worker in workers)
     jobs = ", ".join(f"{count} {state}" for state, count in answer.get("jobs", {}).items() if count) or "none"
     lines = [f"mozartd {answer['version']} is {answer['state']} (pid {answer['pid']})"]
+    if answer.get("reason"):
+        lines.append(f"reason: {answer['reason']}")
     lines += [f"workers: {len(workers)}, {running} attempts running", f"jobs: {jobs}", f"socket: {answer['socket']}"]
     if answer["version"] != VERSION:
-        lines.insert(1, f"version {VERSION} is installed: `mozartd upgrade` makes the daemon run it")
+        lines.insert(1, f"version {VERSION} is installed: run `mozartd upgrade` to switch to it")
     return "\n".join(lines)
 
 

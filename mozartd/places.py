@@ -35,7 +35,10 @@ class Places:
 
     def missing(self) -> list[str]:
         """Names that do not lead to what we hold any more. New sockets need a new coordinator, which would know of no job
-        without the database: then they are not missed, and `mozartd stop` reaches us by the lock."""
+        without the database: then they are not missed, and `mozartd stop` reaches us by the lock. What was moved is not
+        missing: the next daemon finds all of it where it is."""
+        if self.moved_to():
+            return []
         held = os.fstat(self._held.lock)
         known = {**({} if self.lost_database() else self._known), self._paths.lock: (held.st_dev, held.st_ino)}
         return [path for path, identity in known.items() if identity is None or _identity(path) != identity]
@@ -55,6 +58,19 @@ class Places:
             self._database = found
         return found != self._database
 
+    def moved_to(self) -> str:
+        """Where our state is now, with its lock and its database, if somebody renamed the directory or one above it."""
+        held = os.fstat(self._held.lock)
+        if not held.st_nlink or not self.lost_database() or _identity(self._paths.lock) == (held.st_dev, held.st_ino):
+            return ""
+        with suppress(OSError):
+            return os.path.dirname(os.readlink(f"/proc/self/fd/{self._held.lock}"))
+        return ""
+
+    def reopen_database(self) -> None:
+        """Who held the one that was there open has ended. The next coordinator's is the one that counts."""
+        self._database = None
+
     def put_back(self) -> list[str]:
         """What was missing. Raises OSError or MozartError, and then some of it still is."""
         missing = self.missing()
@@ -71,7 +87,9 @@ class Places:
                 setattr(self._held, name, after)
                 before.close()
                 self._known[path] = _identity(path)
-        write_pid_file(self._paths)
+        if os.path.exists(self._paths.client_socket):
+            # Whoever finds one waits for the socket.
+            write_pid_file(self._paths)
         self.due_at = None
         self._watch()
         return missing

@@ -228,9 +228,13 @@ class Supervisor:
             return
         if self._places.look(self._awake.now()):
             self._put_back()
-        if self._readiness.was_ready and self._places.lost_database():
-            path = self._paths.database
-            self._note(_DATABASE, f"{path} was removed: what runs goes on, and its jobs will not be known after a stop")
+        if self._readiness.was_ready:
+            self._note(_DATABASE, self._without_database() if self._places.lost_database() else "")
+
+    def _without_database(self) -> str:
+        if place := self._places.moved_to():
+            return f"{self._paths.state} was moved to {place}: mozartd stop, then start it with MOZART_HOME set to where it is"
+        return f"{self._paths.database} was removed: what runs goes on, and its jobs will not be known after a stop"
 
     def _put_back(self) -> None:
         """Whoever listens at the old sockets has to do so at the new ones: a new coordinator."""
@@ -264,6 +268,8 @@ class Supervisor:
         settings = self._in_force.settings
         try:
             share(self._paths.client_socket, settings.socket_mode)
+        except FileNotFoundError:
+            pass  # Removed, and put back with its mode or not at all.
         except OSError as error:
             log.error("cannot set the mode of %s: %s", self._paths.client_socket, error.strerror)
         self._sweeper.keep = settings.keep
@@ -404,6 +410,11 @@ class Supervisor:
         if child.slot == COORDINATOR:
             self._readiness.lost()
             self._announcer.lost()
+            if self._wanted.phase is Phase.RUNNING and self._places.moved_to():
+                # The next coordinator would begin an empty database, and end agents that it knows nothing of.
+                self.stop(self._without_database())
+            else:
+                self._places.reopen_database()
         else:
             self._sweeper.ask(now)
         exit_code = os.waitstatus_to_exitcode(status)

@@ -187,8 +187,9 @@ class Attempt:
         text = await self.halt.race(self._prompt(variables))
         if text is None:
             return
+        prompt = self._write_prompt(text)
         told = await self.halt.race(self._write_notes())
-        run = self._describe(directory, {**environment, **(told or {})}, self._write_prompt(text))
+        run = self._describe(directory, {**environment, **(told or {})}, prompt)
         if self.halt.verdict or not await self._run_agent(run):
             return
         ran = await validate.run_rules(rules, ground)
@@ -204,7 +205,7 @@ class Attempt:
         if self.halt.verdict:
             return False
         if ended.timed_out:
-            self.facts.note = f"skip_when_command ran longer than {skip['timeout_seconds']:g} s, so the sheet ran"
+            self.facts.note = f"skip_when_command timed out after {skip['timeout_seconds']:g}s, so the sheet ran"
         elif ended.signal is not None or ended.exit_code in (126, 127):
             self.facts.note = f"skip_when_command failed ({validate.how_it_ended(ended)}), so the sheet ran"
         elif ended.exit_code == 0:
@@ -372,12 +373,18 @@ class Attempt:
             stdout_tail=capture.tail(ENDING_TAIL),
             now=time.time(),
             seconds=time.time() - ran.started_at,
+            patience=self._patience(ran.stopped_by),
             out_of_memory="the kernel killed processes of this cgroup for want of memory" if killed_for_memory else "",
         )
         if wild is None:
             facts.verdict = parser.verdict(ending)
         else:
             facts.verdict, facts.note = await wild.verdict(ending, self.halt)
+
+    def _patience(self, stopped_by: str | None) -> float:
+        told = self.assignment
+        idle = told["idle_seconds"]
+        return {"timeout": told["timeout_seconds"], "stalled": idle, "no_output": idle}.get(stopped_by or "") or 0.0
 
     async def _collect(self, variables: Mapping[str, Any]) -> None:
         """The files that later sheets want to see."""
@@ -396,6 +403,9 @@ class Attempt:
             found = await self.halt.race(works.run(COLLECT, workspace.collect, given, place, limit))
         except GivenUpError as error:
             facts.note = f"cannot collect cross_sheet.capture_files: looking for them {error.in_words(COLLECT)}"
+            return
+        except MozartError as error:
+            facts.note = f"cannot collect cross_sheet.capture_files: {error.message}"
             return
         if found is not None:
             facts.captured, facts.note = found[0], found[1] or facts.note

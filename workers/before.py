@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from ipc.errors import MozartError
+from ipc.errors import MACHINE_CODES, MozartError
 from ipc.messages import Validation
 from ipc.score.rules import fill
 from workers import workspace
@@ -26,7 +26,8 @@ async def held(rules: Sequence[tuple[int, Rule]], ground: Ground) -> list[int]:
     dear += [index for index, rule in there if not _is_cheap(rule, ground)]
     # Once each, and none waits for another: nothing is going to appear.
     cheap = [(index, {**rule, "stage": 1, "retry_count": 0}) for index, rule in there if index not in dear]
-    return sorted(dear + [each["index"] for each in await run_rules(cheap, ground) if each["passed"]])
+    ran = await run_rules(cheap, ground)
+    return sorted(dear + [each["index"] for each in ran if each["passed"] or each["code"] in MACHINE_CODES])
 
 
 def compared(ran: Sequence[Validation], held: Sequence[int]) -> list[Validation]:

@@ -21,6 +21,7 @@ def contains(text: str, descriptor: int, block_bytes: int = SMALL_BYTES) -> bool
     kept = b""
     # No further than it goes now: something may write faster than we read.
     left = os.fstat(descriptor).st_size
+    os.lseek(descriptor, 0, os.SEEK_SET)  # Where another process that was given up may have read on.
     while left > 0 and (block := os.read(descriptor, min(block_bytes, left))):
         left -= len(block)
         window = kept + block
@@ -33,6 +34,7 @@ def contains(text: str, descriptor: int, block_bytes: int = SMALL_BYTES) -> bool
 def matches(pattern: str, descriptor: int) -> bool:
     """Whether `re` finds the pattern in the file, read as UTF-8."""
     with open(descriptor, "rb", closefd=False) as file:
+        file.seek(0)
         data = file.read(os.fstat(descriptor).st_size)
     return re.search(pattern, data.decode("utf-8", "replace")) is not None
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from backends.base import Event, Result, Session, Usage, Verdict
+from ipc.errors import unmet
 from ipc.messages import Finished, Limit, Tokens, Validation
 from workers.mask import Mask
 
@@ -54,10 +55,10 @@ class Facts:
 
 
 _RULE_HINTS = {
-    "E201": "it must leave that file behind; is the rule's path right?",
-    "E202": "look at what it wrote there, and at the rule",
-    "E203": "run that command by hand in the workspace",
-    "E204": "raise the rule's timeout_seconds",
+    "E201": "check the path of this validation; the agent must create that file",
+    "E202": "compare the file with the validation",
+    "E203": "run the command by hand in the workspace",
+    "E204": "raise timeout_seconds of this validation",
 }
 
 
@@ -66,8 +67,10 @@ def judge(verdict: Verdict, validations: list[Validation]) -> Verdict:
     failed = next((each for each in validations if not each["passed"]), None)
     if verdict.name not in ("ok", "incomplete") or failed is None:
         return verdict
-    message = f"{failed['description']}: {failed['detail'].splitlines()[0]}"
-    return Verdict("incomplete", failed["code"], message, _RULE_HINTS.get(failed["code"], "check the rule itself"))
+    message = f"validation failed: {unmet(failed['description'], failed['detail'])}"
+    return Verdict(
+        "incomplete", failed["code"], message, _RULE_HINTS.get(failed["code"], "check the validation itself")
+    )
 
 
 def finished(facts: Facts, now: float) -> Finished:

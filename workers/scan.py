@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote
 
 import hyperscan
 
+from backends.patterns import is_steady
 from ipc.errors import EXIT_USAGE, MozartError
 from workers import formats
 from workers.formats import FORMATS, LONGEST
@@ -115,6 +116,8 @@ def format_spans(number: int, block: bytes, start: int, end: int) -> Iterator[Sp
 
 class _User(NamedTuple):
     regex: re.Pattern[bytes]
+    exact: Any
+    """What finds its places where `re` might try for ever; None when that may look for them."""
     start: bytes
     """The letters every match begins with; empty when that is not known."""
 
@@ -146,9 +149,9 @@ class Scanner:
         start = 0
         for line in block.split(b"\n"):
             for user in self.users:
-                for match in user.regex.finditer(line):
-                    if match.end() > match.start():
-                        yield start + match.start(), start + match.end(), b"pattern"
+                for begin, end in _places(user, line):
+                    if end > begin:
+                        yield start + begin, start + end, b"pattern"
             start += len(line) + 1
 
     def users_wait_from(self, line: bytes) -> int:
@@ -158,6 +161,24 @@ class Scanner:
         return place if len(line) - place <= MAX_HELD else len(line) - USER_REACH
 
 
+def _places(user: _User, line: bytes) -> Iterator[tuple[int, int]]:
+    if user.exact is None:
+        return (match.span() for match in user.regex.finditer(line))
+    return _longest(user.exact, line)
+
+
+def _longest(database: Any, line: bytes) -> Iterator[tuple[int, int]]:
+    """Hyperscan tells every end of a match; of those with one beginning the last is the longest."""
+    ends: dict[int, int] = {}
+
+    def note(_: int, begin: int, end: int, *rest: object) -> None:
+        ends[begin] = end
+
+    database.scan(line, match_event_handler=note)
+    return iter(ends.items())
+
+
+_EXACT_FLAGS = hyperscan.HS_FLAG_SOM_LEFTMOST | hyperscan.HS_FLAG_ALLOWEMPTY
 _USER_FLAGS = (
     hyperscan.HS_FLAG_PREFILTER
     | hyperscan.HS_FLAG_SINGLEMATCH
@@ -178,8 +199,18 @@ def _user(pattern: str) -> _User:
         raise MozartError(
             "E301", f"cannot use the mask pattern {pattern!r}: {error}", "see the setting mask_patterns", EXIT_USAGE
         ) from None
+    exact = None if is_steady(pattern) else _exact(pattern)
     plain = re.match(rb"[A-Za-z0-9_-]*(?![*+?{])", regex.pattern)
-    return _User(regex, plain[0] if plain and b"|" not in regex.pattern else b"")
+    return _User(regex, exact, plain[0] if plain and b"|" not in regex.pattern else b"")
+
+
+def _exact(pattern: str) -> Any:
+    try:
+        return _compile([pattern.encode()], [0], [_EXACT_FLAGS])
+    except hyperscan.error:
+        sentence = f"cannot use the mask pattern {pattern!r}: looking for it may take for ever on what an agent prints"
+        hint = "bound its repetitions, as in [a-z]{1,60}, or leave out back-references and what it looks at around it"
+        raise MozartError("E301", sentence, hint, EXIT_USAGE) from None
 
 
 def _compiles(expression: bytes) -> bool:

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import shlex
 import signal
 import subprocess
 from collections.abc import Collection, Mapping, Sequence
@@ -156,15 +157,16 @@ def find_program(name: str, environment: Mapping[str, str], directory: str) -> s
         path = os.path.join(directory, name)
         if _is_program(path):
             return path
-        what = "it is not executable" if os.path.exists(path) else "there is no such file"
-        raise MozartError("E505", f"cannot start {name}: {what}", f"check the path; it was looked for in {directory}")
+        if os.path.isfile(path):
+            raise MozartError("E505", f"{name}: permission denied", f"chmod +x {shlex.quote(name)}, in {directory}")
+        raise MozartError("E505", f"{name}: no such file", f"check the path: it was looked for in {directory}")
     search = environment.get("PATH", os.defpath)
     for folder in search.split(os.pathsep):
         path = os.path.join(directory, folder, name)
         if _is_program(path):
             return path
     hint = f"install it, or run `mozart run` from a shell that finds it; PATH was {search}"
-    raise MozartError("E505", f"cannot start {name}: there is no such program in PATH", hint)
+    raise MozartError("E505", f"{name}: command not found", hint)
 
 
 def _is_program(path: str) -> bool:

@@ -141,7 +141,7 @@ def _presence(index: int, rule: Rule, path: str, shown: str, root: str, ground: 
         return Found(True, f"{shown} exists")
     if workspace.has_changed(ground.before.get((index, root), Remembered()), path, root):
         return Found(True, f"{shown} was modified")
-    return Found(False, f"{shown} is as it was before the attempt", "E202")
+    return Found(False, f"{shown} was not modified by this attempt", "E202")
 
 
 async def _content(rule: Rule, path: str, shown: str, root: str, ground: Ground) -> Found:
@@ -214,15 +214,17 @@ async def _command(rule: Rule, ground: Ground) -> Found:
     ended = await ground.shell.script(command, directory, rule["timeout_seconds"])
     words = shown(rule["command"], ground.variables, ground.outside)
     if ended.timed_out:
-        return Found(False, with_output(f"{words!r} ran longer than {rule['timeout_seconds']:g} s", ended), "E204")
+        return Found(False, with_output(f"{words!r} timed out after {rule['timeout_seconds']:g}s", ended), "E204")
     if ended.exit_code == 0:
-        return Found(True, f"exit 0: {words}")
+        return Found(True, f"exit status 0: {words}")
     return Found(False, with_output(how_it_ended(ended), ended), "E203")
 
 
 def how_it_ended(ended: Ended) -> str:
     """`exit 3: <last line>`, or the signal's name."""
-    what = f"exit {ended.exit_code}" if ended.signal is None else f"killed by {signal.Signals(ended.signal).name}"
+    what = (
+        f"exit status {ended.exit_code}" if ended.signal is None else f"killed by {signal.Signals(ended.signal).name}"
+    )
     line = last_line(ended.tail)
     return f"{what}: {line}" if line else what
 

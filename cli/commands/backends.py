@@ -21,7 +21,7 @@ def command(
             complete=completions.words(list=None, check=completions.backends, show=completions.backends),
         ),
     ] = None,
-    run: Annotated[bool, Option("--run", help="check: send it a trivial prompt. This may cost money.")] = False,
+    run: Annotated[bool, Option("--run", help="With check: send a trivial prompt. This may cost money.")] = False,
     json: Json = False,
 ) -> int:
     """Show which agents are installed, and check one.
@@ -108,7 +108,7 @@ def _check(name: str, run: bool, json: bool) -> int:
 
 
 def _describe(found: dict[str, Any]) -> str:
-    login = {True: "yes", False: "no", None: "not needed, or not to be known"}[found["logged_in"]]
+    login = {True: "yes", False: "no", None: "unknown"}[found["logged_in"]]
     lines = [
         ("backend", found["name"]),
         ("kind", found["kind"]),

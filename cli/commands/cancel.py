@@ -1,25 +1,54 @@
-"""`mozart cancel`: stop a job, or some of its sheets."""
+"""`mozart cancel`: stop jobs, or some sheets of one."""
 
 from __future__ import annotations
 
+from enum import StrEnum
+from typing import Annotated, Any
+
 from cli import output
-from cli.daemon import ask
-from cli.options import JobArgument, Json, Sheets
+from cli.arguments import Option
+from cli.options import Json, OptionalJobs, Sheets
+from cli.several import ask_found, ask_named, check_choice, check_one
+from ipc.line import Line
 
-EXAMPLE = "mozart cancel hello-12"
+EXAMPLE = "mozart cancel hello-12\nmozart cancel --state queued"
 
 
-def command(job: JobArgument, sheet: Sheets = None, json: Json = False) -> int:
-    """Cancel a job.
+class Unfinished(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
 
-    Its agents are stopped with everything they started, and nothing more of it runs. --sheet cancels only that sheet.
+
+def command(
+    jobs: OptionalJobs = None,
+    every: Annotated[bool, Option("--all", help="Every job that has not ended.")] = False,
+    state: Annotated[
+        list[Unfinished] | None, Option("--state", metavar="S", help="Every job in this state; may be repeated.")
+    ] = None,
+    sheet: Sheets = None,
+    json: Json = False,
+) -> int:
+    """Cancel jobs.
+
+    Stops their agents and everything that they started. With --sheet, cancels only that sheet.
     """
-    answer = ask("cancel", {"job": job, **({"sheets": sheet} if sheet else {})})
-    if json:
-        output.document(answer)
+    check_choice("cancel", jobs, all=every, state=state)
+    check_one(jobs, sheet=sheet)
+
+    def ask(line: Line, job: str) -> Any:
+        return line.request("cancel", {"job": job, **({"sheets": sheet} if sheet else {})})
+
+    if jobs:
+        return ask_named(jobs, ask, _show, json)
+    return ask_found([str(each) for each in state or Unfinished], ask, _show, json)
+
+
+def _show(answer: dict[str, Any]) -> None:
+    if answer.get("already"):
+        output.say(f"{answer['job']} is already cancelled")
     else:
         output.say(f"cancelled {answer['job']}: {describe_sheets(answer['sheets'])}")
-    return 0
 
 
 def describe_sheets(numbers: list[int]) -> str:

@@ -17,16 +17,16 @@ def command(
     word: Annotated[
         str,
         Argument(
-            "`drain`: start nothing new, and stop when nothing runs.",
+            "`drain`: start nothing new; stop when nothing is running.",
             metavar="drain",
             complete=completions.words(drain=None),
         ),
     ],
     json: Json = False,
 ) -> int:
-    """Let the daemon finish what runs, then stop.
+    """Let the daemon finish running attempts, then stop.
 
-    Jobs that are not done go on at the next start.
+    Unfinished jobs continue at the next start.
     """
     if word != "drain":
         raise MozartError(

@@ -21,12 +21,12 @@ NEWEST = 100
 
 def command(
     job: OptionalJob = None,
-    follow: Annotated[bool, Option("--follow", "-f", help="Go on; with a job, until it ends.")] = False,
+    follow: Annotated[bool, Option("--follow", "-f", help="Keep following; with a job, until it ends.")] = False,
     since: Annotated[
         str | None,
-        Option("--since", metavar="T", help="Only what is newer: 10m, 2h, a time, or the number of an event."),
+        Option("--since", metavar="T", help="Only events after this: 10m, 2h, a time, or an event's number."),
     ] = None,
-    tail: Annotated[int | None, Option("--tail", "-n", metavar="N", min=0, help="Only the newest N.")] = None,
+    tail: Annotated[int | None, Option("--tail", "-n", metavar="N", min=0, help="Only the newest N events.")] = None,
     json: Json = False,
 ) -> int:
     """Show what happened.
@@ -46,7 +46,7 @@ def command(
                 for event in reversed(shown or []):
                     _show(event, json)
                 if feed.left_out and shown and not json:
-                    output.tell(f"older ones: mozart events --tail {10 * len(shown)}, or --since 2h")
+                    output.tell(f"for older events: mozart events --tail {10 * len(shown)}, or --since 2h")
                 return int(params["exit_code"]) if follow and job else 0
             if shown is None:
                 _show(params, json)
@@ -74,7 +74,7 @@ def _since(typed: str | None, now: float) -> dict[str, float]:
         # A time without a zone is the reader's.
         return {"at": max(0.0, datetime.fromisoformat(typed).timestamp())}
     except (ValueError, OverflowError):
-        message = f"cannot understand --since {typed}: not a valid time, duration or number of an event"
+        message = f"cannot understand --since {typed}: not a valid time, duration or event number"
         hint = "write 10m, 2h, 2026-11-23T14:05:00, or the number that stands before an event"
         raise MozartError("usage", message, hint, EXIT_USAGE) from None
 

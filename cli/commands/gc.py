@@ -15,14 +15,14 @@ EXAMPLE = "mozart gc --dry-run\nmozart gc"
 
 
 def command(
-    dry_run: Annotated[bool, Option("--dry-run", help="Say what would be done; do nothing.")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Show what would be done; do nothing.")] = False,
     json: Json = False,
 ) -> int:
     """Delete and compress old logs.
 
-    Finished jobs beyond history_jobs and history_days go, then the oldest logs beyond log_attempt_bytes and
-    log_total_bytes, and what is left of complete logs is compressed: what the daemon does in time by its settings. What a
-    running agent writes stays.
+    Deletes finished jobs beyond history_jobs and history_days, then the oldest logs beyond log_attempt_bytes and
+    log_total_bytes, and compresses the complete logs that are left. The daemon does the same by itself in time. Logs of
+    running agents stay.
     """
     answer = ask_at_length("gc", lambda: {"dry_run": dry_run})
     if json:
@@ -33,7 +33,7 @@ def command(
 
 
 def describe(answer: dict[str, Any]) -> str:
-    would = "would be " if answer["dry_run"] else ""
+    remove, compress = ("would remove", "would compress") if answer["dry_run"] else ("removed", "compressed")
     told, more = answer["actions"][:LINES], answer["more"]
     rows = [[one["action"], one["job"], str(one["files"]), text.size(one["bytes"]), one["why"]] for one in told]
     lines = [output.table(["", "JOB", "FILES", "SIZE", "WHY"], rows)] if rows else []
@@ -45,9 +45,7 @@ def describe(answer: dict[str, Any]) -> str:
         lines.append(f"… and {count:,} more: {files:,} files, {text.size(size)}")
     lines += _left_alone(answer["not_ours"], answer["more_not_ours"])
     removed, compressed = text.size(answer["removed_bytes"]), text.size(answer["compressed_bytes"])
-    lines.append(
-        f"{would}removed {removed} of {text.size(answer['log_bytes'])} of logs, {would}compressed {compressed}"
-    )
+    lines.append(f"{remove} {removed} of {text.size(answer['log_bytes'])} of logs, {compress} {compressed}")
     return "\n".join(lines)
 
 

@@ -17,19 +17,19 @@ def command(
     words: Annotated[
         list[str] | None,
         Argument(
-            "`set NAME` gives a group its limit.",
+            "`set NAME` sets a group's limit.",
             metavar="[set NAME]",
             complete=completions.words(set=completions.groups),
         ),
     ] = None,
     parallel: Annotated[
-        int | None, Option("--parallel", metavar="N", min=1, help="Sheets of its jobs at once.")
+        int | None, Option("--parallel", metavar="N", min=1, help="How many sheets of its jobs may run at once.")
     ] = None,
     json: Json = False,
 ) -> int:
     """Show the groups, or limit one.
 
-    `set NAME` without --parallel takes the limit away.
+    `set NAME` without --parallel removes the limit.
     """
     if not words:
         answer = ask("group.list", {})

@@ -17,17 +17,19 @@ EXAMPLE = "mozart hold claude_cli --for 2h"
 def command(
     scope: Annotated[
         str,
-        Argument(
-            "backend/account/model, or less: all that belongs to it.", metavar="SCOPE", complete=completions.scopes
-        ),
+        Argument("backend/account/model, or only its beginning.", metavar="SCOPE", complete=completions.scopes),
     ],
-    length: Annotated[str | None, Option("--for", metavar="D", help="90, 30m, 2h; else until `limits clear`.")] = None,
-    reason: Annotated[str, Option("--reason", metavar="TEXT", help="Shown where somebody waits.")] = "held by hand",
+    length: Annotated[
+        str | None, Option("--for", metavar="D", help="How long: 90, 30m, 2h; without it, until `mozart limits clear`.")
+    ] = None,
+    reason: Annotated[
+        str, Option("--reason", metavar="TEXT", help="The reason to show to whoever waits.")
+    ] = "held by hand",
     json: Json = False,
 ) -> int:
     """Start nothing on a backend for a while.
 
-    What runs goes on; sheets for other backends too.
+    Running sheets finish; other backends are not affected.
     """
     seconds = None if length is None else seconds_of("--for", length)
     answer = ask("hold", {"scope": scope, "seconds": seconds, "reason": reason})

@@ -25,7 +25,7 @@ def command(
 ) -> int:
     """Show what is held, why, and until when.
 
-    A scope is backend/account/model; `clear` takes a scope, or what it begins with.
+    A scope is backend/account/model; `clear` takes a scope or the beginning of one.
     """
     if not words:
         answer = ask("limits", {})
@@ -47,7 +47,7 @@ def describe(holds: list[dict[str, Any]]) -> str:
         return "nothing is held"
     now = time.time()
     rows = [
-        [hold["name"], text.until(hold["until"], now).removeprefix("until ") or "somebody acts", str(hold["waiting"]),
+        [hold["name"], text.until(hold["until"], now).removeprefix("until ") or "until cleared", str(hold["waiting"]),
          _forecast(hold["forecast"]), text.first_line(hold["reason"]) + "; not saved" * hold.get("unsaved", False)]
         for hold in holds
     ]  # fmt: skip

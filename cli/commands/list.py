@@ -23,15 +23,15 @@ def command(
     state: Annotated[
         list[states.Job] | None, Option("--state", metavar="S", help="Jobs in this state; may be repeated.")
     ] = None,
-    every: Annotated[bool, Option("--all", help="Finished jobs too, however old.")] = False,
+    every: Annotated[bool, Option("--all", help="Include finished jobs.")] = False,
     limit: Annotated[
-        int | None, Option("--limit", metavar="N", min=1, help="At most this many; else 50, or all with --json.")
+        int | None, Option("--limit", metavar="N", min=1, help="Show at most N jobs (default 50; all with --json).")
     ] = None,
     json: Json = False,
 ) -> int:
     """List the jobs.
 
-    Newest first; those that are not finished, unless told otherwise.
+    Unfinished jobs only, unless asked otherwise; newest first.
     """
     jobs, total = fetch([str(s) for s in state or ()], every, limit or (None if json else SCREENFUL))
     if json:
@@ -41,7 +41,9 @@ def command(
         if total > len(jobs):
             output.tell(f"and {total - len(jobs):,} more: see --limit and --state")
     else:
-        output.say("no jobs" if state or every else "no unfinished jobs; `mozart list --all` shows the others too")
+        output.say(
+            "no jobs" if state or every else "no unfinished jobs; `mozart list --all` shows the finished ones too"
+        )
     return 0
 
 
@@ -72,8 +74,14 @@ def _row(job: dict[str, Any], now: float) -> list[str]:
         text.age(job["submitted_at"], now),
         text.ran(job, now),
         text.money(job["cost_usd"]),
-        "; ".join(filter(None, [text.first_line(job["reason"] or "", 60), unsaved(job)])),
+        "; ".join(filter(None, [text.first_line(job["reason"] or "", 60), starts(job, now), unsaved(job)])),
     ]
+
+
+def starts(job: dict[str, Any], now: float) -> str:
+    """Of a job that was submitted with --at."""
+    # A daemon of an earlier version does not tell.
+    return text.until(job.get("starts_at"), now).replace("until", "starts at", 1)
 
 
 def unsaved(job: dict[str, Any]) -> str:

@@ -6,30 +6,18 @@ import re
 import time
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 from cli import lines, output
 from cli.arguments import Option
-from cli.daemon import ask, connect
+from cli.daemon import ask
 from cli.durations import is_length, seconds_of
-from cli.feed import Feed
-from cli.options import JobArgument, Json
-from cli.writers import (
-    JsonWriter,
-    TextWriter,
-    Writer,
-    count_sheets,
-    end_record,
-    gone_sentence,
-    no_renderer,
-    renderer_of,
-    sink_for,
-)
+from cli.options import JobArguments, Json
+from cli.tails import How, show
 from ipc import cri, shown
 from ipc.errors import EXIT_USAGE, MozartError
-from ipc.messages import Chunk, Gone
 
-EXAMPLE = "mozart logs -f hello-12\nmozart logs hello-12 --sheet 3 --raw > sheet3.jsonl"
+EXAMPLE = "mozart logs -f hello-12 tests-3\nmozart logs hello-12 --sheet 3 --raw > sheet3.jsonl"
 
 
 class Stream(StrEnum):
@@ -38,61 +26,48 @@ class Stream(StrEnum):
 
 
 def command(
-    job: JobArgument,
+    jobs: JobArguments,
     follow: Annotated[
-        bool, Option("--follow", "-f", help="Go on until the job ends; its result is the exit code.")
+        bool, Option("--follow", "-f", help="Follow until the job ends; the exit code is the job's.")
     ] = False,
     sheet: Annotated[int | None, Option("--sheet", "-s", metavar="N", min=1, help="This sheet only.")] = None,
-    attempt: Annotated[
-        int | None, Option("--attempt", metavar="K", min=1, help="The sheet's K-th attempt only.")
-    ] = None,
+    attempt: Annotated[int | None, Option("--attempt", metavar="K", min=1, help="The sheet's attempt K only.")] = None,
     raw: Annotated[
-        bool, Option("--raw", help="The agents' bytes exactly: nothing rendered, prefixed or added.")
+        bool, Option("--raw", help="Print the agents' bytes exactly: nothing rendered, prefixed or added.")
     ] = False,
-    timestamps: Annotated[bool, Option("--timestamps", "-t", help="Each line behind the time it was written.")] = False,
+    timestamps: Annotated[bool, Option("--timestamps", "-t", help="Put the time of writing before each line.")] = False,
     tail: Annotated[
         int | None, Option("--tail", "-n", metavar="N", min=0, help="Only the last N lines of each log.")
     ] = None,
-    since: Annotated[str | None, Option("--since", metavar="T", help="Only what is newer: 10m, 2h, or a time.")] = None,
+    since: Annotated[
+        str | None, Option("--since", metavar="T", help="Only lines after this: 10m, 2h, or a time.")
+    ] = None,
     stream: Annotated[Stream | None, Option("--stream", help="Only this stream of the agents.")] = None,
-    prompt: Annotated[bool, Option("--prompt", help="Show the prompt that was sent instead.")] = False,
+    prompt: Annotated[bool, Option("--prompt", help="Show the prompt that was sent, instead of the log.")] = False,
     json: Json = False,
 ) -> int:
     """Show what the agents wrote.
 
     From the first byte. Several sheets come in one stream, each line behind its sheet's number ([3.2] is the second
-    attempt of sheet 3). With -f it may begin before the job has started, goes on across restarts of the daemon, and ends
-    by itself with the job.
+    attempt of sheet 3); several jobs, too, each line behind job and sheet ([hello-12:3]). With -f it may begin before the
+    job has started, goes on across restarts of the daemon, and ends by itself with the last job.
     """
     if prompt:
         _refuse_with_prompt(follow=follow, raw=raw, timestamps=timestamps, tail=tail, since=since, stream=stream)
-        return _show_prompt({"job": job, "sheet": sheet, "attempt": attempt}, json)
+        if len(jobs) > 1:
+            raise MozartError("usage", "cannot use --prompt with several jobs", "name one job", EXIT_USAGE)
+        return _show_prompt({"job": jobs[0], "sheet": sheet, "attempt": attempt}, json)
     _refuse_together({"--raw": raw, "--timestamps": timestamps}, "--raw adds nothing")
-    _refuse_together({"--raw": raw, "--json": json}, "--json tells of each line, --raw of nothing but the bytes")
+    _refuse_together({"--raw": raw, "--json": json}, "--json describes each line, --raw prints only the bytes")
     _refuse_together({"--timestamps": timestamps, "--json": json}, "--json has every line's time")
+    several = {"--raw": raw, "-f": follow, "several jobs": len(jobs) > 1}
+    _refuse_together(several, "leave out --raw, which adds no job's name, or follow one job")
     selection = lines.Selection(str(stream) if stream else None, since_time(since, time.time()) if since else b"")
-    line = connect()
-    writer: Writer
-    if json:
-        writer = JsonWriter(selection)
-    elif raw:
-        writer = TextWriter(lines.Text(no_renderer, selection, timestamps), lines.Plain(exact=True), raw=True)
-    else:
-        job, sheets = (job, 1) if sheet is not None else count_sheets(line, job)
-        writer = TextWriter(lines.Text(renderer_of, selection, timestamps), sink_for(sheets))
-    if follow:
-        # Hours from now another version may be installed, or none.
-        import backends
-
-        backends.preload()
-    asked = {"job": job, "sheet": sheet, "attempt": attempt, "follow": follow, "tail": tail}
+    asked: dict[str, Any] = {"sheet": sheet, "attempt": attempt, "follow": follow, "tail": tail}
     if tail is not None and stream:
         asked["stream"] = str(stream)
-    with Feed(line, {"logs.follow": {name: value for name, value in asked.items() if value is not None}}) as feed:
-        end, lost = _pump(feed, writer)
-    if json and follow:
-        output.document(end_record(end))
-    return (int(end["exit_code"]) if follow else 0) or int(lost)
+    how = How(selection, raw, timestamps, json, {name: value for name, value in asked.items() if value is not None})
+    return show(list(dict.fromkeys(jobs)), how)
 
 
 def _refuse_together(given: dict[str, bool], hint: str) -> None:
@@ -118,29 +93,12 @@ def _show_prompt(which: dict[str, Any], json: bool) -> int:
     return 0
 
 
-def _pump(feed: Feed, writer: Writer) -> tuple[dict[str, Any], bool]:
-    """Every chunk to stdout; the `logs.end`, and whether something was not there that should be."""
-    lost = False
-    for method, params in feed:
-        if method == "logs.end":
-            output.write(writer.finish())
-            return params, lost
-        if method == "logs.gone":
-            lost = lost or params.get("lost", False)
-            output.write(writer.gone(cast("Gone", params)))
-            output.tell(f"mozart: {gone_sentence(cast('Gone', params))}")
-            continue
-        for chunk in lines.behind(cast("Chunk", params), feed.begins):
-            output.write(writer.feed(chunk))
-    raise AssertionError("a feed ends with its end")
-
-
 def since_time(typed: str, now: float) -> bytes:
     """`90`, `10m`, `1h30m`, `2d`, or an RFC 3339 time, as the log writes times."""
     try:
         return cri.timestamp(max(_moment(typed, now), 0))
     except (ValueError, OverflowError):
-        message = f"cannot understand --since {typed}: it is neither a duration nor a time"
+        message = f"cannot understand --since {typed}: not a valid time or duration"
         hint = "write 90, 10m, 1h30m, 2d, or a time like 2026-11-23T14:05:00"
         raise MozartError("usage", message, hint, EXIT_USAGE) from None
 

@@ -20,20 +20,26 @@ EXAMPLE = "mozart modify hello-12 examples/hello.yaml"
 def command(
     job: JobArgument,
     score: Annotated[str, Argument(metavar="SCORE", help="The new score's file.", complete=completions.scores)],
-    workspace: Annotated[str | None, Option("--workspace", metavar="P", help="Instead of the score's.")] = None,
-    var: Annotated[list[str] | None, Option("--var", metavar="K=V", help="A template variable; repeat.")] = None,
-    var_json: Annotated[
-        list[str] | None, Option("--var-json", metavar="K=JSON", help="A template variable of any type; repeat.")
+    workspace: Annotated[
+        str | None, Option("--workspace", metavar="P", help="Use this workspace instead of the score's.")
     ] = None,
-    sets: Annotated[list[str] | None, Option("--set", metavar="F=V", help="A field of the score; repeat.")] = None,
+    var: Annotated[
+        list[str] | None, Option("--var", metavar="K=V", help="Set a template variable; may be repeated.")
+    ] = None,
+    var_json: Annotated[
+        list[str] | None,
+        Option("--var-json", metavar="K=JSON", help="Set a template variable to a JSON value; may be repeated."),
+    ] = None,
+    sets: Annotated[
+        list[str] | None, Option("--set", metavar="F=V", help="Override a field of the score; may be repeated.")
+    ] = None,
     yes: Yes = False,
     json: Json = False,
 ) -> int:
     """Replace the plan for sheets that have not run yet.
 
-    Sheets that are complete, cancelled or running stay as they are. Fewer sheets, another name or another workspace need a
-    yes. The job gets the priority and the group of the new score where
-    those are others than the old score's.
+    Completed, cancelled and running sheets stay as they are. Asks before it drops sheets or changes the name or the
+    workspace. The job takes the new score's priority and group where they differ from the old score's.
     """
     loaded = load(score, variables(var, var_json), pairs("--set", sets), workspace)
     with connect() as line:

@@ -23,13 +23,20 @@ WAVE_ROWS, ALL_ROWS = 40, 1000
 def command(
     score: ScoreArgument,
     prompts: Annotated[bool, Option("--prompts", help="Show each sheet's prompt.")] = False,
-    workspace: Annotated[str | None, Option("--workspace", metavar="P", help="Instead of the score's.")] = None,
-    var: Annotated[list[str] | None, Option("--var", metavar="K=V", help="A template variable; repeat.")] = None,
-    var_json: Annotated[
-        list[str] | None, Option("--var-json", metavar="K=JSON", help="A template variable of any type; repeat.")
+    workspace: Annotated[
+        str | None, Option("--workspace", metavar="P", help="Use this workspace instead of the score's.")
     ] = None,
-    sets: Annotated[list[str] | None, Option("--set", metavar="F=V", help="A field of the score; repeat.")] = None,
-    lenient: Annotated[bool, Option("--lenient", help="Unknown keys are warnings, not errors.")] = False,
+    var: Annotated[
+        list[str] | None, Option("--var", metavar="K=V", help="Set a template variable; may be repeated.")
+    ] = None,
+    var_json: Annotated[
+        list[str] | None,
+        Option("--var-json", metavar="K=JSON", help="Set a template variable to a JSON value; may be repeated."),
+    ] = None,
+    sets: Annotated[
+        list[str] | None, Option("--set", metavar="F=V", help="Override a field of the score; may be repeated.")
+    ] = None,
+    lenient: Annotated[bool, Option("--lenient", help="Treat unknown keys as warnings, not errors.")] = False,
     json: Json = False,
 ) -> int:
     """Show what a score will do.
@@ -66,9 +73,11 @@ def render(planned: dict[str, Any]) -> Iterator[str]:
     yield f"up to {_many(planned['max_attempts'], 'attempt')} a sheet"
     yield ""
     rows = [row for _, sheets in sorted(waves.items()) for row in _wave(sheets)]
+    if planned["in_order"]:
+        rows = [("", *row[1:]) for row in rows]  # Every sheet is a wave: a column of the same numbers says nothing.
     yield output.table(HEADER, rows[:ALL_ROWS])
     if len(rows) > ALL_ROWS:
-        yield f"… and {len(rows) - ALL_ROWS:,} rows more; --json has them all"
+        yield f"… and {len(rows) - ALL_ROWS:,} more rows; --json shows them all"
     for rule in planned["rule_paths"]:
         yield f"rule {rule['rule'] + 1}: {rule['path']} is looked up as {', then as '.join(rule['places'])}"
     for sheet in planned["sheets"]:
@@ -122,7 +131,7 @@ def _ranges(numbers: Sequence[int], limit: int = 8) -> str:
 def _prompt(sheet: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield output.paint(f"── prompt of sheet {sheet['n']} ──", output.BOLD)
-    yield sheet["prompt"].rstrip("\n") if sheet["prompt"] is not None else "(cannot be made, see below)"
+    yield sheet["prompt"].rstrip("\n") if sheet["prompt"] is not None else "(cannot be rendered, see below)"
 
 
 def _tell(problems: Sequence[Problem]) -> None:

@@ -23,7 +23,7 @@ def command(
 ) -> int:
     """Change a job's share of the machine.
 
-    Jobs share by weight; twenty more is twice the weight.
+    Jobs share the machine by weight: 20 more doubles the weight.
     """
     answer = ask("priority", {"job": job, "priority": _number(priority)})
     if json:

@@ -17,20 +17,22 @@ def command(
     job: JobArgument,
     first: Annotated[bool, Option("--first", help="Before all others.")] = False,
     before: Annotated[
-        str | None, Option("--before", metavar="OTHER", help="Just before this job.", complete=completions.jobs)
+        str | None, Option("--before", metavar="OTHER", help="Right before this job.", complete=completions.jobs)
     ] = None,
     behind: Annotated[
-        str | None, Option("--behind", metavar="OTHER", help="Just behind this job.", complete=completions.jobs)
+        str | None, Option("--behind", metavar="OTHER", help="Right after this job.", complete=completions.jobs)
     ] = None,
     json: Json = False,
 ) -> int:
     """Change the order of the jobs that have not begun.
 
-    It holds whatever their priorities are. A job that has begun has a share instead: see `mozart priority`.
+    The order counts more than priorities. For jobs that have begun, see `mozart priority`.
     """
     if sum((first, before is not None, behind is not None)) != 1:
-        hint = "--first, --before OTHER or --behind OTHER"
-        raise MozartError("usage", f"cannot tell where {job} is to go", hint, EXIT_USAGE)
+        hint = f"mozart reorder {job} --first, or --before OTHER, or --behind OTHER"
+        raise MozartError(
+            "usage", f"cannot reorder {job}: choose a position: --first, --before or --behind", hint, EXIT_USAGE
+        )
     neighbour = {"before": before} if before is not None else {"behind": behind} if behind is not None else {}
     answer = ask("reorder", {"job": job, **neighbour})
     if json:
@@ -41,6 +43,7 @@ def command(
 
 
 def describe(job: str, queue: list[str]) -> str:
-    """`hello-12 is number 2 of 3: hello-9, hello-12, hello-10`."""
-    shown = ", ".join(queue[:8]) + (", …" if len(queue) > 8 else "")
-    return f"{job} is number {queue.index(job) + 1} of {len(queue)}: {shown}"
+    """`hello-12 is now number 2 of 3 in the queue: hello-9, hello-12, hello-10`."""
+    shown = f": {', '.join(queue[:8])}{', …' if len(queue) > 8 else ''}" if len(queue) > 1 else ""
+    place = f"number {queue.index(job) + 1} of {len(queue)}" if queue[0] != job else "first"
+    return f"{job} is now {place} in the queue{shown}"

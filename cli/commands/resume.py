@@ -1,26 +1,48 @@
-"""`mozart resume`: go on with a paused job."""
+"""`mozart resume`: go on with paused jobs."""
 
 from __future__ import annotations
 
+from typing import Annotated, Any
+
 from cli import output
-from cli.daemon import ask
-from cli.options import JobArgument, Json
+from cli.arguments import Option
+from cli.options import Json, OptionalJobs, Workspace
+from cli.several import ask_found, ask_named, check_choice, check_one
+from cli.whereabouts import newest
+from ipc.line import Line
 
-EXAMPLE = "mozart resume hello-12"
+EXAMPLE = "mozart resume hello-12\nmozart resume --workspace ./out"
 
 
-def command(job: JobArgument, json: Json = False) -> int:
-    """Resume a paused job.
+def command(
+    jobs: OptionalJobs = None,
+    every: Annotated[bool, Option("--all", help="Every paused job.")] = False,
+    workspace: Workspace = None,
+    json: Json = False,
+) -> int:
+    """Resume paused jobs.
 
-    Says also that a person has acted: a login that its backend waited for is tried again.
+    Also tries a backend again that was waiting for a login.
     """
-    answer = ask("resume", {"job": job})
-    if json:
-        output.document(answer)
-    elif answer.get("waits"):
-        output.say(f"{answer['job']} stays paused: {answer['waits']}")
-        output.tell(f"`mozart resume {answer['job']}` once more runs it anyway")
+    if workspace is not None:
+        check_choice("resume", None, all=every, workspace=workspace)
+        check_one(jobs or [""], workspace=workspace)
+        jobs = [newest(workspace, jobs[0] if jobs else None)]
+    check_choice("resume", jobs, all=every, workspace=None)
+    return ask_named(jobs, _ask, _show, json) if jobs else ask_found(("paused",), _ask, _show, json)
+
+
+def _ask(line: Line, job: str) -> Any:
+    return line.request("resume", {"job": job})
+
+
+def _show(answer: dict[str, Any]) -> None:
+    job = answer["job"]
+    if answer.get("waits"):
+        output.say(f"{job} stays paused: {answer['waits']}")
+        output.tell(f"to run it anyway, type `mozart resume {job}` again")
+    elif answer.get("already"):
+        output.say(f"{job} is not paused: it is already going on")
     else:
-        output.say(f"resumed {answer['job']}")
-        output.tell(f"follow it with `mozart logs -f {answer['job']}`")
-    return 0
+        output.say(f"resumed {job}")
+        output.tell(f"follow it with `mozart logs -f {job}`")

@@ -1,4 +1,4 @@
-"""`mozart retry`: run what failed again."""
+"""`mozart retry`: run again what failed of some jobs."""
 
 from __future__ import annotations
 
@@ -9,29 +9,28 @@ from cli import output
 from cli.arguments import Option
 from cli.commands.cancel import describe_sheets
 from cli.confirm import with_yes
-from cli.daemon import ask
-from cli.options import JobArgument, Json, Sheets, Yes
+from cli.options import JobArguments, Json, Sheets, Yes
+from cli.several import ask_named, check_one
 from ipc.errors import EXIT_USAGE, MozartError
+from ipc.line import Line
 
 EXAMPLE = "mozart retry hello-12\nmozart retry hello-12 --sheet 3 --yes"
 
 
 def command(
-    job: JobArgument,
+    jobs: JobArguments,
     sheet: Sheets = None,
     start: Annotated[
-        int | None, Option("--from", metavar="N", min=1, help="This sheet and all that depends on it.")
+        int | None, Option("--from", metavar="N", min=1, help="This sheet and all that depend on it.")
     ] = None,
-    failed: Annotated[
-        bool, Option("--failed", help="What failed, was blocked or cancelled: as without a choice.")
-    ] = False,
-    only: Annotated[bool, Option("--only", help="With --sheet: leave those that depend on it as they are.")] = False,
+    failed: Annotated[bool, Option("--failed", help="All failed, blocked and cancelled sheets (the default).")] = False,
+    only: Annotated[bool, Option("--only", help="With --sheet: do not re-run the sheets that depend on it.")] = False,
     yes: Yes = False,
     json: Json = False,
 ) -> int:
     """Re-run failed sheets.
 
-    A job's failed, blocked and cancelled sheets, or those named and all that depends on them. Earlier attempts keep their logs.
+    Re-runs failed, blocked and cancelled sheets, or the named ones and all that depend on them. Earlier logs are kept.
     """
     if bool(sheet) + (start is not None) + failed > 1:
         raise MozartError("usage", "cannot use --sheet, --from and --failed together", "use one of them", EXIT_USAGE)
@@ -40,10 +39,14 @@ def command(
     which: dict[str, Any] = {"sheets": sheet} if sheet else {"from": start} if start is not None else {}
     if only:
         which["only"] = True
-    answer = with_yes(partial(ask, "retry"), {"job": job, **which}, yes, json)
-    if json:
-        output.document(answer)
-    else:
-        output.say(f"retrying {answer['job']}: {describe_sheets(answer['sheets'])}")
-        output.tell(f"follow it with `mozart logs -f {answer['job']}`")
-    return 0
+    check_one(jobs, **{"sheet": sheet, "from": start})
+
+    def ask(line: Line, job: str) -> Any:
+        return with_yes(partial(line.request, "retry"), {"job": job, **which}, yes, json)
+
+    return ask_named(jobs, ask, _show, json)
+
+
+def _show(answer: dict[str, Any]) -> None:
+    output.say(f"retrying {answer['job']}: {describe_sheets(answer['sheets'])}")
+    output.tell(f"follow it with `mozart logs -f {answer['job']}`")

@@ -30,26 +30,36 @@ EXAMPLE = "mozart run examples/hello.yaml\nmozart run review.yaml --var branch=m
 
 def command(
     score: ScoreArgument,
-    detach: Annotated[bool, Option("--detach", "-d", help="Do not wait: print the job's id.")] = False,
-    dry_run: Annotated[bool, Option("--dry-run", help="Show the plan, run nothing (= mozart plan).")] = False,
-    workspace: Annotated[str | None, Option("--workspace", metavar="P", help="Instead of the score's.")] = None,
-    var: Annotated[list[str] | None, Option("--var", metavar="K=V", help="A template variable; repeat.")] = None,
-    var_json: Annotated[
-        list[str] | None, Option("--var-json", metavar="K=JSON", help="A template variable of any type; repeat.")
+    detach: Annotated[bool, Option("--detach", "-d", help="Print the job's id and return at once.")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Show the plan and run nothing (same as mozart plan).")] = False,
+    workspace: Annotated[
+        str | None, Option("--workspace", metavar="P", help="Use this workspace instead of the score's.")
     ] = None,
-    sets: Annotated[list[str] | None, Option("--set", metavar="F=V", help="A field of the score; repeat.")] = None,
-    lenient: Annotated[bool, Option("--lenient", help="Unknown keys are warnings, not errors.")] = False,
+    var: Annotated[
+        list[str] | None, Option("--var", metavar="K=V", help="Set a template variable; may be repeated.")
+    ] = None,
+    var_json: Annotated[
+        list[str] | None,
+        Option("--var-json", metavar="K=JSON", help="Set a template variable to a JSON value; may be repeated."),
+    ] = None,
+    sets: Annotated[
+        list[str] | None, Option("--set", metavar="F=V", help="Override a field of the score; may be repeated.")
+    ] = None,
+    lenient: Annotated[bool, Option("--lenient", help="Treat unknown keys as warnings, not errors.")] = False,
     fresh: Annotated[
-        bool, Option("--fresh", help="First archive what is there, if the score says archive_on_fresh.")
+        bool,
+        Option("--fresh", help="First archive what the workspace holds, if the score sets archive_on_fresh."),
     ] = False,
-    no_start: Annotated[bool, Option("--no-start", help="Refuse when no daemon runs.")] = False,
-    start_sheet: Annotated[int | None, Option("--start-sheet", metavar="N", min=1, help="Skip those before.")] = None,
+    no_start: Annotated[bool, Option("--no-start", help="Fail if no daemon is running.")] = False,
+    start_sheet: Annotated[
+        int | None, Option("--start-sheet", metavar="N", min=1, help="Skip the sheets before N.")
+    ] = None,
     at: Annotated[
-        str | None, Option("--at", metavar="T", help="Begin at 22:30, 2026-11-24, 2026-11-24T06:00Z or +2h.")
+        str | None, Option("--at", metavar="T", help="Start at 22:30, 2026-11-24, 2026-11-24T06:00Z or +2h.")
     ] = None,
     after: Annotated[
         str | None,
-        Option("--after", metavar="JOB", help="Begin when that job has completed.", complete=completions.jobs),
+        Option("--after", metavar="JOB", help="Start when that job has completed.", complete=completions.jobs),
     ] = None,
     group: Annotated[
         str | None, Option("--group", metavar="NAME", help="Share this group's limit.", complete=completions.groups)
@@ -57,7 +67,7 @@ def command(
     self_healing: Annotated[bool, Option("--self-healing", hidden=True)] = False,
     escalation: Annotated[bool, Option("--escalation", hidden=True)] = False,
     quiet: Annotated[
-        bool, Option("--quiet", "-q", help="Print the job's id, and at the end only what failed.")
+        bool, Option("--quiet", "-q", help="Print only the job's id, and at the end what failed.")
     ] = False,
     json: Json = False,
 ) -> int:

@@ -8,14 +8,16 @@ from typing import Annotated, Any
 
 from cli import output, text
 from cli.arguments import Option
-from cli.commands.list import SCREENFUL, jobs_table, unsaved
+from cli.commands.list import SCREENFUL, jobs_table, starts, unsaved
 from cli.daemon import connect
 from cli.feed import Feed
-from cli.options import Json, OptionalJob
+from cli.options import Json, OptionalJob, Workspace
+from cli.whereabouts import newest
 from ipc import shown
+from ipc.errors import EXIT_USAGE, MozartError
 from ipc.line import Line
 
-EXAMPLE = "mozart status\nmozart status hello-12 --watch"
+EXAMPLE = "mozart status hello-12 --watch\nmozart status --workspace ./out"
 
 HEADER = ("SHEET", "STATE", "ATTEMPTS", "TIME", "COST", "WHY")
 CLEAR = b"\x1b[H\x1b[J"
@@ -23,13 +25,21 @@ CLEAR = b"\x1b[H\x1b[J"
 
 def command(
     job: OptionalJob = None,
-    watch: Annotated[bool, Option("--watch", "-w", help="Stay, and show every change, until the job ends.")] = False,
+    workspace: Workspace = None,
+    watch: Annotated[bool, Option("--watch", "-w", help="Keep showing changes until the job ends.")] = False,
     json: Json = False,
 ) -> int:
     """Show the daemon, or one job.
 
     The daemon with its jobs, or a job with its sheets: state, attempts, time, cost, and why it waits or failed.
     """
+    if workspace is not None:
+        job = newest(workspace, job)
+    elif job and ("/" in job or job in (".", "..")):
+        import shlex
+
+        hint = f"the job of a workspace is `mozart status --workspace {shlex.quote(job)}`; -w is --watch"
+        raise MozartError("usage", f"cannot show {job}: it is no job's id or name", hint, EXIT_USAGE)
     if watch:
         return _watch(job, json)
     with connect() as line:
@@ -95,7 +105,8 @@ def _daemon_lines(daemon: dict[str, Any]) -> list[str]:
     running = sum(worker.get("running") or 0 for worker in workers)
     room = running + sum(worker.get("credit") or 0 for worker in workers)
     up = text.duration(daemon["uptime_seconds"])
-    first = f"mozartd {daemon['version']} {text.state(daemon['state'])}, pid {daemon['pid']}, up {up}"
+    why = f" ({shown.cell(daemon['reason'])})" if daemon.get("reason") else ""
+    first = f"mozartd {daemon['version']} {text.state(daemon['state'])}{why}, pid {daemon['pid']}, up {up}"
     second = f"{len(workers)} workers, {running} of {room} attempts running"
     if daemon.get("holds"):
         second += f", {daemon['holds']} holds"
@@ -109,10 +120,12 @@ def _job_lines(job: dict[str, Any], sheets: list[dict[str, Any]], now: float) ->
         text.money(job["cost_usd"]),
     ]
     lines = [f"{output.paint(job['id'], output.BOLD)} {text.state(job['state'])}: {', '.join(filter(None, facts))}"]
+    if said := starts(job, now):
+        lines.append(said)
     if job["reason"]:
         lines.append(f"reason: {shown.cell(job['reason'])}")
     if unsaved(job):
-        lines.append(f"{unsaved(job)}: it is lost if the daemon ends now")
+        lines.append(f"{unsaved(job)}: it is lost if the daemon stops now")
     lines += [f"score: {shown.cell(job['score'])}", f"workspace: {shown.cell(job['workspace'])}", ""]
     return [*lines, output.table(HEADER, list(rows(sheets, now)))] if sheets else lines[:-1]
 
@@ -161,7 +174,7 @@ def why(sheet: dict[str, Any], now: float) -> str:
     if last and last["code"] and sheet["state"] != "completed" and not (last["code"] == "E004" and said[0]):
         if last["code"] not in said[0]:
             said.append(f"{last['code']} {text.first_line(last['message'] or '', 100)}".strip())
-        said += [f"not met: {rule}" for rule in text.failed_rules(sheet)[:3]]
+        said += [f"validation failed: {rule}" for rule in text.failed_rules(sheet)[:3] if rule not in said[0]]
     if last and last.get("backend_reason"):
         said.append(f"on {last['backend']}: {text.first_line(last['backend_reason'])}")
     return "; ".join(filter(None, said))

@@ -24,13 +24,20 @@ _COLOURS = {"error": output.RED, "warning": output.YELLOW, "info": output.DIM}
 
 def command(
     score: ScoreArgument,
-    lenient: Annotated[bool, Option("--lenient", help="Unknown keys are warnings, not errors.")] = False,
-    var: Annotated[list[str] | None, Option("--var", metavar="K=V", help="A template variable; repeat.")] = None,
-    var_json: Annotated[
-        list[str] | None, Option("--var-json", metavar="K=JSON", help="A template variable of any type; repeat.")
+    lenient: Annotated[bool, Option("--lenient", help="Treat unknown keys as warnings, not errors.")] = False,
+    var: Annotated[
+        list[str] | None, Option("--var", metavar="K=V", help="Set a template variable; may be repeated.")
     ] = None,
-    sets: Annotated[list[str] | None, Option("--set", metavar="F=V", help="A field of the score; repeat.")] = None,
-    workspace: Annotated[str | None, Option("--workspace", metavar="P", help="Instead of the score's.")] = None,
+    var_json: Annotated[
+        list[str] | None,
+        Option("--var-json", metavar="K=JSON", help="Set a template variable to a JSON value; may be repeated."),
+    ] = None,
+    sets: Annotated[
+        list[str] | None, Option("--set", metavar="F=V", help="Override a field of the score; may be repeated.")
+    ] = None,
+    workspace: Annotated[
+        str | None, Option("--workspace", metavar="P", help="Use this workspace instead of the score's.")
+    ] = None,
     json: Json = False,
 ) -> int:
     """Check a score.

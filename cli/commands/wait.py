@@ -20,7 +20,7 @@ EXITS = {"completed": EXIT_DONE, "failed": EXIT_FAILED, "cancelled": EXIT_PAUSED
 
 def command(
     jobs: JobArguments,
-    timeout: Annotated[float | None, Option("--timeout", metavar="S", min=0, help="Wait this long at most.")] = None,
+    timeout: Annotated[float | None, Option("--timeout", metavar="S", min=0, help="Wait at most this long.")] = None,
     first: Annotated[bool, Option("--any", help="Return when the first of them has ended.")] = False,
     json: Json = False,
 ) -> int:

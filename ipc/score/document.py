@@ -116,7 +116,7 @@ class Document:
         for place, text, value in self.doubts[:MAX_DOUBTS]:
             line, column = (place >> _COLUMN_BITS) + 1, (place & _LAST_COLUMN) + 1
             read = f"text {text!r}" if isinstance(value, str) else shown(value)
-            message = f"{text} is read as {read}, as YAML 1.1 does; YAML 1.2 reads it otherwise"
+            message = f"{text} means {read} in YAML 1.1, and something else in YAML 1.2"
             hint = f'write "{text}" for the text' + ("" if isinstance(value, str) else f", or {shown(value)}")
             yield Problem("V224", WARNING, message, hint, self.path, line, column)
 
@@ -225,7 +225,7 @@ def _read(path: str, may_be_pipe: bool) -> bytes:
             path, "E303", "the file does not exist", "check the path; scores usually end in .yaml"
         ) from None
     except OSError as error:
-        raise _unreadable(path, "E303", f"cannot be read: {error.strerror}", "see who may read it") from None
+        raise _unreadable(path, "E303", f"cannot be read: {error.strerror}", "check its permissions") from None
     except ValueError as error:
         raise _unreadable(path, "E303", f"cannot be opened: {error}", "check the path") from None
     return _checked(path, data)
@@ -255,7 +255,7 @@ def _read_held(path: str, held: int, may_be_pipe: bool) -> bytes:
         else:
             descriptor = files.reopen(held)
     except files.NotRegularError as error:
-        hint = "name the score's file inside it" if str(error) == "it is a directory" else "it takes a regular file"
+        hint = "name the score's file inside it" if str(error) == "it is a directory" else "name a regular file"
         raise _unreadable(path, "E303", f"cannot be read: {error}", hint) from None
     with open(descriptor, "rb") as file:
         return file.read(MAX_BYTES + 1)

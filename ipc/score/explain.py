@@ -109,7 +109,7 @@ def allowed(kind: str, context: dict[str, Any]) -> str:
         return (
             f"must match {context['pattern']}"
             if len(context["pattern"]) < 30
-            else "has characters that are not allowed"
+            else "contains characters that are not allowed"
         )
     for bound, words in _BOUNDS.items():
         if bound in context:

@@ -52,7 +52,7 @@ def _as_text(value: Any) -> Any:
 def text_or_texts(value: Any) -> Any:
     """Told here, because pydantic would tell what is wrong with it as a list and as text."""
     if value is not None and not isinstance(value, str | list):
-        raise PydanticCustomError("command_type", "must be text or a list of texts")
+        raise PydanticCustomError("command_type", "must be a string or a list of strings")
     for item in value if isinstance(value, list) else ():
         if not isinstance(item, str):
             raise PydanticCustomError(

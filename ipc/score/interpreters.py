@@ -72,28 +72,82 @@ _DEEP_STARTERS = frozenset(
     {
         "docker", "podman", "kubectl", "nsenter", "bwrap", "firejail", "uv", "uvx", "poetry", "pipenv", "pdm",
         "hatch", "npx", "npm", "pnpm", "yarn", "bunx", "conda", "mamba", "nix", "direnv", "dbus-run-session",
-        "xvfb-run", "proot",
+            "xvfb-run", "proot", "pkexec", "setarch", "linux32", "linux64", "prlimit", "numactl", "cpulimit", "faketime",
+        "fakeroot", "eatmydata", "dbus-launch", "ccache", "distcc", "tini", "dumb-init", "gosu", "su-exec", "catchsegv",
+        "valgrind", "perf", "hyperfine", "torsocks", "proxychains", "proxychains4", "ltrace", "rlwrap", "mpirun", "mpiexec",
+        "srun", "sshpass", "start-stop-daemon", "go", "cargo", "ip",
     }
 )  # fmt: skip
+#: So many operands of theirs may name what is started; of the others one.
+_NAMING = {
+    "docker": 3, "podman": 3, "kubectl": 3, "direnv": 3, "nix": 3, "ip": 4, "uv": 2, "poetry": 2, "pipenv": 2, "pdm": 2,
+    "hatch": 2, "npm": 2, "pnpm": 2, "yarn": 2, "conda": 2, "mamba": 2, "go": 2, "cargo": 2, "setarch": 2, "gosu": 2,
+    "su-exec": 2,
+    "faketime": 2, "perf": 2,
+}  # fmt: skip
 #: All that they are given may be run: remotely, later, by a shell of theirs, or by commands that their own language has.
 _RUN_ANYTHING = frozenset(
     {
         "eval", "trap", "alias", "let", ".", "source", "ssh", "su", "runuser", "watch", "parallel", "script",
         "at", "batch", "tmux", "screen", "make", "gmake", "just", "ed", "ex", "vi", "vim", "nvim", "emacs",
         "dc", "m4", "gdb", "sqlite3", "psql", "mysql", "entr", "ts-node", "deno", "bind", "complete", "compgen",
-        "hash", "enable", "declare", "typeset", "[[", "function", "select", "fc", "history",
+        "hash", "enable", "declare", "typeset", "[[", "function", "select", "fc", "history", "mosh", "rsh", "vagrant",
+        "heroku", "flyctl", "fly", "gcloud", "cmd", "powershell", "wsl", "lxc-attach", "nc", "ncat", "socat",
+        "crontab", "ansible",
+        "integer", "shopt", "cmake",
     }
 )  # fmt: skip
-_READ_COMMANDS = frozenset({"at", "batch", "ed", "ex", "dc", "m4", "gdb", "sqlite3", "psql", "mysql", "parallel"})
+_READ_COMMANDS = frozenset(
+    {"crontab", "at", "batch", "ed", "ex", "dc", "m4", "gdb", "sqlite3", "psql", "mysql", "parallel"}
+)
 #: What they are given are names, which some shells evaluate (`unset 'a[$(id)]'`); NAME=VALUE is data.
 _TAKE_NAMES = frozenset({"export", "readonly", "local", "unset", "read", "getopts", "mapfile", "readarray", "wait"})
 _EXECUTING = frozenset({"-exec", "-execdir", "-ok", "-okdir"})
 #: Variables by which programs or the shell itself run something.
 RUNNING_VARIABLES = re.compile(
-    r"(PATH|IFS|ENV|BASH_ENV|PS[0-4]|PROMPT_COMMAND|SHELLOPTS|LD_PRELOAD|LD_LIBRARY_PATH|LD_AUDIT|EDITOR|VISUAL|PAGER|BROWSER|SHELL|"
-    r"PYTHON\w*|PERL5\w*|RUBY\w*|NODE_\w+|GIT_\w+|LESSOPEN|MAKEFLAGS)\Z"
+    r"(PATH|IFS|ENV|BASH_ENV|PS[0-4]|PROMPT_COMMAND|SHELLOPTS|LD_PRELOAD|LD_LIBRARY_PATH|LD_AUDIT|EDITOR|VISUAL|PAGER|"
+    r"BROWSER|SHELL|"
+    r"PYTHON\w*|PERL\w*|RUBY\w*|NODE_\w+|GIT_\w+|LESS\w*|MAN\w+|MAKEFLAGS|JAVA_\w+|_JAVA_OPTIONS|JDK_\w+|CLASSPATH|CC|CXX|LD|"
+    r"CARGO_\w+|RUSTC\w*|GO\w+|npm_\w+|NPM_\w+|DOCKER_\w+|OPENSSL_\w+|GCONV_PATH|TERMINFO\w*|TERMCAP|INPUTRC|HOME|"
+    r"XDG_\w+|ZDOTDIR|"
+    r"\w+_(PAGER|EDITOR|COMMAND|ASKPASS|OPTIONS|FLAGS|RSH|WRAPPER|SHELL|PRELOAD|PATH))\Z"
 )
 ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)\+?=")
+#: stdin, or what a redirection opened, by name.
+_STDIN = re.compile(r"-|/dev/stdin|/dev/fd/\d+|/proc/\w+/fd/\d+")
+#: Options whose value a program runs, unless it is known that it does not.
+_RUN_OPTION = re.compile(
+    r"-[cex]|--?(eval|exec|execute|command|cmd|run|filter|to-command|use-compress-program|compress-program|"
+    r"checkpoint-action|rsh|"
+    r"rsync-path|upload-pack|receive-pack|pager|editor|shell|askpass|wrapper|hook|expr|plugin|preload|unzip-command|"
+    r"pre-invoke|post-invoke)"
+)
+#: Theirs are data.
+_HARMLESS_OPTIONS = frozenset(
+    {
+        "grep", "egrep", "fgrep", "rg", "ag", "wc", "head", "tail", "cut", "sort", "uniq", "gzip", "stat", "du",
+        "curl", "jq", "yq",
+        "cat", "ls", "cp", "mv", "rm", "mkdir", "touch", "diff", "cmp", "tr", "tee", "set", "pytest", "gh", "glab", "sha256sum",
+    }
+)  # fmt: skip
+#: By program, more options whose value is run.
+_RUN_LETTERS = {
+    "tar": ("-I", "-F"), "less": ("-k",), "zip": ("-TT",), "man": ("-P", "-H"), "gcc": ("-wrapper",), "tcpdump": ("-z",),
+    "apt-get": ("-o",), "apt": ("-o",),
+}  # fmt: skip
+#: Builtins and programs to which what begins with `-` is text as any other.
+_TAKE_TEXT = frozenset(
+    {
+        "echo", ":", "true", "false", "test", "[", "expr", "exit", "return", "shift", "break", "continue", "export", "readonly",
+        "local", "for", "case", "select", "seq", "kill",
+    }
+)  # fmt: skip
+#: Options whose value is the next word, whatever it begins with.
+_VALUED = {
+    "git": ("-m", "-F", "--message"), "gh": ("-t", "-b", "--title", "--body", "-m"), "grep": ("-e", "--regexp"),
+    "rg": ("-e", "--regexp"),
+    "curl": ("-d", "--data", "--data-raw", "--data-urlencode", "-H", "--header"), "egrep": ("-e",), "fgrep": ("-e",),
+}  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -106,6 +160,10 @@ class Reading:
     """Of these, the code of a POSIX shell."""
     stdin: str = ""
     """Who reads its program from stdin; empty: nobody."""
+    maybe: set[int] = field(default_factory=set)
+    """Of these, words that name a thing as often as they are run: the author's own may stand there."""
+    options: dict[int, str] = field(default_factory=dict)
+    """Words that would be options of this program if they began with `-`."""
     program: int | None = None
     """The word that is an interpreter's program: its code or its script."""
 
@@ -131,15 +189,19 @@ def _read(words: Sequence[str], i: int, end: int, found: Reading) -> None:
         i += 1
     if i >= end:
         return
+    _read_options(words, i, end, found)
     name = program_name(words[i])
     found.code[i] = os.path.basename(words[i]) or "the shell"
     if name in _RUN_ANYTHING:
         found.code.update(dict.fromkeys(range(i + 1, end), name))
         found.stdin = found.stdin or (name if _reads_commands(name, words[i + 1 : end]) else "")
+        if name in (".", "source") and any(_STDIN.fullmatch(word) for word in words[i + 1 : i + 2]):
+            found.stdin = name
     elif name in _TAKE_NAMES:
-        found.code.update({j: name for j in range(i + 1, end) if not ASSIGNMENT.match(words[j])})
+        found.code.update({j: name for j in range(i + 1, end) if _is_name(words[j])})
+        found.maybe.update(j for j in range(i + 1, end) if ASSIGNMENT.match(words[j]))
     elif name in ("test", "[", "printf"):
-        found.code.update({j: f"{name} -v" for j in range(i + 2, end) if words[j - 1] == "-v"})
+        found.code.update({j: f"{name} -v" for j in range(i + 2, end) if words[j - 1] in ("-v", "-R")})
     elif name in SHELLS:
         _read_shell(words, i, end, found)
     elif name in _LANGUAGES:
@@ -152,6 +214,42 @@ def _read(words: Sequence[str], i: int, end: int, found: Reading) -> None:
         _read_deep(words, i, end, found)
     elif name == "find":
         _read_find(words, i, end, found)
+    elif name not in _TAKE_TEXT and name not in _HARMLESS_OPTIONS:
+        _read_run_options(words, i, end, name, found)
+
+
+def _is_name(word: str) -> bool:
+    assigned = ASSIGNMENT.match(word)
+    return not assigned or bool(RUNNING_VARIABLES.match(assigned[1]))
+
+
+def _read_run_options(words: Sequence[str], i: int, end: int, name: str, found: Reading) -> None:
+    """`split --filter=CODE`, `julia -e CODE`, `git -c core.pager=CODE`."""
+    for j in range(i + 1, end):
+        head, equals, _ = words[j].partition("=")
+        runs = _RUN_OPTION.fullmatch(head) or head in _RUN_LETTERS.get(name, ())
+        if runs and (equals or j + 1 < end):
+            place = j if equals else j + 1
+            found.code[place] = name
+            found.maybe.add(place)
+    if name == "git" and {"config", "bisect", "submodule", "filter-branch", "difftool", "mergetool"} & {
+        *words[i + 1 : end]
+    }:
+        found.code.update(dict.fromkeys(range(i + 1, end), name))
+        found.maybe.update(range(i + 1, end))
+
+
+def _read_options(words: Sequence[str], i: int, end: int, found: Reading) -> None:
+    """A script of the author's own, by its path, takes its arguments by position."""
+    name = program_name(words[i])
+    own = "/" in words[i] and not words[i].startswith(("/", UNKNOWN))
+    if name in _TAKE_TEXT or own or not name or UNKNOWN in name:
+        return
+    stop = next((j for j in range(i + 1, end) if words[j] == "--"), end)
+    if name == "printf":
+        stop = min(stop, i + 2)
+    valued = _VALUED.get(name, ())
+    found.options.update({j: name for j in range(i + 1, stop) if j == i + 1 or words[j - 1] not in valued})
 
 
 def _reads_commands(name: str, arguments: Sequence[str]) -> bool:
@@ -182,6 +280,15 @@ def _read_shell(words: Sequence[str], i: int, end: int, found: Reading) -> None:
         found.stdin = name
     elif not code:
         found.code[j], found.program = name, j
+        if _STDIN.fullmatch(words[j]):
+            found.stdin = name
+    _are_given(j, end, found)
+
+
+def _are_given(program: int, end: int, found: Reading) -> None:
+    """What follows an interpreter's program are that program's arguments."""
+    for j in range(program + 1, end):
+        found.options.pop(j, None)
 
 
 def _read_language(words: Sequence[str], i: int, end: int, name: str, language: _Language, found: Reading) -> None:
@@ -205,12 +312,15 @@ def _read_language(words: Sequence[str], i: int, end: int, name: str, language: 
             found.code[where] = name
             found.program = where
             if language.last:
+                _are_given(where, end, found)
                 return
         elif kind == "file":
             # `awk -f FILE`, and `-v NAME=VALUE`, whose value is data.
             given |= is_filter and word.startswith(("-f", "--file"))
             if is_filter and step == 2 and word in ("-f", "--file"):
                 found.program = j + 1
+            if is_filter and _STDIN.fullmatch(_file_of(words, j, end)):
+                found.stdin = name
             if step == 2 and j + 1 < end and not (is_awk and ASSIGNMENT.match(words[j + 1])):
                 found.code[j + 1] = name
             elif is_awk and attached and ASSIGNMENT.match(word[2:]):
@@ -220,8 +330,20 @@ def _read_language(words: Sequence[str], i: int, end: int, name: str, language: 
         return
     if j < end and words[j] != "-":
         found.code[j], found.program = name, j
+        if _STDIN.fullmatch(words[j]) and not is_filter:
+            found.stdin = name
+        if not is_filter:
+            _are_given(j, end, found)
     elif not is_filter:
         found.stdin = name
+
+
+def _file_of(words: Sequence[str], j: int, end: int) -> str:
+    """Of `-f FILE`, `-fFILE`, `--file=FILE`; empty: it is no such option."""
+    word = words[j]
+    if word in ("-f", "--file"):
+        return words[j + 1] if j + 1 < end else ""
+    return word[2:] if word.startswith("-f") else word.removeprefix("--file=") if word.startswith("--file=") else ""
 
 
 def _option(word: str, language: _Language) -> tuple[str, bool]:
@@ -270,6 +392,7 @@ def _read_starter(words: Sequence[str], i: int, end: int, name: str, found: Read
         found.code.update({j: name, j + 1: name})
         found.shell_code.add(j + 1)
         return
+    _are_given(j - 1, end, found)
     _read(words, j, end, found)
     if name == "xargs" and _is_fed_into_code(words, i, j, end):
         found.stdin = found.stdin or name
@@ -290,8 +413,24 @@ def _read_deep(words: Sequence[str], i: int, end: int, found: Reading) -> None:
     for j in range(i + 1, end):
         name = program_name(words[j])
         if name in SHELLS or name in _LANGUAGES or name in _RUN_ANYTHING or (name in _STARTERS and name != "exec"):
+            _are_given(j - 1, end, found)
             _read(words, j, end, found)
             return
+    _read_naming(words, i, end, found)
+
+
+def _read_naming(words: Sequence[str], i: int, end: int, found: Reading) -> None:
+    """`npx X`, `docker exec -it c X`: an option may take the word behind it."""
+    name = program_name(words[i])
+    before = 0
+    for j in range(i + 1, end):
+        if before >= _NAMING.get(name, 1):
+            return
+        is_option = words[j].startswith("-")
+        if words[j] == UNKNOWN:
+            found.code[j] = name
+            found.maybe.add(j)
+        before += -1 if is_option and "=" not in words[j] and words[j] != "--" else not is_option
 
 
 def _read_find(words: Sequence[str], i: int, end: int, found: Reading) -> None:
@@ -299,6 +438,7 @@ def _read_find(words: Sequence[str], i: int, end: int, found: Reading) -> None:
     while j < end:
         if words[j] in _EXECUTING:
             stop = next((k for k in range(j + 1, end) if words[k] in (";", "+")), end)
+            _are_given(j, stop, found)
             _read(words, j + 1, stop, found)
             j = stop
         j += 1

@@ -189,7 +189,7 @@ def _read_included(score: Score, document: Document) -> Iterator[Problem]:
             room -= len(included)
             if room < 0:
                 message = f"the files that the template includes are larger than {MAX_BYTES >> 20} MiB"
-                yield document.problem("V003", ERROR, ("prompt",), message, "include less")
+                yield document.problem("V003", ERROR, ("prompt",), message, "include fewer or smaller files")
                 return
 
 

@@ -144,7 +144,8 @@ class ExplorationBudget(Section):
     @model_validator(mode="after")
     def _check_order(self) -> Self:
         if not self.floor <= self.initial_budget <= self.ceiling:
-            message = f"floor {self.floor:g} ≤ initial_budget {self.initial_budget:g} ≤ ceiling {self.ceiling:g} does not hold"
+            bounds = f"floor {self.floor:g} and ceiling {self.ceiling:g}"
+            message = f"initial_budget {self.initial_budget:g} must be between {bounds}"
             fail([("E301", ("initial_budget",), message, "")])
         return self
 

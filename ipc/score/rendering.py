@@ -43,4 +43,4 @@ async def rendered_on_loop(works: ForkServer, work: Callable[..., T], *args: Any
 
 
 def _given_up(error: GivenUpError, bounds: Bounds) -> TemplateProblem:
-    return TemplateProblem(f"the template {error.in_words(bounds)}", "does a loop or a macro run too often?")
+    return TemplateProblem(f"the template {error.in_words(bounds)}", "check its loops and macros")

@@ -79,7 +79,7 @@ def refuse_outside(prompt: Mapping[str, Any], variables: Mapping[str, Any], used
     for name in used:
         value = variables.get(name)
         if name in foreign and not (isinstance(value, str | int | float) and _HARMLESS.match(str(value))):
-            message = f"cannot put {{{{ {name} }}}} into a script: its text would run as part of it"
+            message = f"cannot put {{{{ {name} }}}} into a script: its text would run as part of the script"
             raise MozartError("E604", message, _hint(name))
 
 

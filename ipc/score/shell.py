@@ -12,6 +12,7 @@ says of each placeholder in what it stands. What it is not sure of it says, and 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple
 
 from ipc.errors import MozartError
 from ipc.score.interpreters import ASSIGNMENT, SHELLS, UNKNOWN, Reading, program_name, read_words
+from ipc.score.options import Refusal, begins_like_option, option_refusal
 
 #: Bytes of a value that is passed in the environment, at most.
 MAX_VALUE = 64 * 1024
@@ -36,6 +38,11 @@ _IN_DOUBLE_QUOTES = re.compile(r'([\\"$`])')
 _IN_HERE_DOCUMENT = re.compile(r"([\\$`])")
 _WORD_END = frozenset(" \t\n;&|<>()")
 _NAME = re.compile(r"[A-Za-z_]\w*|[0-9@*#?$!-]")
+_IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
+#: `${!x}`, `${x@P}`, `${x[i]}`, `${x:offset}`: bash runs what stands in `x` or in the place of the number.
+_EVALUATING = re.compile(
+    r"!\w|#?[A-Za-z_]\w*(?:@\w|\[(?![@*0-9]+\])|(?:\[[@*0-9]+\])?:(?![-=?+]|\s*-?\d+(?::\s*-?\d+)?\}))|[0-9@*](?:@\w|:(?![-=?+]|\d+(?::\d+)?\}))"
+)
 
 
 # ---- what is made of a command --------------------------------------------------------------------------------------
@@ -63,6 +70,8 @@ def compose(
         if spot.name not in foreign:
             return _pasted(spot, value)
         why = None if script.is_program(spot) else script.refusal(spot)
+        if not why and begins_like_option(value):
+            why = script.option(spot)
         if why:
             raise _refused(spot.name, why)
         variable = PREFIX + spot.name.upper()
@@ -177,11 +186,6 @@ def _pasted(spot: Spot, value: str) -> str:
 # ---- what a command says --------------------------------------------------------------------------------------------
 
 
-class Refusal(NamedTuple):
-    reason: str
-    hint: str
-
-
 @dataclass(slots=True)
 class Spot:
     """A placeholder, and in what it stands."""
@@ -194,6 +198,8 @@ class Spot:
     """What keeps a reference from being right whatever the command is: backticks, arithmetic; empty: nothing."""
     levels: tuple[tuple[Simple, int], ...]
     """The command and the place of its word, of each level of `$( )`, the innermost last. _DATA: it is no word."""
+    begins: bool = False
+    """Whether it is the first of its word."""
 
 
 @dataclass(slots=True)
@@ -203,6 +209,10 @@ class Simple:
     words: list[str] = field(default_factory=list)
     names: list[frozenset[str]] = field(default_factory=list)
     """What each word expands."""
+    taints: list[frozenset[str]] = field(default_factory=list)
+    """The same with what is expanded in its substitutions, and the placeholders, in braces."""
+    heads: list[frozenset[str]] = field(default_factory=list)
+    """The programs of its substitutions."""
     assigned: int = 0
     """So many of the first words are assignments."""
     _reading: Reading | None = None
@@ -224,6 +234,13 @@ class Script:
     commands: list[Simple]
     unsure: str
     """Why it may mean something else to the shell that will run it; empty: it does not."""
+    evaluated: frozenset[str] = frozenset()
+    """Variables in arithmetic, which some shells evaluate."""
+    written: frozenset[str] = frozenset()
+    """Files that it writes."""
+    functions: frozenset[str] = frozenset()
+    defaulted: frozenset[str] = frozenset()
+    """Variables that it sets by `${x:=…}`."""
 
     def refusal(self, spot: Spot) -> Refusal | None:
         """Why a value from outside cannot stand there."""
@@ -236,7 +253,35 @@ class Script:
                 return Refusal("it would be the name of a variable", _PLAIN)
             if place >= 0 and place in simple.reading.code:
                 return _code_refusal(spot, simple, place)
-        return self.indirect()
+        return self.indirect({f"{{{spot.name}}}"})
+
+    def option(self, spot: Spot) -> Refusal | None:
+        """Whether it would be an option of the program that gets it, here or through a variable."""
+        if spot.quote == COMMENT:
+            return None
+        if spot.begins and spot.levels:
+            simple, place = spot.levels[-1]
+            if place >= 0 and (name := self._takes_options(simple, place)):
+                return option_refusal(name, spot.name)
+        return self._option_through({f"{{{spot.name}}}"}, spot.name)
+
+    def _takes_options(self, simple: Simple, place: int) -> str:
+        name = simple.reading.options.get(place, "")
+        return "" if name in self.functions else name
+
+    def _option_through(self, values: Iterable[str], called: str) -> Refusal | None:
+        tainted = self._tainted(values)
+        for simple in self.commands:
+            for place in simple.reading.options:
+                is_first = place < len(simple.words) and simple.words[place].startswith(UNKNOWN)
+                if is_first and simple.names[place] & tainted and (name := self._takes_options(simple, place)):
+                    return option_refusal(name, called)
+            for place in simple.reading.shell_code:
+                if place < len(simple.words):
+                    inner = read_script(simple.words[place])
+                    if found := inner._option_through(tainted, called):
+                        return found
+        return None
 
     def is_program(self, spot: Spot) -> bool:
         """Whether it is the prompt, as the whole program of an interpreter: `sh -c {prompt}`."""
@@ -255,30 +300,79 @@ class Script:
             return ""
         for simple, place in spot.levels:
             name = simple.reading.code.get(place, "") if place >= 0 else ""
-            if name and place > _first(simple):
+            if name and place > _first(simple) and place not in simple.reading.maybe:
                 return name
         return spot.inside
 
-    def indirect(self) -> Refusal | None:
-        """Values that could be run by another way: from stdin, through a variable."""
+    def indirect(self, values: Iterable[str] = ()) -> Refusal | None:
+        """Values that could be run by another way: from stdin, through a variable, a file. `values`: what holds them."""
         assigned = self._assigned()
+        tainted = self._tainted(values)
+        if self.evaluated & tainted:
+            return Refusal("a variable with it stands in arithmetic", _HINTS[_ARITHMETIC])
         for simple in self.commands:
+            if why := self._runs_made(simple, tainted):
+                return why
             if simple.reading.stdin:
                 return Refusal(f"the command also starts `{simple.reading.stdin}`, which runs what it reads", _SCRIPT)
-            if "eval" in simple.words[simple.assigned : simple.assigned + 2]:
-                return Refusal("the command uses eval", "write the command out instead of `eval`")
+            if said := {"eval", "alias"} & {*simple.words[simple.assigned : simple.assigned + 2]}:
+                name = min(said)
+                return Refusal(f"the command uses {name}", f"write the command out instead of `{name}`")
             for place in simple.reading.shell_code:
-                if place < len(simple.words) and (found := read_script(simple.words[place]).indirect()):
-                    return found
+                if place < len(simple.words):
+                    inner = read_script(simple.words[place])
+                    if inner.unsure:
+                        return Refusal(
+                            f"the code of `{simple.reading.code[place]}` has something {inner.unsure}", _SCRIPT
+                        )
+                    if found := inner.indirect(tainted):
+                        return found
             for place in simple.reading.code:
                 if place < len(simple.names) and simple.names[place] & assigned:
                     what = simple.reading.code[place] if place > _first(simple) else "the shell"
                     return Refusal(f"the command gives a variable's text to {what} as code", _SCRIPT)
         return None
 
+    def _runs_made(self, simple: Simple, tainted: frozenset[str]) -> Refusal | None:
+        """Whether what it runs is printed by a command, or stands in a file that the script writes."""
+        reading = simple.reading
+        for place in {simple.assigned, reading.program, *reading.shell_code}:
+            if place is None or place >= len(simple.words) or place not in reading.code:
+                continue
+            if simple.heads[place] - _FINDING or simple.taints[place] & tainted:
+                return Refusal("the command runs what another one prints", _SCRIPT)
+        if {"declare", "typeset", "local"} & {*simple.words[:1]} and any(
+            _ATTRIBUTES.match(word) for word in simple.words
+        ):
+            return Refusal("the command declares a variable that is evaluated", _HINTS[_ARITHMETIC])
+        teed = (word for each in self.commands if "tee" in each.words for word in each.words)
+        files = {name for word in (*self.written, *teed) if (name := os.path.basename(word))} - {"tee"}
+        for place in reading.code:
+            if place < len(simple.words) and os.path.basename(simple.words[place]) in files:
+                return Refusal("the command runs a file that it writes", _SCRIPT)
+        return None
+
+    def _tainted(self, values: Iterable[str]) -> frozenset[str]:
+        """Variables that hold one of `values`, as far as the script says; parameters and what is read may."""
+        found = {*"0123456789@*", *values, *self.defaulted}
+        given: list[tuple[str, frozenset[str]]] = []
+        for simple in self.commands:
+            words = simple.words
+            for word, taints in zip(words, simple.taints, strict=True):
+                if match := ASSIGNMENT.match(word):
+                    given.append((match[1], taints))
+            first = words[simple.assigned] if len(words) > simple.assigned else ""
+            if first in ("for", "select"):
+                given.append((words[1], frozenset().union(*simple.taints)))
+            elif first in _SETTING:
+                found |= set(words)
+        while new := {name for name, taints in given if name not in found and taints & found}:
+            found |= new
+        return frozenset(found)
+
     def _assigned(self) -> frozenset[str]:
         """Variables that may hold such a value: those that the script sets, and its functions' and its own parameters."""
-        found = {*"123456789@*"}
+        found = {*"0123456789@*", *self.defaulted}
         for simple in self.commands:
             found |= {match[1] for word in simple.words if (match := ASSIGNMENT.match(word))}
             if set(simple.words[simple.assigned : simple.assigned + 1]) & _SETTING:
@@ -286,6 +380,10 @@ class Script:
         return frozenset(found)
 
 
+#: What they print is a place or a program of the machine.
+_FINDING = frozenset({"which", "command", "dirname", "basename", "pwd", "realpath", "readlink", "git", "uname", "type"})
+_NUMERIC = frozenset({"-eq", "-ne", "-lt", "-le", "-gt", "-ge"})
+_ATTRIBUTES = re.compile(r"-[A-Za-z]*[in]")
 _SETTING = frozenset({"read", "for", "select", "mapfile", "readarray", "getopts", "printf"})
 
 
@@ -339,7 +437,11 @@ def read_script(text: str, pattern: re.Pattern[str] = PLACEHOLDER) -> Script:
     lost = [
         Spot(match[1], match.start(), match.end(), UNQUOTED, "where the command cannot be read", ()) for match in missed
     ]
-    return Script(sorted([*reader.spots, *lost], key=lambda spot: spot.start), reader.commands, reader.unsure)
+    return Script(
+        sorted([*reader.spots, *lost], key=lambda spot: spot.start), reader.commands, reader.unsure,
+        frozenset(reader.evaluated), frozenset(reader.written), frozenset(reader.functions),
+        frozenset(reader.defaulted),
+    )  # fmt: skip
 
 
 # ---- the lexer ------------------------------------------------------------------------------------------------------
@@ -371,6 +473,8 @@ class _Word:
     def __init__(self) -> None:
         self.text: list[str] = []
         self.names: set[str] = set()
+        self.taints: set[str] = set()
+        self.heads: set[str] = set()
         self.quoted = False
 
 
@@ -382,6 +486,11 @@ class _Reader:
         self.spots: list[Spot] = []
         self.commands: list[Simple] = []
         self.unsure = ""
+        self.evaluated: set[str] = set()
+        self.written: set[str] = set()
+        self.functions: set[str] = set()
+        self.defaulted: set[str] = set()
+        self._open: list[_Word] = []
         self._known = placeholders
         self._levels: list[tuple[Simple, int]] = []
         self._inside: list[str] = []
@@ -467,6 +576,7 @@ class _Reader:
             if not empty or len(command.words) != 1:
                 self._doubt("beside a bracket that not every shell takes")
             if empty:
+                self.functions.update(command.words)
                 self.at = empty.end()
                 return self._begin()
         if self._list(")") != ")":
@@ -494,20 +604,32 @@ class _Reader:
             if text in _RESERVED:
                 return "", self._begin()
         is_first = len(command.words) == command.assigned
-        command.words.append(text)
-        command.names.append(frozenset(word.names))
+        self._append(command, word)
+        if text in _NUMERIC and command.words[0] == "[[":
+            self.evaluated |= {name for each in command.words for name in _IDENTIFIER.findall(each)}
+        elif command.words[0] == "[[" and _NUMERIC & {*command.words}:
+            self.evaluated |= set(_IDENTIFIER.findall(text))
         if is_first and ASSIGNMENT.match(self.text[start : self.at]):
             command.assigned += 1
         return "", command
 
+    def _append(self, command: Simple, word: _Word) -> None:
+        command.words.append("".join(word.text))
+        command.names.append(frozenset(word.names))
+        command.taints.append(frozenset(word.names | word.taints))
+        command.heads.append(frozenset(word.heads))
+
     def _named(self, keyword: str) -> Simple:
         """`for NAME in WORDS`: the words are data of a command that only remembers the name."""
         command = self._begin()
-        command.words, command.names = [keyword], [frozenset()]
+        first = _Word()
+        first.text.append(keyword)
+        self._append(command, first)
         self._blanks()
         word = self._word(command, _NAMED)
-        command.words.append("".join(word.text))
-        command.names.append(frozenset())
+        self._append(command, word)
+        if keyword == "function":
+            self.functions.update(command.words[1:])
         self._blanks(lines=True)
         if keyword != "function" and re.compile(r"in(?=[\s;])").match(self.text, self.at):
             self.at += 2
@@ -515,7 +637,8 @@ class _Reader:
                 self._blanks()
                 if self.at >= self.end or self.text[self.at] in ";\n&|<>()#":
                     break
-                self._word(command, _DATA)
+                given = self._word(command, _DATA)
+                command.taints[1] |= given.names | given.taints
         return self._begin()
 
     def _case(self) -> None:
@@ -578,7 +701,10 @@ class _Reader:
 
     def _redirection(self, operator: str, command: Simple) -> None:
         if operator in ("<", ">") and self.text.startswith("(", self.at):
-            # bash's <( ): dash takes it for an error and runs nothing.
+            # bash's <( ): dash takes it for an error and runs nothing. A file to whoever gets it.
+            made = _Word()
+            made.text.append("/dev/fd/63")
+            self._append(command, made)
             self.at += 1
             self._levels.append((command, _DATA))
             if self._list(")") != ")":
@@ -587,7 +713,9 @@ class _Reader:
             return
         self._blanks()
         if operator not in ("<<", "<<-"):
-            self._word(command, _DATA)
+            word = self._word(command, _DATA)
+            if operator not in ("<", "<<<", "<&"):
+                self.written.add("".join(word.text))
             return
         start = self.at
         word = self._word(command, _DATA)
@@ -602,6 +730,7 @@ class _Reader:
     def _word(self, command: Simple, place: int) -> _Word:
         word = _Word()
         self._levels.append((command, place))
+        self._open.append(word)
         while self.at < self.end:
             character = self.text[self.at]
             if character in _WORD_END:
@@ -609,6 +738,9 @@ class _Reader:
             if not self._placeholder(UNQUOTED, word):
                 self._part(character, word)
         self._levels.pop()
+        self._open.pop()
+        if self._open:
+            self._open[-1].taints |= word.names | word.taints
         return word
 
     def _part(self, character: str, word: _Word) -> None:
@@ -635,8 +767,11 @@ class _Reader:
         if match is None or match.end() > self.end:
             return False
         inside = _QUOTED_HERE if quote == LITERAL else self._inside[-1] if self._inside else ""
-        self.spots.append(Spot(match[1], self.at, match.end(), quote, inside, tuple(self._levels)))
+        begins = word is not None and "".join(word.text) in ("", "-", "--")
+        self.spots.append(Spot(match[1], self.at, match.end(), quote, inside, tuple(self._levels), begins))
         self.at = match.end()
+        if self._open:
+            self._open[-1].taints.add(match[0])
         if word is not None:
             word.text.append(UNKNOWN)
         return True
@@ -704,7 +839,9 @@ class _Reader:
         elif following == "(":
             word.text.append(UNKNOWN)
             self.at += 2
+            before = len(self.commands)
             self._substitution()
+            self._remember(word, self.commands[before:])
         elif following == "{":
             word.text.append(UNKNOWN)
             self.at += 2
@@ -726,6 +863,14 @@ class _Reader:
             word.text.append("$")
             self.at += 1
 
+    def _remember(self, word: _Word, commands: Sequence[Simple]) -> None:
+        """What runs in a substitution."""
+        for simple in commands:
+            word.heads |= set(simple.words[simple.assigned : simple.assigned + 1])
+            if simple.words == ["cat"] or (self.written and simple.words):
+                # What comes on stdin, or stands in a file, may be it.
+                word.taints.add("1")
+
     def _substitution(self) -> None:
         pending, self._pending = self._pending, []
         if self._list(")") != ")":
@@ -740,9 +885,15 @@ class _Reader:
         self.at += 3
         self._inside.append(_ARITHMETIC)
         depth = 0
+        inner = _Word()
+        self._open.append(inner)
         while self.at < self.end:
             character = self.text[self.at]
             if self._placeholder(UNQUOTED, word):
+                continue
+            if name := _IDENTIFIER.match(self.text, self.at):
+                inner.names.add(name[0])
+                self.at = name.end()
                 continue
             if character == ")" and not depth:
                 break
@@ -750,10 +901,13 @@ class _Reader:
                 depth += 1 if character == "(" else -1
                 self.at += 1
             elif character in "\\'\"$`":
-                self._part(character, word)
+                self._part(character, inner)
             else:
                 self.at += 1
+        self._open.pop()
         self._inside.pop()
+        self.evaluated |= inner.names | inner.taints
+        word.taints |= inner.names | inner.taints
         if self.text.startswith("))", self.at) and self.at < self.end:
             self.at += 2
             return
@@ -766,6 +920,10 @@ class _Reader:
         name = _NAME.match(self.text, self.at)
         if name:
             word.names.add(name[0])
+            if self.text.startswith(("=", ":="), name.end()):
+                self.defaulted.add(name[0])
+        if _EVALUATING.match(self.text, self.at):
+            self._doubt("beside a ${ } that some shells evaluate")
         self._inside.append(_BRACES)
         while self.at < self.end:
             character = self.text[self.at]
@@ -788,10 +946,12 @@ class _Reader:
     def _backticks(self, word: _Word, quote: str) -> None:
         word.text.append(UNKNOWN)
         self.at += 1
+        start = self.at
         self._inside.append(_BACKTICKS)
         while self.at < self.end:
             character = self.text[self.at]
             if character == "`":
+                self._run(self.text[start : self.at], word)
                 self.at += 1
                 break
             if not self._placeholder(quote, word):
@@ -799,6 +959,20 @@ class _Reader:
         else:
             self._doubt("in backticks that are never closed")
         self._inside.pop()
+
+    def _run(self, text: str, word: _Word) -> None:
+        """What stands in backticks: its placeholders are known, its commands are not."""
+        inner = read_script(re.sub(r'\\([\\$`"])', r"\1", text))
+        self.commands += inner.commands
+        self.evaluated |= inner.evaluated
+        self.written |= inner.written
+        self.functions |= inner.functions
+        self.defaulted |= inner.defaulted
+        if inner.unsure:
+            self._doubt("beside backticks that cannot be read")
+        self._remember(word, inner.commands)
+        for simple in inner.commands:
+            word.taints |= frozenset().union(*simple.taints)
 
     # -- here-documents
 

@@ -86,7 +86,7 @@ def render(
         hint = f"files are included from {directory}" if directory else "nothing can be included here"
         raise TemplateProblem(f"the included template {error.name!r} does not exist", hint) from None
     except RecursionError:
-        raise TemplateProblem("the template is nested too deeply", "does it include itself?") from None
+        raise TemplateProblem("the template is nested too deeply", "check whether it includes itself") from None
     except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
         # A template may call any method of a text, number or list with any arguments.
         raise TemplateProblem(f"the template fails: {error}") from None
@@ -321,7 +321,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         for part in parts:
             size += len(part)
             if size > self._size:
-                hint = "does a loop run too often?"
+                hint = "check its loops"
                 raise self._exceeded(f"the prompt is longer than {self._size:,} characters", hint)
             found.append(part)
         return "".join(found)
@@ -345,7 +345,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         for value in values:
             self._steps -= 1
             if self._steps < 0:
-                raise self._exceeded(f"the loops take more than {MAX_STEPS:,} steps", "loop over less")
+                raise self._exceeded(f"the loops take more than {MAX_STEPS:,} steps", "loop over fewer items")
             yield value
 
     def _joined(self, parts: list[Any]) -> str:

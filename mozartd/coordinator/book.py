@@ -460,7 +460,7 @@ def _why_cancelled(job: Job) -> str:
     cancelled, blocked = _in(job, SheetState.CANCELLED), job.count(SheetState.BLOCKED)
     what = f"sheet {cancelled[0]} was" if len(cancelled) == 1 else f"{len(cancelled)} sheets were"
     more = f": {_some(cancelled)}" if len(cancelled) > 1 else ""
-    behind = f"; {blocked} that needed it did not run" if blocked else ""
+    behind = f"; {blocked} dependent sheet{'s' * (blocked > 1)} did not run" if blocked else ""
     return f"{what} cancelled{more}{behind}"
 
 

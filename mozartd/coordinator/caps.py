@@ -40,6 +40,9 @@ class Caps:
     def of_group(self, group: str) -> int | None:
         return _left(self._groups.get(group), self._book.running_in[f"group:{group}"])
 
+    def limit_of_group(self, group: str) -> int | None:
+        return self._groups.get(group)
+
     def of_jobs(self) -> int | None:
         return _left(self._jobs, self._book.begun)
 

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 #: Seconds between two tries of a worker whose machine has no room, at most.
 LONGEST_PATIENCE = 30.0
 #: What an attempt that was stopped says of itself, by what its sheet's history calls it.
-STOPPED = {"cancel": "it was cancelled", "retry": "it is to run again", "pause": "its job was paused"}
+STOPPED = {"cancel": "cancelled", "retry": "stopped to run again", "pause": "the job was paused"}
 
 
 @dataclass(slots=True)

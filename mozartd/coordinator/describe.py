@@ -36,11 +36,13 @@ def job_json(job: Job) -> dict[str, Any]:
 
 def row_json(row: Mapping[str, Any], unsaved: bool = False) -> dict[str, Any]:
     """A job as its row has it. `unsaved`: something about it is only in memory, because the disk does not take it."""
+    starts = row["not_before"] if row["started_at"] is None and row["state"] == "queued" else 0.0
     counts, tokens = orjson.loads(row["counts"]), orjson.loads(row["tokens"])
     return {
         "id": row["id"], "name": row["name"], "state": row["state"], "reason": row["reason"], "score": row["score_path"],
-        "workspace": row["workspace"], "submitted_at": rfc3339(row["submitted_at"]), "started_at": rfc3339(row["started_at"]),
-        "ended_at": rfc3339(row["ended_at"]), "ran_seconds": row["ran_seconds"], "ran_since": rfc3339(row["ran_since"]),
+        "workspace": row["workspace"], "submitted_at": rfc3339(row["submitted_at"]), "starts_at": rfc3339(starts or None),
+        "started_at": rfc3339(row["started_at"]), "ended_at": rfc3339(row["ended_at"]), "ran_seconds": row["ran_seconds"],
+        "ran_since": rfc3339(row["ran_since"]),
         "priority": row["priority"], "group": row["group_name"],
         "sheets": {state: count for state, count in counts.items() if count}, "cost_usd": row["cost_usd"],
         "tokens": {**_UNKNOWN_TOKENS, **tokens}, "unsaved": unsaved,

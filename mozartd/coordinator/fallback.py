@@ -30,11 +30,11 @@ def why_moved(choices: Sequence[Choice], history: History, choice: int, held_unt
     """Why a sheet leaves the choice that its history names for another one."""
     scope = choices[history.choice].scope
     if history.choice < history.first:
-        return history.passed_over or f"{scope} does not come into question"
+        return history.passed_over or f"{scope} cannot be used"
     if choice < history.choice:
         return f"{choices[choice].scope} is free again"
     wait = held_until(scope) - now
-    return f"{scope} is held for " + (f"{wait:.0f} s" if wait < math.inf else "as long as nobody acts")
+    return f"{scope} is held for " + (f"{wait:.0f} s" if wait < math.inf else "until it is cleared")
 
 
 def after_failure(choices: Sequence[Choice], choice: int, is_missing: bool) -> int:
@@ -49,5 +49,5 @@ def after_failure(choices: Sequence[Choice], choice: int, is_missing: bool) -> i
 def reason(choices: Sequence[Choice], history: History) -> str:
     """Why an attempt runs on the choice that was made; empty when there was nothing to decide."""
     if history.choice != history.first:
-        return f"{choices[history.first].scope} was held for too long"
+        return f"{choices[history.first].scope} was held for longer than max_wait"
     return history.passed_over or history.complexity

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from ipc.errors import CODES, LIMIT_CODES, MACHINE_CODES, PERSON_CODES
+from ipc.errors import CODES, LIMIT_CODES, MACHINE_CODES, PERSON_CODES, SERVICE_CODES
 from ipc.messages import Finished, Limit
 from mozartd.coordinator.model import History, Policy
 
@@ -19,6 +19,8 @@ MAX_INTERRUPTIONS = 5
 MIN_WAIT, MAX_WAIT = 5.0, 8 * 86400.0
 #: Seconds that an overloaded service is left alone at first.
 OVERLOADED_WAIT = 30.0
+#: Codes with which an agent says that its service did not let it work. E503 is none: it says how an output looks.
+TURNED_AWAY = LIMIT_CODES | PERSON_CODES | (SERVICE_CODES - {"E503"}) | {"E506", "E507"}
 #: A sheet that the machine had no room for so many times in a row pauses its job. The seconds between two such: doubled from
 #: the first to the longest.
 MAX_NO_ROOM = 10
@@ -128,10 +130,12 @@ def _holds(report: Finished) -> bool:
 
 def is_proven(report: Finished) -> bool:
     """Whether rules that hold say anything about this attempt: what an earlier job left in the workspace satisfies them, too.
-    One that ended well is believed, as scores have rules that hold all along. One that failed must have made a rule true."""
+    One that ended well is believed, as scores have rules that hold all along; not one that ended with 0 and said that it was
+    turned away, as many do. One that failed must have made a rule true."""
     if report["code"] == "E505":
         return False
-    if report["exit_code"] == 0 or report["verdict"] in ("ok", "incomplete"):
+    ended_well = report["exit_code"] == 0 and report["code"] not in TURNED_AWAY
+    if ended_well or report["verdict"] in ("ok", "incomplete"):
         return True
     held = [rule.get("held") for rule in report["validations"]]
     if report["verdict"] == "capped":

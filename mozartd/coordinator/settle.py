@@ -71,7 +71,7 @@ def _as_recorded(report: Finished, job: Job, stopping: str) -> Finished:
     died with that word."""
     if report["verdict"] != "cancelled" or stopping or job.wanted == "cancel":
         return report
-    return {**report, "verdict": "interrupted", "message": "it was stopped, and nothing says why"}
+    return {**report, "verdict": "interrupted", "message": "stopped for an unknown reason"}
 
 
 def _at_the_cap(decision: retry.Decision, job: Job, sheet: Sheet, report: Finished) -> retry.Decision:
@@ -95,7 +95,7 @@ def _as_wished(decision: retry.Decision, job: Job, stopping: str) -> retry.Decis
     if stopping == "pause" and isinstance(decision, retry.Cancelled | retry.Interrupted):
         return retry.Interrupted(counts=False)
     if job.wanted == "fail" and isinstance(decision, retry.Again | retry.NoRoom):
-        return retry.GiveUp(f"{decision.reason}; not tried again: {_FAIL_FAST}")
+        return retry.GiveUp(f"{decision.reason}; not retried: {_FAIL_FAST}")
     return decision
 
 
@@ -111,7 +111,14 @@ def interrupt(
 ) -> None:
     """Its worker is gone and cannot report: its log stays, its budget is untouched, it runs again. `ended`: when it was, if
     that is long ago. `innocent`: it was not what killed its worker."""
-    report = _report(attempt, "interrupted", "E004", reason, "it runs again by itself", now if ended is None else ended)
+    report = _report(
+        attempt,
+        "interrupted",
+        "E004",
+        reason,
+        "nothing to do: it runs again by itself",
+        now if ended is None else ended,
+    )
     report["innocent"] = innocent
     settle(book, limits, attempt, report, now, 0.0)
 
@@ -120,7 +127,7 @@ def take_back(book: Book, limits: Limits, attempt: Attempt, now: float) -> None:
     """It was never handed to its worker, and is not to be any more: nothing is spent."""
     _, sheet = book.find(attempt)
     sheet.history.stopping = sheet.history.stopping or "pause"
-    settle(book, limits, attempt, _report(attempt, "cancelled", "E004", "it had not begun", "", now), now, 0.0)
+    settle(book, limits, attempt, _report(attempt, "cancelled", "E004", "not started yet", "", now), now, 0.0)
 
 
 def refuse(book: Book, limits: Limits, attempt: Attempt, code: str, reason: str, hint: str, now: float) -> None:
@@ -193,13 +200,15 @@ def _carry_out(
         case retry.Done(skipped, reason):
             book.change_sheet(job, sheet, "skip" if skipped else "complete", now, reason)
         case retry.Again(reason=reason) | retry.GiveUp(reason) if _goes_elsewhere(job, sheet, attempt, report):
-            book.change_sheet(job, sheet, "interrupt", now, f"{reason}: tried elsewhere")
+            book.change_sheet(job, sheet, "interrupt", now, f"{reason}; trying another backend")
         case retry.Again(at, mode, reason):
             _spend(history, attempt.mode)
             history.mode = mode_after(mode, history) if report["verdict"] == "truncated" else mode
             if history.mode == "normal":
                 history.session_id, history.used = None, {}
-            book.change_sheet(job, sheet, "wait", now, reason, at, mode=history.mode)
+            whole = history.mode == "normal" and sheet.k == history.attempts
+            of = {"of": job.policy.full_attempts} if whole else {}
+            book.change_sheet(job, sheet, "wait", now, reason, at, mode=history.mode, **of)
         case retry.Hold(until, reason, counts, said):
             history.waits += counts
             history.said = said if counts else history.said
@@ -295,7 +304,7 @@ def _keep_waiting(book: Book, job: Job, why: str, now: float) -> None:
 
 def fate(ended: Job) -> str:
     """Why a job that was to run after this one does not. Whoever resumes a job that is paused for nothing else knows."""
-    return f"{ended.id}, after which it was to run, is {ended.state}"
+    return f"{ended.id}, which it was to run after, is {ended.state}"
 
 
 def pause(book: Book, job: Job, now: float, reason: str) -> None:

@@ -29,7 +29,7 @@ def _job_keeps_it(job: Job, sheet: Sheet, now: float) -> Why | None:
     if job.state is JobState.PAUSED:
         return job.reason if job.reason.startswith("paused") else f"paused: {job.reason}".removesuffix(": "), None
     if job.wanted:
-        return f"the job is to {job.wanted} when what runs has ended", None
+        return f"the job will {job.wanted} when its running sheets have ended", None
     if job.after:
         return f"after {job.after}", None
     if sheet.missing:
@@ -38,9 +38,9 @@ def _job_keeps_it(job: Job, sheet: Sheet, now: float) -> Why | None:
         ]
         return f"after sheet{'s' if len(open_ones) > 1 else ''} {', '.join(map(str, open_ones[:8]))}", None
     if job.not_before > now and not sheet.k:
-        return "pause between sheets" if job.started_at else "starts later", job.not_before
+        return "pausing between sheets" if job.started_at else "starts later", job.not_before
     if not job.has_room():
-        return f"{len(job.running)} of the job's sheets run, its max_concurrent", None
+        return f"waiting for a free slot (parallel.max_concurrent: {job.policy.max_concurrent})", None
     return None
 
 
@@ -49,15 +49,15 @@ def _limits_keep_it(job: Job, sheet: Sheet, limits: Limits, caps: Caps, now: flo
     if held := _held(sheet, limits, now):
         return held
     if caps.of_scope(sheet.scope) == 0:
-        return f"{sheet.scope} is tried with few sheets after a limit", limits.of(sheet.scope).next_time(now)
+        return f"{sheet.scope} starts slowly after a limit", limits.of(sheet.scope).next_time(now)
     if caps.of_backend(backend) == 0:
-        return f"as many sheets run on {backend} as settings allow", None
+        return f"{backend} is at its limit (backends.{backend}.max_concurrent)", None
     if job.group and caps.of_group(job.group) == 0:
-        return f"as many sheets run in group {job.group} as it allows", None
+        return f"group {job.group} is at its limit of {caps.limit_of_group(job.group)}", None
     if job.state is JobState.QUEUED and (keeper := caps.keeper_of_workspace(job)):
         return f"its workspace is in use by {keeper}", None
     if job.state is JobState.QUEUED and caps.of_jobs() == 0:
-        return "as many jobs are under way as max_concurrent_jobs allows", None
+        return "waiting for another job to end (max_concurrent_jobs)", None
     return None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ipc.errors import EXIT_USAGE, MozartError
+from ipc.states import Job as JobState
 from mozartd.coordinator.model import Job
 
 
@@ -17,6 +18,13 @@ def refuse_if_ending(job: Job, verb: str) -> None:
     if job.wanted == "cancel":
         hint = f"`mozart wait {job.id}`, then `mozart retry {job.id}`"
         raise MozartError("being_cancelled", f"cannot {verb} {job.id}: it is being cancelled", hint)
+
+
+def rerun_hint(job: Job) -> str:
+    """What to do with a job that has ended. A completed one has nothing to run again unless its sheets are named."""
+    if job.state is JobState.COMPLETED:
+        return f"`mozart retry {job.id} --from 1` runs it again from sheet 1"
+    return f"`mozart retry {job.id}` runs again what did not complete"
 
 
 def needs_yes(what: str, notes: Sequence[str]) -> MozartError:

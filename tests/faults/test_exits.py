@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,7 +25,7 @@ ROWS = [
     ("wait QUEUED --timeout 0", 124), ("wait DONE QUEUED --timeout 0", 124), ("wait DONE QUEUED --any", 0), ("wait nobody", 1),
     ("pause PAUSED", 0), ("pause DONE", 1), ("pause nobody", 1),
     ("resume DONE", 1), ("resume nobody", 1),
-    ("cancel DONE", 1), ("cancel nobody", 1),
+    ("cancel CANCELLED", 0), ("cancel DONE", 1), ("cancel nobody", 1),
     ("retry DONE", 1), ("retry nobody", 1),
     ("modify DONE GOOD", 1), ("modify PAUSED BAD", 2), ("modify nobody GOOD", 1),
     ("priority PAUSED high", 0), ("priority PAUSED soon", 2), ("priority nobody 4", 1),
@@ -100,3 +102,12 @@ def test_D07_every_verb_says_its_codes(shared_daemon: Daemon) -> None:
         assert code in BY_VERB[line.split()[0]] or code == 2, line
     shown = shared_daemon.mozart("wait", "--help").stdout
     assert "124  --timeout ran out before that" in shown
+
+
+@pytest.mark.parametrize("verb", ["cancel", "pause", "resume"])
+def test_D07_what_is_so_already_is_done(calm_daemon: Daemon, score: Callable[..., Path], verb: str) -> None:
+    job = calm_daemon.run(score("say one"), "--at", "+1h")
+    calm_daemon.mozart("pause", job)
+    first, second = (calm_daemon.mozart(verb, job, "--json") for _ in range(2))
+    assert (first.returncode, second.returncode) == (0, 0), second.stderr
+    assert json.loads(second.stdout)["job"] == job

@@ -343,7 +343,7 @@ def test_D18_stop_says_what_goes_on_and_one_wording_for_no_daemon(cold: Daemon, 
     job = cold.run(score("hang"))
     assert f"there is no {cold.home}/config.yaml" in cold.mozartd("reload").stdout
     cold.wait_for(job, "attempt.started")
-    assert "1 unfinished job goes on at the next start" in cold.mozartd("stop").stdout
+    assert "1 unfinished job continues at the next start" in cold.mozartd("stop").stdout
 
 
 def test_C26_a_log_that_cannot_be_written_is_said_on_the_terminal(cold: Daemon) -> None:

@@ -147,5 +147,5 @@ def test_F09_a_line_that_is_too_long_is_said(name: str) -> None:
     writer = TextWriter(lines.Text(renderer_of, lines.ALL), lines.Plain())
     shown = writer.feed({"subscription": 1, "job": "a-1", "sheet": 1, "attempt": 1, "offset": 0, "end": len(log),
                          "backend": name, "text": log.decode()}) + writer.finish()  # fmt: skip
-    assert shown.decode() == f"… a line of {len(document):,} bytes is too long to be shown whole: --raw shows it\n"
+    assert shown.decode() == f"… a line of {len(document):,} bytes is too long to show; --raw prints it\n"
     assert backends.load(name).renders

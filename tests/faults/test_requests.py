@@ -55,7 +55,7 @@ ALONE = {
     "cancel 1": ("", "cancelled cancelled completed"),
     "pause": ("", "paused completed pending"),
     "pause now": ("", "paused pending pending"),
-    "resume": ("not_paused", "completed completed completed"),
+    "resume": ("", "completed completed completed"),
     "retry": ("job_running", "completed completed completed"),
     "retry 1": ("sheet_running", "completed completed completed"),
     "modify": ("", "completed completed completed"),
@@ -74,7 +74,7 @@ PAIRS = {
         "cancel 1": ("", "cancelled cancelled completed"),
         "pause": ("", "paused cancelled pending"),
         "pause now": ("", "paused cancelled pending"),
-        "resume": ("not_paused", "cancelled cancelled completed"),
+        "resume": ("", "cancelled cancelled completed"),
         "retry": ("job_running", "cancelled cancelled completed"),
         "retry 1": ("sheet_running", "cancelled cancelled completed"),
         "modify": ("", "cancelled cancelled completed"),
@@ -110,7 +110,7 @@ PAIRS = {
         "cancel 1": ("", "running cancelled pending"),
         "pause": ("", "paused completed pending"),
         "pause now": ("", "paused pending pending"),
-        "resume": ("not_paused", "running completed pending"),
+        "resume": ("", "running completed pending"),
         "retry": ("job_running", "running completed pending"),
         "retry 1": ("sheet_running", "running completed pending"),
         "modify": ("", "running completed pending"),
@@ -221,9 +221,9 @@ async def test_E03_the_same_key_at_once_is_done_once(desk: Desk, score: Score) -
     for method, given in answers.items():
         assert isinstance(given[0], dict), f"{method}: {given}"
         assert given == [given[0]] * 3, method
-    refusals = await twice("resume", job=job)
+    refusals = await twice("cancel", job=job, sheets=[99])
     assert refusals == [refusals[0]] * 3
-    assert "not paused" in refusals[0]
+    assert "cannot cancel sheet 99" in refusals[0]
 
 
 async def test_E03_who_comes_second_does_it_when_the_first_goes_away(desk: Desk, score: Score) -> None:
@@ -390,6 +390,19 @@ def test_E06_a_pause_that_a_kill_lost_cancels_nothing(
     restart(daemon, faults)
     (tmp_path / "workspace" / "go").open("w").close()
     assert daemon.wait(job)["state"] == "completed"
+
+
+def test_C16_both_statuses_say_why_the_daemon_is_degraded(faulty: tuple[Daemon, Faults]) -> None:
+    daemon, faults = faulty
+    faults.fail(errno.ENOSPC)
+    with contextlib.suppress(MozartError):
+        daemon.request("hold", scope="nobody_cli")
+    wait_until(lambda: daemon.status()["state"] == "degraded")
+    said = [daemon.mozart("status").stdout, daemon.mozartd("status").stdout]
+    faults.end()
+    assert all("degraded" in one and "database or disk is full" in one for one in said), said
+    wait_until(lambda: daemon.status()["state"] == "ready")
+    assert "reason" not in daemon.mozartd("status").stdout
 
 
 def test_C14_what_was_not_sent_goes_back_when_its_job_is_paused(

@@ -21,11 +21,13 @@ INSTEAD = {"daemon": ["daemon", "nothing"], "completion": ["completion", "bash"]
 
 def words_of(verb: str, job: str, score: str) -> list[str]:
     """`mozart VERB …` as a list."""
-    found = {**WORDS, "JOB": job, "JOB...": job, "[JOB]": job, "SCORE": score}
+    found = {**WORDS, "JOB": job, "JOB...": job, "[JOB]": job, "[JOB...]": job, "SCORE": score}
     if verb in INSTEAD:
         return [found.get(word, word) for word in INSTEAD[verb]]
     arguments = [one for one in parameters(find_verb(verb).command) if isinstance(one.spec, Argument)]
-    needed = [one for one in arguments if one.default is inspect.Parameter.empty or one.spec.metavar == "[JOB]"]
+    needed = [
+        one for one in arguments if one.default is inspect.Parameter.empty or one.spec.metavar in ("[JOB]", "[JOB...]")
+    ]
     return [verb, *(found[str(one.spec.metavar)] for one in needed)]
 
 

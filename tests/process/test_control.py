@@ -208,8 +208,8 @@ def test_groups_and_backends_have_limits_over_all_jobs(start_daemon: Callable[..
     wait_until(lambda: sum(sheet["state"] == "running" for job in jobs for sheet in sheets(daemon, job).values()) == 3)
     waiting = [sheet["reason"] for job in jobs for sheet in sheets(daemon, job).values() if sheet["state"] == "pending"]
     assert len(waiting) == 3
-    assert {"as many sheets run on command as settings allow"} <= set(waiting)
-    assert asked(daemon, "group")["groups"] == [{"name": "night", "parallel": 2, "running": 2}]
+    assert {"command is at its limit (backends.command.max_concurrent)"} <= set(waiting)
+    assert asked(daemon, "group")["groups"] == [{"name": "night", "parallel": 2, "running": 2, "unsaved": False}]
     for job in jobs:
         daemon.mozart("cancel", job)
 
@@ -259,7 +259,7 @@ def test_only_so_many_jobs_are_under_way_at_once(
     daemon.run(score("gate go", name="first"))
     wait_until((workspace / "go").exists)
     second = daemon.run(score("say hello", name="second"))
-    full = "as many jobs are under way as max_concurrent_jobs allows"
+    full = "waiting for another job to end (max_concurrent_jobs)"
     assert sheets(daemon, second)[1]["reason"] == full
     asked(daemon, "pause", second)
     asked(daemon, "resume", second)

@@ -94,7 +94,7 @@ def test_a_veto_says_when_the_limit_is_over_and_waits_for_a_person(
     job = submit(daemon, score(f"attempt 1: {LIMITED.splitlines()[0]}\nattempt 1: exit 1"))
     daemon.wait_for(job, "sheet.waiting")
     shown = daemon.mozart("limits").stdout
-    assert "somebody acts" in shown
+    assert "until cleared" in shown
     assert re.search(r"over at (\w+ )?\d\d:\d\d, then wait for a person", shown)
     (sheet,) = daemon.job(job)["sheets"]
     assert sheet["until"] is None, "not at the limit's own end, which is told with the reason"
@@ -123,7 +123,7 @@ def test_the_order_of_queued_jobs_is_what_a_person_says(
     jobs = {name: submit(daemon, score("say hello", name=name)) for name in names}
     assert daemon.mozart("priority", jobs["c"], "high").returncode == 0
     done = daemon.mozart("reorder", jobs["d"], "--first")
-    assert done.stdout == f"{jobs['d']} is number 1 of 4: {jobs['d']}, {jobs['c']}, {jobs['a']}, {jobs['b']}\n"
+    assert done.stdout == f"{jobs['d']} is now first in the queue: {jobs['d']}, {jobs['c']}, {jobs['a']}, {jobs['b']}\n"
     assert daemon.mozart("reorder", jobs["b"], "--before", jobs["a"]).returncode == 0
     begun = daemon.mozart("reorder", running, "--first")
     assert begun.returncode == 1

@@ -293,7 +293,7 @@ def test_reload_replaces_what_would_run_with_other_settings(start: Callable[...,
     (coordinator,), workers = stub.wait_pids("coordinator", 1), stub.wait_pids("worker", 2)
     config.write_text("workers: 3\nhistory_jobs: 10\n")
     stub.signal(signal.SIGHUP)
-    stub.wait_says("(?s)reloading: workers is in force\n.*reloading: history_jobs is in force with a new coordinator\n")
+    stub.wait_says("(?s)reloading: workers: applied\n.*reloading: history_jobs: applied .coordinator restarted.\n")
     assert set(workers) < set(stub.wait_pids("worker", 3)), "workers do not read history_jobs"
     wait_until(lambda: coordinator not in stub.pids("coordinator"))
     config.write_text("workers: 3\nhistory_jobs: 10\nworker_slots: 4\n")

@@ -121,7 +121,7 @@ def test_a_named_settings_file_is_used_and_read_again(cold: Daemon) -> None:
     assert len(cold.status()["workers"]) == 1
     config.write_text("workers: 2")
     done = cold.mozartd("reload", "--json")
-    assert json.loads(done.stdout)["changed"] == {"workers": "in force"}
+    assert json.loads(done.stdout)["changed"] == {"workers": "applied"}
     wait_until(lambda: len(cold.status()["workers"]) == 2)
     config.write_text("workers: none")
     done = cold.mozartd("reload")
@@ -212,14 +212,14 @@ def test_reload_says_what_each_change_needs_and_what_is_not_in_force(cold: Daemo
     del cold.environment["MOZART_HISTORY_DAYS"]
     said = cold.mozartd("reload").stdout.splitlines()
     assert said == [
-        f"mozartd (pid {pid}) has read {config} again",
-        "worker_slots: in force with new workers; those before end with what they run",
-        "stop_grace_seconds: in force with new workers; those before end with what they run",
-        "history_jobs: in force with a new coordinator",
-        "history_days: not in force, MOZART_HISTORY_DAYS in the daemon's environment wins until the daemon is started anew",
-        "workers: not in force, --workers 1 of the start wins until the daemon is started anew",
+        f"mozartd (pid {pid}) has reloaded {config}",
+        "worker_slots: applied to new workers; old workers exit when their agents finish",
+        "stop_grace_seconds: applied to new workers; old workers exit when their agents finish",
+        "history_jobs: applied (coordinator restarted)",
+        "history_days: not applied, MOZART_HISTORY_DAYS in the daemon's environment overrides it until the daemon is restarted",
+        "workers: not applied, --workers 1 of the start overrides it until the daemon is restarted",
     ]
-    assert [line for line in said[1:4] if f"reloading: {line.partition(':')[0]} is in force" not in log(cold)] == []
+    assert [line for line in said[1:4] if f"reloading: {line.partition(':')[0]}: applied" not in log(cold)] == []
     assert "nothing changed" in cold.mozartd("reload").stdout
     config.write_text("backends: {claud_cli: {max_concurrent: 2}}\n")
     doubt = cold.mozartd("reload").stdout.splitlines()[-1]

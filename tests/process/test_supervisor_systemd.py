@@ -123,7 +123,7 @@ def test_reload_reads_the_settings_again(systemd: Systemd) -> None:
 def test_an_upgrade_keeps_the_pid_and_the_watchdog(systemd: Systemd) -> None:
     systemd.must("systemctl", "start", "mozartd")
     before, restarts = systemd.show("MainPID"), systemd.show("NRestarts")
-    assert "runs version" in systemd.must("mozartd", "upgrade")
+    assert "upgraded from" in systemd.must("mozartd", "upgrade")
     systemd.must("systemctl", "kill", "--kill-who=main", "-s", "USR2", "mozartd")
     wait_until(lambda: systemd.journal().count("took over from") == 2 and systemd.show("ActiveState") == "active")
     assert (systemd.show("MainPID"), systemd.show("NRestarts")) == (before, restarts)

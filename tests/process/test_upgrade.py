@@ -210,7 +210,7 @@ def test_what_is_asked_meanwhile_is_answered_once(daemon: Daemon, score: Score) 
             for jobs in range(100_000, 100_006):
                 config.write_text(json.dumps({**settings, "history_jobs": jobs}))
                 done = daemon.mozartd("reload")
-                assert "new coordinator" in done.stdout, done.stderr
+                assert "coordinator restarted" in done.stdout, done.stderr
         finally:
             over.set()
         given = [job for each in asking for job in each.result()]

@@ -103,7 +103,8 @@ def test_the_report_stays_small_when_the_output_is_not(peer: Peer) -> None:
 def test_a_log_that_cannot_be_written_ends_the_attempt(peer: Peer) -> None:
     report = peer.play("say lost\nhang", log="/dev/full")
     assert (report["verdict"], report["code"]) == ("failed", "E403")
-    assert "No space left" in report["message"]
+    # A log is made, never opened: what is there belongs to somebody else. (A full disk: tests/torture/test_disk.py.)
+    assert "File exists" in report["message"]
     assert peer.play("say fine", sheet=2)["verdict"] == "ok"
 
 
@@ -115,7 +116,7 @@ def test_a_log_that_cannot_be_written_ends_the_attempt(peer: Peer) -> None:
     [
         ({"backend": {"command": ["no-such-program"]}}, "missing", "E505", "no-such-program"),
         ({"backend": {"command": ["./agent"]}}, "missing", "E505", "no such file"),
-        ({"backend": {"command": ["/etc/passwd"]}}, "missing", "E505", "not executable"),
+        ({"backend": {"command": ["/etc/passwd"]}}, "missing", "E505", "permission denied"),
         ({"backend": {"working_directory": "/nowhere"}}, "failed", "E603", "/nowhere"),
         ({"workspace": "/etc/passwd"}, "failed", "E601", "it is a file"),
         ({"workspace": "/proc/nowhere"}, "failed", "E601", "cannot create"),
@@ -156,10 +157,11 @@ def test_a_time_limit_is_kept(peer: Peer) -> None:
 
 def test_silence_from_the_start_and_after_a_word(peer: Peer) -> None:
     silent = peer.play("hang", idle_seconds=0.3)
-    assert (silent["verdict"], silent["code"], silent["message"]) == ("stalled", "E006", "it never printed anything")
+    assert (silent["verdict"], silent["code"]) == ("stalled", "E006")
+    assert silent["message"] == "no output in its first 0.3s (stale_detection.idle_timeout_seconds)"
     stalled = unhurried(lambda n, pace: peer.play("say one\nhang", sheet=n + 1, idle_seconds=0.3 * pace), has_spoken)
     assert (stalled["verdict"], stalled["code"]) == ("stalled", "E006")
-    assert "never" not in stalled["message"]
+    assert "no output for 0." in stalled["message"]
 
 
 def test_an_agent_that_talks_is_not_idle(peer: Peer) -> None:
@@ -294,7 +296,7 @@ def test_a_result_brings_cost_and_tokens(peer: Peer) -> None:
 def test_a_spool_is_read_while_it_grows_and_leaves_nothing_whatever_happens(peer: Peer) -> None:
     attempt = peer.assign(f"say {INIT}\nhang", **claude(peer))
     peer.until("noted", attempt)
-    assert sorted(os.listdir(os.path.join(peer.paths.logs, "song-1"))) == ["1.1.log", "1.1.prompt"]
+    assert sorted(os.listdir(os.path.join(peer.paths.logs, "song-1"))) == [".mozart-logs", "1.1.log", "1.1.prompt"]
     peer.cancel(attempt)
     peer.finish(attempt)
     assert peer.log() == [INIT.encode()]

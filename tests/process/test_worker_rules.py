@@ -34,7 +34,7 @@ def test_rules_run_and_say_what_they_saw(peer: Peer) -> None:
     ("fields", "code", "words"),
     [
         ({"type": "file_exists", "path": "report.md"}, "E201", "report.md does not exist in "),
-        ({"type": "file_modified", "path": "old"}, "E202", "old is as it was"),
+        ({"type": "file_modified", "path": "old"}, "E202", "old was not modified by this attempt"),
         (
             {"type": "content_contains", "path": "old", "pattern": "new"},
             "E202",
@@ -42,9 +42,9 @@ def test_rules_run_and_say_what_they_saw(peer: Peer) -> None:
         ),
         ({"type": "content_regex", "path": "old", "pattern": "n.*w"}, "E202", "pattern 'n.*w' not found in old"),
         ({"type": "content_contains", "path": ".", "pattern": "x"}, "E202", "not a regular file"),
-        ({"type": "command_succeeds", "command": "echo no; exit 3"}, "E203", "exit 3: no"),
+        ({"type": "command_succeeds", "command": "echo no; exit 3"}, "E203", "exit status 3: no"),
         ({"type": "command_succeeds", "command": "kill -SEGV $$"}, "E203", "SIGSEGV"),
-        ({"type": "command_succeeds", "command": "sleep 300", "timeout_seconds": 0.2}, "E204", "longer than 0.2 s"),
+        ({"type": "command_succeeds", "command": "sleep 300", "timeout_seconds": 0.2}, "E204", "timed out after 0.2s"),
         ({"type": "file_exists", "path": "../../etc/passwd"}, "E601", "outside the workspace"),
         ({"type": "file_exists", "path": "link"}, "E601", "outside the workspace"),
         ({"type": "file_exists", "path": "old", "condition": "sheet_num < 'a'"}, "E604", "condition"),
@@ -142,7 +142,12 @@ def test_exit_0_of_the_skip_command_skips(peer: Peer) -> None:
 
 @pytest.mark.parametrize(
     ("command", "words"),
-    [("exit 1", ""), ("sleep 300", "longer than 0.2 s"), ("no-such-program", "exit 127"), ("kill $$", "SIGTERM")],
+    [
+        ("exit 1", ""),
+        ("sleep 300", "timed out after 0.2s"),
+        ("no-such-program", "exit status 127"),
+        ("kill $$", "SIGTERM"),
+    ],
 )
 def test_anything_else_runs_and_says_so(peer: Peer, command: str, words: str) -> None:
     report = peer.play("say ran", skip_command={"command": command, "description": None, "timeout_seconds": 0.2})

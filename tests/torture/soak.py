@@ -78,8 +78,8 @@ def run(home: Path, attempts: int) -> list[Line]:
 
 
 def is_alone(daemon: Daemon) -> bool:
-    """No agent lives, nobody is being reaped."""
-    return len(processes_of(daemon.home)) == daemon.workers + 2
+    """No agent lives, nobody is being reaped: the supervisor, its children, and the fork server of each of those."""
+    return len(processes_of(daemon.home)) == 2 * (daemon.workers + 1) + 1
 
 
 def sample(pid: int, attempts: int) -> Sample:

@@ -24,6 +24,8 @@ from tests.torture.load import Submitted
 from tests.torture.watch import AWAY, Diary, Watcher
 
 WORKERS, SLOTS, WATCHERS = 2, 3, 3
+#: Processes of a daemon at rest: the supervisor, and its children with a fork server each.
+LASTING = 1 + 2 * (1 + WORKERS)
 #: Jobs that may be unfinished at once: enough to keep every slot busy, few enough to come to an end.
 BACKLOG = 8
 #: Seconds after one kill's checks until the next, at most; seconds that anything may take to come back.
@@ -205,7 +207,7 @@ class Storm:
                 self.wrong += invariants.unlike_its_log(self.daemon, watcher, job, whole=True)
         self.wrong += invariants.run_twice(self.submitted)
         self.wrong += invariants.leaked_credit(self.daemon, SLOTS)
-        self.until(lambda: len(self._processes()) <= WORKERS + 2, "more is left than the daemon and its children")
+        self.until(lambda: len(self._processes()) <= LASTING, "more is left than the daemon and its children")
         code = self.daemon.stop()
         self.wrong += self.daemon.leftovers() + ([f"exit code {code}"] if code else [])
         self.wrong += invariants.broken_database(self.daemon.home)

@@ -46,7 +46,8 @@ def test_no_secret_is_kept_said_or_shown(home: Path, tmp_path: Path) -> None:
             tmp_path,
             "x",
             backend={"command": [str(agent), "{prompt_file}"], "working_directory": str(workspace)},
-            prompt={"template": "{% include 'notes.md' %}"},
+            # By a name that only rendering knows: what is named outright travels with the submission, as the score does.
+            prompt={"template": "{% include notes %}", "variables": {"notes": "notes.md"}},
             validations=[
                 {
                     "type": "command_succeeds",

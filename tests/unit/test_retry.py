@@ -74,7 +74,8 @@ def test_a_rule_that_did_not_run_did_not_pass() -> None:
 
 
 def test_a_limited_attempt_that_did_everything_is_done() -> None:
-    assert decided(verdict="rate_limited", code="E101", rules=[rule()]) == Done()
+    assert decided(verdict="rate_limited", code="E101", rules=[rule(held=False)]) == Done()
+    assert isinstance(decided(verdict="rate_limited", code="E101", rules=[rule(held=True)]), Hold), "it was turned away"
 
 
 def test_skipped_cancelled_interrupted() -> None:

@@ -72,7 +72,7 @@ def _timeouts(path: Field, backend: Backend) -> Iterator[tuple[Field, float]]:
 def permissions(loaded: LoadedScore) -> Iterator[Problem]:
     for path, backend in _backends(loaded):
         if not backend.skip_permissions and backend.type in AGENTS and loaded.is_written(*path, "skip_permissions"):
-            message = "the agent would wait for a permission that nobody gives"
+            message = "the agent would wait for a permission that nobody can give"
             hint = "set skip_permissions: true, and name allowed_tools to limit it"
             yield loaded.found("V204", WARNING, (*path, "skip_permissions"), message, hint)
 
@@ -90,7 +90,7 @@ def unused_fields(loaded: LoadedScore) -> Iterator[Problem]:
             yield loaded.found("V209", WARNING, (*path, unused[0]), message, "remove it, or choose another type")
     for name in ("state_backend", "state_path"):
         if loaded.is_written(name):
-            message = f"{name} is accepted from old scores: the daemon keeps the state"
+            message = f"{name} has no effect: the daemon keeps the state"
             yield loaded.found("V209", INFO, (name,), message, "remove it")
 
 
@@ -142,9 +142,9 @@ def programs(loaded: LoadedScore) -> Iterator[Problem]:
         program = _program(backend)
         if program and program not in said and not _is_found(program, backend, loaded):
             said.add(program)
-            message = f"the program {program!r} of the backend {backend.type} is not found on this machine"
+            message = f"{program}: command not found (the backend {backend.type} needs it)"
             yield loaded.found(
-                "V210", WARNING, _naming(loaded, path), message, "install it, or put its directory on PATH"
+                "V210", WARNING, _naming(loaded, path), message, "install it, or add its directory to PATH"
             )
 
 

@@ -44,7 +44,7 @@ def sheet_keys(loaded: LoadedScore) -> Iterator[Problem]:
         for n in keys:
             if not 1 <= n <= total:
                 hint = f"sheets are 1 to {total}" + (" (stages do not count here)" if sheet.fan_out else "")
-                yield loaded.found("V212", WARNING, (*path, n), f"there is no sheet {n}, so this does nothing", hint)
+                yield loaded.found("V212", WARNING, (*path, n), f"there is no sheet {n}, so this has no effect", hint)
 
 
 def costs(loaded: LoadedScore) -> Iterator[Problem]:
@@ -61,7 +61,9 @@ def costs(loaded: LoadedScore) -> Iterator[Problem]:
         yield loaded.found("V213", ERROR, ("cost_limits",), message, "use a backend that reports its usage")
     if score.cost_limits.on_reached is None:
         for backend in sorted({each for each in unknown(score) if each.split()[0] not in UNPRICED}):
-            message = f"an agent may go beyond the cost limit before it ends: nobody knows the price of {backend} while it runs"
+            message = (
+                f"an agent may exceed the cost limit before it ends: the price of {backend} is unknown while it runs"
+            )
             hint = "set a model of the price table, or write `on_reached: finish` to accept it"
             yield loaded.found("V213", WARNING, ("cost_limits",), message, hint)
 
@@ -77,7 +79,7 @@ def switches(loaded: LoadedScore) -> Iterator[Problem]:
     """Sections that are written and do nothing."""
     for path in _SWITCHED:
         if loaded.has_section(*path) and not loaded.is_written(*path, "enabled"):
-            message = f"{dotted(path)} is off: it needs `enabled: true`"
+            message = f"{dotted(path)} has no effect without `enabled: true`"
             yield loaded.found("V220", WARNING, path, message, "add `enabled: true` to it, or remove the section")
     cross = loaded.score.cross_sheet
     if cross is not None and not cross.auto_capture_stdout and not cross.capture_files:
@@ -87,7 +89,7 @@ def switches(loaded: LoadedScore) -> Iterator[Problem]:
 
 def retries(loaded: LoadedScore) -> Iterator[Problem]:
     if loaded.score.retry.max_retries == 1 and loaded.is_written("retry", "max_retries"):
-        message = "max_retries: 1 allows one attempt, so nothing is retried: the first attempt counts"
+        message = "max_retries: 1 allows one attempt, so nothing is retried: it counts the first attempt"
         yield loaded.found("V221", WARNING, ("retry", "max_retries"), message, "write `max_retries: 2` for one retry")
 
 

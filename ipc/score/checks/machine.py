@@ -27,7 +27,7 @@ def workspace(loaded: LoadedScore) -> Iterator[Problem]:
         yield loaded.found("V002", ERROR, where, message, "choose another with --workspace")
     elif existing not in (path, os.path.dirname(path)):
         message = f"the directory {os.path.dirname(path)} of the workspace does not exist"
-        yield loaded.found("V002", WARNING, where, message, "it will be made; is the path right?")
+        yield loaded.found("V002", WARNING, where, message, "it will be created; check the path")
 
 
 def _existing(path: str) -> str:

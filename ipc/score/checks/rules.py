@@ -19,7 +19,7 @@ def placeholders(loaded: LoadedScore) -> Iterator[Problem]:
     for path, text in _texts(loaded):
         for match in JINJA.finditer(text):
             if match.group(1) in known:
-                message = f"{match.group(0)} is not filled here"
+                message = f"{match.group(0)} is not replaced here"
                 severity = ERROR if path[-1] == "path" else WARNING
                 yield loaded.found("V201", severity, path, message, f"write {{{match.group(1)}}} with single braces")
                 break
@@ -40,7 +40,7 @@ def misspelt_names(loaded: LoadedScore, path: Field, text: str, known: set[str])
     """`{workspce}`. Other words in braces are the shell's or awk's."""
     for name in dict.fromkeys(fields.placeholders(text)):
         if name not in known and (near := misspelt(name, known)):
-            message = f"{{{name}}} stays as it is: there is no such variable"
+            message = f"{{{name}}} is not replaced: there is no such variable"
             yield loaded.found("V222", WARNING, path, message, f"did you mean {{{near}}}?")
 
 
@@ -85,7 +85,7 @@ def places(loaded: LoadedScore) -> Iterator[tuple[int, str, list[str]]]:
 def ambiguous(loaded: LoadedScore) -> Iterator[Problem]:
     for i, path, found in places(loaded):
         if len(found) > 1 and all(map(os.path.lexists, found)):
-            message = f"{path} is both {found[0]} and {found[1]}: the first is looked at"
+            message = f"{path} is both {found[0]} and {found[1]}: the first is used"
             hint = f"write {{workspace}}/{path} for the first, or the whole path within the workspace"
             yield loaded.found("V225", WARNING, ("validations", i, "path"), message, hint)
 

@@ -71,9 +71,7 @@ def syntax(loaded: LoadedScore) -> Iterator[Problem]:
             judged[text] = _syntax_fault(PLACEHOLDER.sub("x", text), deadline - time.monotonic())
         if judged[text]:
             message = f"the shell cannot read this command: {judged[text]}"
-            yield loaded.found(
-                "V223", ERROR, path, message, "is every quote and bracket closed, and every `if` and `do` ended?"
-            )
+            yield loaded.found("V223", ERROR, path, message, "check that every quote, bracket, `if` and `do` is closed")
 
 
 def _syntax_fault(text: str, seconds: float) -> str:
@@ -102,7 +100,7 @@ def names(loaded: LoadedScore) -> Iterator[Problem]:
             if name in BACKEND_NAMES or not (near or name in filled_elsewhere):
                 continue
             hint = f"did you mean {{{near}}}?" if near else "it takes {prompt}, {prompt_file}, {workspace}, {model}"
-            yield loaded.found("V222", WARNING, path, f"{{{name}}} stays as it is in a backend's command", hint)
+            yield loaded.found("V222", WARNING, path, f"{{{name}}} is not replaced in a backend's command", hint)
 
 
 def _placed(
@@ -115,6 +113,11 @@ def _placed(
             if why:
                 message = f"{{{spot.name}}} cannot be passed to this command: {why.reason}"
                 yield loaded.found("V218", ERROR, path, message, why.hint)
+            elif spot.name != "prompt" and (refusal := script.option(spot)):
+                message = (
+                    f"{{{spot.name}}} is refused here when it begins with `-`: the program would take it for an option"
+                )
+                yield loaded.found("V229", WARNING, path, message, refusal.hint)
         elif (
             spot.name in known
             and isinstance(known[spot.name], str)

@@ -72,7 +72,7 @@ def braces(loaded: LoadedScore) -> Iterator[Problem]:
         if name in known and name not in seen:
             seen.add(name)
             line = text.count("\n", 0, match.start()) + 1
-            message = f"{{{name}}} stays as it is in a template"
+            message = f"{{{name}}} is not replaced in a template"
             yield _at_line(loaded, "V202", WARNING, message, f"templates take {{{{ {name} }}}}", line)
 
 
@@ -82,7 +82,7 @@ def unrendered(loaded: LoadedScore) -> Iterator[Problem]:
     for name, value in loaded.score.prompt.variables.items():
         match = JINJA.search(value) if isinstance(value, str) else None
         if match and match.group(1) in known:
-            message = f"{match.group(0)} in the variable {name!r} stays as it is: variables are not rendered"
+            message = f"{match.group(0)} in the variable {name!r} is not replaced: variables are not rendered"
             hint = "move the text into the template, or into a file that it includes"
             yield loaded.found("V202", WARNING, ("prompt", "variables", name), message, hint)
 

@@ -1,7 +1,8 @@
 """`cancel`: a job, or some of its sheets.
 
-{job, sheets?} → {job, sheets}: the sheets that are cancelled or being stopped. What has not started is cancelled at once; what
-runs is stopped by its worker and cancelled when it has ended. Cancelling what has ended is refused.
+{job, sheets?} → {job, sheets, already?}: the sheets that are cancelled or being stopped. What has not started is cancelled at
+once; what runs is stopped by its worker and cancelled when it has ended. What is cancelled is so `already`; cancelling what has
+ended otherwise is refused.
 """
 
 from __future__ import annotations
@@ -28,13 +29,16 @@ Stop = Callable[[Job, Sheet, str], None]
 async def handle(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
     typed, numbers = params.text("job"), params.wholes("sheets")
     params.finish()
-    job = await parts.registry.find(typed)
-    if job.state in JOB_ENDED:
-        raise MozartError(
-            "job_ended", f"cannot cancel {job.id}: it is {job.state} already", "nothing of it runs any more"
-        )
+    job = await (parts.registry.find_whole if numbers else parts.registry.find)(typed)
     for n in numbers:
         _check(job, n)
+    states = {job.sheets[n].state.value for n in numbers} or {job.state.value}
+    if states == {"cancelled"}:
+        # Also when somebody else cancelled it: it must be on disk before anybody is told so.
+        return await parts.once.commit(params.key, {"job": job.id, "sheets": [], "already": True})
+    if job.state in JOB_ENDED:
+        hint = f"see mozart status {job.id}"
+        raise MozartError("job_ended", f"cannot cancel {job.id}: it is already {job.state}", hint)
     parts.journal.append(time.time(), "asked.cancel", job.id, by=session.who, sheets=numbers[:TOLD])
     return await parts.once.enter(params.key, _cancel(parts, job, numbers, params.key))
 
@@ -55,13 +59,13 @@ def _check(job: Job, n: int) -> None:
         raise MozartError(
             "unknown_sheet",
             f"cannot cancel sheet {n}: {job.id} has {job.total_sheets} sheets",
-            f"see mozart status {job.id}",
+            f"see `mozart status {job.id}`",
         )
-    if job.sheets[n].state in SHEET_ENDED:
+    if job.sheets[n].state in SHEET_ENDED and job.sheets[n].state is not SheetState.CANCELLED:
         raise MozartError(
             "sheet_ended",
-            f"cannot cancel sheet {n} of {job.id}: it is {job.sheets[n].state} already",
-            f"see mozart status {job.id}",
+            f"cannot cancel sheet {n} of {job.id}: it is already {job.sheets[n].state}",
+            f"see `mozart status {job.id}`",
         )
 
 

@@ -81,7 +81,7 @@ def _notes(job: Job, planned: Job, name: str) -> list[str]:
 def _check(job: Job, planned: Job) -> None:
     if job.state in JOB_ENDED:
         raise MozartError(
-            "job_ended", f"cannot modify {job.id}: it is {job.state} already", "submit the new score instead"
+            "job_ended", f"cannot modify {job.id}: it is already {job.state}", "submit the new score instead"
         )
     gone = [n for n in job.running if n not in planned.sheets]
     if gone:

@@ -24,7 +24,7 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     job = await parts.registry.find(typed)
     if job.state in JOB_ENDED:
         raise MozartError(
-            "job_ended", f"cannot change {job.id}: it is {job.state} already", "only jobs that go on have a share"
+            "job_ended", f"cannot change {job.id}: it is already {job.state}", "only jobs that go on have a share"
         )
     job.priority = priority
     parts.book.touch(job)

@@ -1,6 +1,7 @@
 """`resume`: go on with a paused job.
 
-{job} → {job, sheets, waits}: the sheets that may run again, when `max_concurrent_jobs` allows. Holds that waited for a person
+{job} → {job, sheets, waits, already?}: the sheets that may run again, when `max_concurrent_jobs` allows; of a job that is not
+paused, and has not ended, nothing changes (`already`). Holds that waited for a person
 (a login, a key) are over for its scopes: somebody has acted. A job that was to begin after another, which did not complete,
 stays paused: `waits` says why. Who resumes a job that is paused for that alone has it run.
 """
@@ -13,6 +14,7 @@ from typing import Any
 
 from ipc import mark
 from ipc.errors import MozartError
+from ipc.states import JOB_ENDED
 from ipc.states import Job as JobState
 from mozartd.coordinator import budget
 from mozartd.coordinator.clients import Session
@@ -22,7 +24,7 @@ from mozartd.coordinator.parts import Parts
 from mozartd.coordinator.recovery import predecessor
 from mozartd.coordinator.settle import fate, pause
 from mozartd.coordinator.steps import open_sheets, yielding
-from mozartd.coordinator.wishes import refuse_if_ending
+from mozartd.coordinator.wishes import refuse_if_ending, rerun_hint
 
 
 async def handle(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
@@ -38,9 +40,10 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     too_dear = [why async for sheet in yielding(open_ones) if stops and (why := budget.reached(job, sheet))]
     ended = await predecessor(parts.store, parts.book, job)
     refuse_if_ending(job, "resume")
+    if job.state in JOB_ENDED:
+        raise MozartError("not_paused", f"cannot resume {job.id}: it is {job.state}, not paused", rerun_hint(job))
     if job.state is not JobState.PAUSED:
-        hint = f"mozart retry {job.id} runs what failed again" if job.is_settled else f"see mozart status {job.id}"
-        raise MozartError("not_paused", f"cannot resume {job.id}: it is {job.state}, not paused", hint)
+        return await parts.once.commit(params.key, {"job": job.id, "sheets": numbers, "waits": "", "already": True})
     if too_dear:
         hint = f"raise that limit in its score, then `mozart modify {job.id} SCORE`"
         raise MozartError("cost_reached", f"cannot resume {job.id}: {too_dear[0]}", hint)

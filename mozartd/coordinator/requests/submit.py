@@ -74,9 +74,8 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
         _refuse_if_in_use(parts, path, str(score.workspace))
         await in_thread(archive_workspace, score, job.id, parts.identity, time.time())
     rows = partial(rows_of, job, score, source, environment, parts.once.rows(params.key, answer))
-    return await parts.once.enter(
-        params.key, _enter(parts, job, assign.Parts.of(score, environment), rows, session.who)
-    )
+    entering = _enter(parts, job, assign.Parts.of(score, environment), rows, session.who, answer)
+    return await parts.once.enter(params.key, entering)
 
 
 def _otherwise(parts: Parts, known: dict[str, Any]) -> dict[str, Any]:
@@ -92,9 +91,9 @@ def _otherwise(parts: Parts, known: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _enter(
-    parts: Parts, job: Job, cut: assign.Parts, rows: Callable[[], list[Write]], who: str
+    parts: Parts, job: Job, cut: assign.Parts, rows: Callable[[], list[Write]], who: str, answer: dict[str, Any]
 ) -> dict[str, Any]:
-    """When the job's rows and its first event are on disk, it is a job."""
+    """When the job's rows and its first event are on disk, it is a job, and that is the answer."""
 
     def enter() -> None:
         parts.scores.keep(job.seq, cut)
@@ -110,7 +109,7 @@ async def _enter(
     # The other one may have ended while ours was being written, and looked in the book for who waits for it.
     await release_if_over(parts.store, parts.book, job)
     parts.turn.due()
-    return {"job": job.id}
+    return answer
 
 
 def _other_users(parts: Parts, job: Job, path: str) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def test_the_version_is_shown(capfd: pytest.CaptureFixture[str]) -> None:
         ["stauts"],
         ["status", "--nope"],
         ["logs"],
-        ["logs", "x", "y"],
+        ["events", "x", "y"],
         ["logs", "x", "--since", "yesterday"],
         ["logs", "x", "--tail", "-1"],
         ["logs", "x", "--raw", "--timestamps"],

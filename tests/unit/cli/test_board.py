@@ -63,6 +63,12 @@ def test_costs_add_up_over_attempts() -> None:
         (event("sheet.blocked", 3, reason="sheet 2 failed"), "sheet 3 of 3 blocked: sheet 2 failed"),
         (event("sheet.pending", 3), ""),
         (event("sheet.pending", 3, reason="its worker died"), "sheet 3 of 3 will run again: its worker died"),
+        (
+            event(
+                "sheet.waiting", 1, 1, reason="E001 timed out", until="2026-11-23T12:00:00.500Z", mode="normal", of=3
+            ),
+            "sheet 1 of 3 failed (E001 timed out); retrying in 0.5s (attempt 2 of 3)",
+        ),
         (event("sheet.awaiting", 3, reason="approve it"), "sheet 3 of 3 waits: approve it"),
         (event("job.paused", reason="by hand"), "song-1 is paused: by hand"),
         (event("attempt.started", 1, 1), ""),
@@ -139,7 +145,7 @@ def test_the_summary_explains_a_failure() -> None:
     )
     for line in (
         "sheet 2: E505 cannot find claude",
-        "  not met: file_exists: no report.md",
+        "  validation failed: file_exists (no report.md)",
         "  evidence: sh: claude: not found",
         "  hint: install it",
         "  log: mozart logs song-1 --sheet 2 --attempt 2",

@@ -119,7 +119,7 @@ WAVE  SHEET  STAGE       AFTER  BACKEND  TIMEOUT  CHECKS
 def test_plan_tells_problems_on_stderr(mozart: Mozart, write: Write) -> None:
     code, out, err = mozart("plan", write(prompt={"template": "{{ nope }}"}, isolation={"enabled": True}))
     assert code == 2, "run would refuse it"
-    assert "WAVE" in out
+    assert "SHEET" in out
     assert "V101 error" in err
     assert "not available yet: isolation" in err
 
