@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 
-from ipc import mark
+from ipc import blame
 from ipc.errors import MozartError
 from ipc.score.expressions import ExpressionTooLargeError
 from mozartd.coordinator import fallback, schedule
@@ -233,7 +233,7 @@ class Turn:
             credit = self.credit
             starts = schedule.plan(self._book.board, self.caps(now), credit, now) if credit > 0 else []
             for job, n in starts:
-                with mark.on(job.id):
+                with blame.on(job.id):
                     self._start_or_skip(job, job.sheets[n], now)
             # What is held since just now may have a fallback.
             if not starts and not held:
@@ -249,7 +249,7 @@ class Turn:
     def _choose_backends(self, now: float) -> None:
         """Put the sheets that could start next where they are to run: a fallback, or back."""
         for job in self._book.choosing.values():
-            mark.put(job.id)
+            blame.put(job.id)
             room = max(0, job.policy.max_concurrent - len(job.running))
             for n in [n for numbers in job.ready.values() for n in numbers[:room]]:
                 sheet = job.sheets[n]
@@ -258,7 +258,7 @@ class Turn:
                 if choice != sheet.history.choice:
                     reason = fallback.why_moved(choices, sheet.history, choice, self._limits.held_until, now)
                     self._book.move(job, sheet, choice, now, reason)
-        mark.put("")
+        blame.put("")
 
     def _start_or_skip(self, job: Job, sheet: Sheet, now: float) -> None:
         try:
