@@ -42,8 +42,8 @@ class Inherited:
     liveness: int
     """An unlinked file; the child sets its mtime every `beat_seconds` from its loop. Stale = hung = killed."""
     beat_seconds: float
-    marks: int = -1
-    """Shared memory in which each process says what it is at: `ipc.mark`."""
+    slots: int = -1
+    """Shared memory in which each process says what it is at: `ipc.blame`."""
 
 
 @dataclass(slots=True)
@@ -80,8 +80,8 @@ class CoordinatorSetup:
     workers: dict[str, int] = field(default_factory=dict)
     """Workers alive when this coordinator was forked: name → pid. They connect, or die; until then their attempts stand."""
     restarts: int = 0
-    blame: int = -1
-    """An unlinked file: which jobs earlier coordinators died over, `ipc.mark.read_blame`."""
+    deaths: int = -1
+    """An unlinked file: which jobs earlier coordinators died over, `ipc.blame.read_deaths`."""
     started_by_client: bool = False
     """`mozart run` started this daemon: it exits after `idle_exit_seconds` without work."""
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ipc import mark
+from ipc import blame
 from ipc.setup import CoordinatorSetup, Inherited, WorkerSetup
 from mozartd.converge import COORDINATOR, Child, Slot
 from mozartd.held import Held
@@ -45,9 +45,9 @@ class Births:
     incarnations: int = 0
     notes: int = field(default_factory=lambda: os.memfd_create("mozart-notes", os.MFD_CLOEXEC))
     """What the supervisor finds wrong, for the coordinator to read."""
-    marks: int = field(default_factory=mark.new_marks)
+    slots: int = field(default_factory=blame.new_slots)
     """What each child is at."""
-    blame: int = field(default_factory=lambda: os.memfd_create("mozart-blame", os.MFD_CLOEXEC))
+    deaths: int = field(default_factory=lambda: os.memfd_create("mozart-deaths", os.MFD_CLOEXEC))
     """Which jobs coordinators died over."""
 
     @classmethod
@@ -63,7 +63,7 @@ class Births:
         self.incarnations += 1
         name = f"{self.boot}-{slot.number}-{self.incarnations}"
         liveness = new_liveness_file()
-        inherited = Inherited(self.held.lifeline, liveness, beat_seconds(settings.liveness_seconds), self.marks)
+        inherited = Inherited(self.held.lifeline, liveness, beat_seconds(settings.liveness_seconds), self.slots)
         if slot == COORDINATOR:
             main, patience = self._coordinator(inherited, settings, restarts, siblings), 0.0
             close: list[int] = []
@@ -101,7 +101,7 @@ class Births:
             supervisor_pid=os.getpid(),
             started_at=self.started_at,
             notes=self.notes,
-            blame=self.blame,
+            deaths=self.deaths,
             boot=self.boot,
             workers={child.name: child.pid for child in siblings if child.slot.role == "worker"},
             restarts=restarts,

@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
-from ipc import VERSION, mark
+from ipc import VERSION, blame
 from ipc.awake import Awake
 from ipc.errors import MozartError
 from ipc.setup import EXIT_CANNOT_BOOT, EXIT_STOP_ALL, NOTE_SIGNAL, read_note, write_note
@@ -422,9 +422,9 @@ class Supervisor:
             log.info("%s (pid %d) stopped after %.1f s", child.slot, child.pid, lived)
             return
         log.warning("%s (pid %d) %s after %.1f s", child.slot, child.pid, describe_exit(status), lived)
-        if child.slot == COORDINATOR and (job := mark.read(self._births.marks, mark.COORDINATOR)):
+        if child.slot == COORDINATOR and (job := blame.read(self._births.slots, blame.COORDINATOR)):
             log.warning("%s was at work on %s when it ended", child.slot, job)
-            mark.blame(self._births.blame, job)
+            blame.count_death(self._births.deaths, job)
         if exit_code == EXIT_STOP_ALL:
             if self._wanted.phase is Phase.RUNNING:
                 self.stop("nothing left to do")

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from backends.base import STDERR, STDOUT, Event, Parser, PatientParser
-from ipc import cri, mark, segments
+from ipc import blame, cri, segments
 from workers.log import Buffer, Log, encode
 from workers.mask import Mask, MaskStream, Text, whole
 from workers.pipe import Pipe
@@ -222,11 +222,11 @@ class Capture:
         """How many bytes were read; at the end of the source the stream ends."""
         if stream.source is None:
             return 0
-        before = mark.put(self._who)
+        before = blame.put(self._who)
         try:
             return self._read_marked(stream, most, stream.source)
         finally:
-            mark.put(before)
+            blame.put(before)
 
     def _read_marked(self, stream: Stream, most: int, source: Pipe | Spool | Terminal) -> int:
         try:

@@ -17,7 +17,7 @@ from typing import cast
 
 import uvloop
 
-from ipc import forkserver, mark
+from ipc import blame, forkserver
 from ipc.connection import hello
 from ipc.environment import lookup_in
 from ipc.forkserver import ForkServer
@@ -46,7 +46,7 @@ ACK_SECONDS = 3.0
 def run(setup: WorkerSetup) -> int:
     _adopt_orphans()
     works = forkserver.start()
-    mark.begin(setup.inherited.marks, mark.slot_of(setup.name))
+    blame.begin(setup.inherited.slots, blame.slot_of(setup.name))
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     worker = Worker(loop, setup, works)
@@ -163,7 +163,7 @@ class Worker:
         task.add_done_callback(self._tasks.discard)
 
     async def _work(self, attempt: Attempt) -> None:
-        report = await mark.steps_of(attempt.id, attempt.run())
+        report = await blame.steps_of(attempt.id, attempt.run())
         del self._attempts[attempt.id]
         self._link.report(report)
         if self._draining and not self._attempts:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from ipc import mark
+from ipc import blame
 from ipc.bounds import PeerBounds
 from ipc.connection import Connection, Peer, hello, hello_problem
 from ipc.frames import Frame, FrameError
@@ -83,8 +83,8 @@ class Worker:
 class Crew:
     """`due` runs the turn; `after_commit` postpones; `grew` tells followers; set by the coordinator's composition."""
 
-    def __init__(self, book: Book, limits: Limits, supervisor_pid: int, marks: int = -1) -> None:
-        self._marks = marks
+    def __init__(self, book: Book, limits: Limits, supervisor_pid: int, blame_slots: int = -1) -> None:
+        self._blame_slots = blame_slots
         self._loop = asyncio.get_running_loop()
         self._supervisor_pid = supervisor_pid
         self._book = book
@@ -312,7 +312,7 @@ class Crew:
     def _is_suspect(self, worker: Worker, attempt: Attempt, lost: list[Attempt]) -> bool:
         """Whether it may be what killed its worker: what that was at when it died. When it was at nothing, those that have been
         there most often."""
-        if culprit := mark.read(self._marks, mark.slot_of(worker.name)):
+        if culprit := blame.read(self._blame_slots, blame.slot_of(worker.name)):
             return attempt.id == culprit
         deaths = {each.id: self._book.find(each)[1].history.interruptions for each in lost}
         return deaths[attempt.id] == max(deaths.values())
@@ -355,7 +355,7 @@ class Crew:
 
     def _hear(self, worker: Worker, attempt: Attempt, kind: Any, frame: Frame) -> None:
         if attempt.id in self._book.running:
-            with mark.on(attempt.job):
+            with blame.on(attempt.job):
                 self._heard(worker, attempt, kind, frame)
 
     def _heard(self, worker: Worker, attempt: Attempt, kind: Any, frame: Frame) -> None:

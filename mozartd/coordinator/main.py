@@ -19,7 +19,7 @@ import uvloop
 import yaml
 from orjson import JSONDecodeError
 
-from ipc import forkserver, mark, marks
+from ipc import blame, forkserver, marks
 from ipc.bounds import PeerBounds
 from ipc.connection import hello
 from ipc.errors import CODES, EXIT_FAILED, EXIT_USAGE, MozartError
@@ -78,7 +78,7 @@ KEEP_SECONDS = 60.0
 def run(setup: CoordinatorSetup) -> int:
     """Called by the supervisor in the forked child. Returns the exit code."""
     forkserver.start()
-    mark.begin(setup.inherited.marks, mark.COORDINATOR)
+    blame.begin(setup.inherited.slots, blame.COORDINATOR)
     try:
         return uvloop.run(_run(setup))
     except MozartError as error:
@@ -138,11 +138,11 @@ def _once(stop: asyncio.Future[int]) -> Callable[[int], None]:
 
 async def _compose(setup: CoordinatorSetup, store: Store, stop: Callable[[int], None]) -> Parts:
     try:
-        blame = mark.read_blame(setup.blame)
-        book, limits, journal = await recovery.load(store, setup.settings, setup.paths.logs, blame)
+        deaths = blame.read_deaths(setup.deaths)
+        book, limits, journal = await recovery.load(store, setup.settings, setup.paths.logs, deaths)
     except JSONDecodeError as error:
         raise damage(setup.paths.database, error) from None
-    crew = Crew(book, limits, setup.supervisor_pid, setup.inherited.marks)
+    crew = Crew(book, limits, setup.supervisor_pid, setup.inherited.slots)
     groups = {row["name"]: row["parallel"] for row in await store.read("all_groups")}
     settings = setup.settings
     caps = partial(

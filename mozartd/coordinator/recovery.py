@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Mapping
 
 import orjson
 
-from ipc import mark
+from ipc import blame
 from ipc.states import Job as JobState
 from ipc.states import Sheet as SheetState
 from ipc.threads import in_thread
@@ -36,9 +36,9 @@ log = logging.getLogger(__name__)
 MOST_DEATHS = 2
 
 
-async def load(store: Store, settings: Settings, logs: str, blame: Mapping[str, int]) -> tuple[Book, Limits, Journal]:
-    """The unfinished jobs, the holds, and the numbers to go on from. Nothing is repaired yet. `logs`: their directory; `blame`:
-    job → coordinators that died over it."""
+async def load(store: Store, settings: Settings, logs: str, deaths: Mapping[str, int]) -> tuple[Book, Limits, Journal]:
+    """The unfinished jobs, the holds, and the numbers to go on from. Nothing is repaired yet. `logs`: their directory;
+    `deaths`: job → coordinators that died over it."""
     last = await store.read_one("last_ids")
     assert last is not None
     journal = Journal(last["event"])
@@ -51,15 +51,15 @@ async def load(store: Store, settings: Settings, logs: str, blame: Mapping[str, 
     for row in await store.read("unfinished_sheets"):
         sheets[row["seq"]].append(Sheet.of(row))
     for row in await store.read("unfinished_jobs"):
-        with mark.on(row["id"]):
+        with blame.on(row["id"]):
             job = Job.of(row)
             job.take(sheets[job.seq])
         if job.policy.skip_when:
             await _recall_outputs(store, job)
-        with mark.on(job.id):
+        with blame.on(job.id):
             book.add(job)
-            if blame.get(job.id, 0) >= MOST_DEATHS:
-                _pause_suspect(book, job, blame[job.id], time.time())
+            if deaths.get(job.id, 0) >= MOST_DEATHS:
+                _pause_suspect(book, job, deaths[job.id], time.time())
     # No collection of cycles will find any among these.
     gc.freeze()
     for job in list(book.jobs.values()):

@@ -19,7 +19,7 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-from ipc import mark
+from ipc import blame
 from ipc.errors import MozartError
 from ipc.score.expressions import ExpressionTooLargeError
 from ipc.threads import discard
@@ -258,7 +258,7 @@ class Turn:
             credit = self.credit
             starts = schedule.plan(self._book.board, self.caps(now), credit, now) if credit > 0 else []
             for job, n in starts:
-                with mark.on(job.id):
+                with blame.on(job.id):
                     self._start_or_skip(job, job.sheets[n], now)
             # What is held since just now may have a fallback.
             if not starts and not held:
@@ -276,7 +276,7 @@ class Turn:
         for job in self._book.choosing.values():
             if job.is_busy:
                 continue
-            mark.put(job.id)
+            blame.put(job.id)
             room = max(0, job.policy.max_concurrent - len(job.running))
             for n in [n for numbers in job.ready.values() for n in numbers[:room]]:
                 sheet = job.sheets[n]
@@ -285,7 +285,7 @@ class Turn:
                 if choice != sheet.history.choice:
                     reason = fallback.why_moved(choices, sheet.history, choice, self._limits.held_until, now)
                     self._book.move(job, sheet, choice, now, reason)
-        mark.put("")
+        blame.put("")
 
     def _start_or_skip(self, job: Job, sheet: Sheet, now: float) -> None:
         try:

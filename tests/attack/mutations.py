@@ -84,7 +84,7 @@ MUTATIONS: dict[str, Mutation] = {
         "backends/patterns.py", "return _ways(sre.parse(pattern)) <= FEW", "return True"
     ),
     "A deadly job is paused": Mutation(
-        "mozartd/coordinator/recovery.py", "if blame.get(job.id, 0) >= MOST_DEATHS:", "if False:"
+        "mozartd/coordinator/recovery.py", "if deaths.get(job.id, 0) >= MOST_DEATHS:", "if False:"
     ),
     "Listing runs nothing": Mutation(
         "cli/machine.py",

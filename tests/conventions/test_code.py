@@ -34,7 +34,7 @@ def test_functions_are_short() -> None:
 
 #: Edges where anything may come and must not end the process. File → why.
 BROAD = {
-    "ipc/mark.py": "what is thrown into a coroutine is passed on to it",
+    "ipc/blame.py": "what is thrown into a coroutine is passed on to it",
     "ipc/forkserver.py": "what a piece of work raises is raised where somebody waits for it",
     "mozartd/coordinator/turn.py": "a bug in one effect of a commit costs that one; the others are other people's",
     "mozartd/spawn.py": "the end of a forked child: whatever it was must be in the log, and nothing may unwind further",

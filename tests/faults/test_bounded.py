@@ -285,14 +285,14 @@ def test_C21_a_job_that_coordinators_died_over_is_paused_before_it_is_looked_at(
     suspect, other = (daemon.run(score("hang", "say done", name=name)) for name in ("suspect", "other"))
     for job in (suspect, other):
         daemon.wait_for(job, "attempt.started")
-    Path(memory_of(daemon, "mozart-blame")).write_text(json.dumps({suspect: 2, other: 1}))
+    Path(memory_of(daemon, "mozart-deaths")).write_text(json.dumps({suspect: 2, other: 1}))
     daemon.kill("coordinator")
     wait_until(lambda: daemon.is_ready() and daemon.job(suspect)["job"]["state"] == "paused")
     assert "the coordinator died 2 times" in daemon.job(suspect)["job"]["reason"]
     assert "the coordinator died 2 times" in daemon.mozart("status", suspect).stdout
     assert daemon.job(other)["job"]["state"] == "running"
     daemon.mozart("resume", suspect)
-    assert json.loads(Path(memory_of(daemon, "mozart-blame")).read_text()) == {other: 1}
+    assert json.loads(Path(memory_of(daemon, "mozart-deaths")).read_text()) == {other: 1}
     for job in (suspect, other):
         daemon.mozart("cancel", job)
 
@@ -300,30 +300,30 @@ def test_C21_a_job_that_coordinators_died_over_is_paused_before_it_is_looked_at(
 async def test_C22_what_a_process_is_at_outlives_it() -> None:
     import asyncio
 
-    from ipc import mark
+    from ipc import blame
 
-    marks, seen = mark.new_marks(), []
+    slots, seen = blame.new_slots(), []
 
     async def work(name: str) -> str:
         for _ in range(2):
-            seen.append((name, mark.read(marks, 7)))
+            seen.append((name, blame.read(slots, 7)))
             await asyncio.sleep(0)
         try:
             await asyncio.wait_for(asyncio.Event().wait(), 0.01)
         except TimeoutError:
-            seen.append((name, mark.read(marks, 7)))
+            seen.append((name, blame.read(slots, 7)))
         return name
 
-    mark.begin(marks, 7)
+    blame.begin(slots, 7)
     try:
-        done = await asyncio.gather(*(mark.steps_of(name, work(name)) for name in ("song-1:1:1", "song-2:1:1")))
+        done = await asyncio.gather(*(blame.steps_of(name, work(name)) for name in ("song-1:1:1", "song-2:1:1")))
         assert done == ["song-1:1:1", "song-2:1:1"]
         assert len(seen) == 6
         assert all(name == marked for name, marked in seen)
-        assert mark.read(marks, 7) == ""
+        assert blame.read(slots, 7) == ""
     finally:
-        mark.begin(mark.new_marks(), 0)
-        os.close(marks)
+        blame.begin(blame.new_slots(), 0)
+        os.close(slots)
 
 
 def test_C25_a_price_is_bounded_as_tokens_are() -> None:

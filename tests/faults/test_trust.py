@@ -440,13 +440,15 @@ def test_A20_who_has_ended_or_is_younger_than_its_connection_is_not_believed() -
 
     agents = Agents("/s", dict, list, lambda *_: None)
     with subprocess.Popen(["sleep", "60"]) as person:
-        here = Peer(person.pid, os.geteuid())
-        assert agents.behind(here, boot_time(), {}) is None
-        assert agents.behind(here, boot_time(), {"state": "/s", "attempt": "a-1:1:1"}) == "a-1:1:1"
-        assert agents.behind(here, boot_time(), {"state": "/other", "attempt": "a-1:1:1"}) is None
-        with pytest.raises(MozartError, match="has ended"):
-            agents.behind(here, boot_time() - 1000, {})
-        person.kill()
+        try:
+            here = Peer(person.pid, os.geteuid())
+            assert agents.behind(here, boot_time(), {}) is None
+            assert agents.behind(here, boot_time(), {"state": "/s", "attempt": "a-1:1:1"}) == "a-1:1:1"
+            assert agents.behind(here, boot_time(), {"state": "/other", "attempt": "a-1:1:1"}) is None
+            with pytest.raises(MozartError, match="has ended"):
+                agents.behind(here, boot_time() - 1000, {})
+        finally:
+            person.kill()
     with pytest.raises(MozartError, match="has ended"):
         agents.behind(here, boot_time(), {})
 

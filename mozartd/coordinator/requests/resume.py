@@ -12,7 +12,7 @@ import math
 import time
 from typing import Any
 
-from ipc import mark
+from ipc import blame
 from ipc.errors import MozartError
 from ipc.states import JOB_ENDED
 from ipc.states import Job as JobState
@@ -61,7 +61,7 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
             parts.limits.clear(scope, now)
     for sheet in interrupted:
         sheet.history.interruptions = 0
-    mark.forgive(parts.setup.blame, job.id)
+    blame.forgive(parts.setup.deaths, job.id)
     parts.book.end_if_over(job, now)
     return await parts.once.commit(params.key, {"job": job.id, "sheets": numbers, "waits": waits})
 

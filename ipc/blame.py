@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-#: Bytes of one process's mark, and processes that have one: the coordinator's is the first, workers take turns.
+#: Bytes of one process's slot, and slots: the coordinator's is the first, workers take turns.
 SLOT_BYTES, SLOTS = 128, 512
 COORDINATOR = 0
 
@@ -25,8 +25,8 @@ _start = 0
 _now = ""
 
 
-def new_marks() -> int:
-    descriptor = os.memfd_create("mozart-marks", os.MFD_CLOEXEC)
+def new_slots() -> int:
+    descriptor = os.memfd_create("mozart-slots", os.MFD_CLOEXEC)
     os.ftruncate(descriptor, SLOT_BYTES * SLOTS)
     return descriptor
 
@@ -96,7 +96,7 @@ def read(descriptor: int, slot: int) -> str:
 # ---- deaths of coordinators: the supervisor counts them, and the coordinator forgets them --------------------------------
 
 
-def read_blame(descriptor: int) -> dict[str, int]:
+def read_deaths(descriptor: int) -> dict[str, int]:
     """job → how many coordinators died over it."""
     try:
         return dict(json.loads(os.pread(descriptor, 65536, 0) or b"{}")) if descriptor >= 0 else {}
@@ -104,20 +104,20 @@ def read_blame(descriptor: int) -> dict[str, int]:
         return {}
 
 
-def write_blame(descriptor: int, blame: dict[str, int]) -> None:
+def write_deaths(descriptor: int, deaths: dict[str, int]) -> None:
     """The newest hundred."""
     if descriptor >= 0:
         with contextlib.suppress(OSError):
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, json.dumps(dict(list(blame.items())[-100:])).encode(), 0)
+            os.pwrite(descriptor, json.dumps(dict(list(deaths.items())[-100:])).encode(), 0)
 
 
-def blame(descriptor: int, job: str) -> None:
-    known = read_blame(descriptor)
-    write_blame(descriptor, {**{each: n for each, n in known.items() if each != job}, job: known.get(job, 0) + 1})
+def count_death(descriptor: int, job: str) -> None:
+    known = read_deaths(descriptor)
+    write_deaths(descriptor, {**{each: n for each, n in known.items() if each != job}, job: known.get(job, 0) + 1})
 
 
 def forgive(descriptor: int, job: str) -> None:
-    known = read_blame(descriptor)
+    known = read_deaths(descriptor)
     if known.pop(job, None) is not None:
-        write_blame(descriptor, known)
+        write_deaths(descriptor, known)
