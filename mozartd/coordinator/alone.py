@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager
 from mozartd.coordinator.book import Book
 
 #: Seconds of a step.
-STEP = 0.0006
+STEP = 0.0004
 
 
 class Alone:

@@ -73,12 +73,16 @@ class Once:
 
     async def commit(self, key: str, answer: Answer) -> Answer:
         """Give this answer when it and all changes made so far are on disk."""
+        self.put(key, answer)
+        await self._turn.committed()
+        return answer
+
+    def put(self, key: str, answer: Answer) -> None:
+        """Its row, with all changes made so far: of who cannot wait for them yet."""
         self._turn.write(self.rows(key, answer))
         if key:
             self._unsaved[key] = answer
             self._turn.after_commit(partial(self._forget, key))
-        await self._turn.committed()
-        return answer
 
     def _forget(self, key: str) -> None:
         del self._unsaved[key]

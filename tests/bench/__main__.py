@@ -38,6 +38,7 @@ NAMES = (
     "masking",
     "hostile_logs",
     "retention",
+    "requests",
 )
 
 

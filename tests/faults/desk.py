@@ -95,8 +95,8 @@ class Desk:
             await self.turn.committed()
             await asyncio.sleep(0)
 
-    async def end(self, attempt: str, verdict: str = "ok") -> None:
-        code = "" if verdict == "ok" else "E004"
+    async def end(self, attempt: str, verdict: str = "ok", code: str = "") -> None:
+        code = code or ("" if verdict == "ok" else "E004")
         self.crew._frame(self.worker, dict(report(attempt=attempt, verdict=verdict, code=code, ended_at=time.time())))
         await self.settle()
 

@@ -79,7 +79,8 @@ async def _modify(parts: Parts, job: Job, given: _Given, key: str, who: str) -> 
         await parts.turn.collect()
         now = time.time()
         new = await in_thread(uncollected, _replan, job, planned, given, now)
-        old, changed = [*job.sheets.values()], _changed(job, before, given.score)
+        changed = _changed(job, before, given.score)
+        old = [job.sheets, job.dependents, job.ready, *job.sheets.values()]
         parts.journal.append(now, "asked.modify", job.id, by=who, score=given.path)
         parts.book.replan(job, new.version.job, now, changed)
         parts.journal.append_many(new.version.events)
@@ -91,8 +92,11 @@ async def _modify(parts: Parts, job: Job, given: _Given, key: str, who: str) -> 
         parts.crew.look_at_money(job)
         if new.too_dear:
             pause(parts.book, job, now, new.too_dear)
-    parts.turn.after_commit(partial(parts.turn.discard, old))
-    return await parts.once.commit(key, {"job": job.id, "sheets": new.open, "changed": changed})
+        answer = {"job": job.id, "sheets": new.open, "changed": changed}
+        parts.once.put(key, answer)
+        parts.turn.after_commit(partial(parts.turn.discard, old))
+    await parts.turn.committed()
+    return answer
 
 
 def _plan(job: Job, given: _Given) -> Job:

@@ -55,7 +55,7 @@ async def _retry(parts: Parts, id: str, choice: Choice, key: str, who: str) -> d
         now = time.time()
         revived = await apart(job.total_sheets, partial(_revived, job, choice, now))
         parts.registry.refuse_if_forgotten(id)
-        before = [*job.sheets.values()]
+        before = [job.sheets, job.dependents, job.ready, *job.sheets.values()]
         if id not in parts.book.jobs:
             parts.book.add(job)
         parts.journal.append(now, "asked.retry", id, by=who, sheets=revived.chosen[:TOLD])
@@ -67,8 +67,11 @@ async def _retry(parts: Parts, id: str, choice: Choice, key: str, who: str) -> d
             parts.crew.stop(job, job.sheets[n], "retry")
         if ended and ended.id not in parts.book.jobs:
             release_successors(parts.book, ended, now)
-    parts.turn.after_commit(partial(parts.turn.discard, before))
-    return await parts.once.commit(key, {"job": id, "sheets": sorted([*revived.chosen, *revived.stopped])})
+        answer = {"job": id, "sheets": revived.answer}
+        parts.once.put(key, answer)
+        parts.turn.after_commit(partial(parts.turn.discard, before))
+    await parts.turn.committed()
+    return answer
 
 
 @dataclass(slots=True)
@@ -78,6 +81,8 @@ class _Revived:
     """What runs again."""
     stopped: list[int]
     """What is interrupted for that."""
+    answer: list[int]
+    """Both, in order."""
 
 
 def _revived(job: Job, choice: Choice, now: float) -> _Revived:
@@ -86,7 +91,8 @@ def _revived(job: Job, choice: Choice, now: float) -> _Revived:
     numbers = [sheet.n for sheet in chosen]
     sheets = [copy.copy(sheet) for sheet in job.sheets.values()]
     version = version_of(job, sheets, partial(_revive_sheets, numbers=numbers, now=now))
-    return _Revived(version, numbers, [sheet.n for sheet in stopped])
+    interrupted = [sheet.n for sheet in stopped]
+    return _Revived(version, numbers, interrupted, sorted([*numbers, *interrupted]))
 
 
 def _choose(job: Job, named: list[int], first: int | None, only: bool, yes: bool) -> tuple[list[Sheet], list[Sheet]]:
