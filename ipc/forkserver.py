@@ -52,7 +52,7 @@ TRIES = 3
 #: Seconds by which the fork server is late when it was not there.
 _AWAY = 2.0
 #: Of its processor time, the part below which a piece of work that took too long by the clock was not let run.
-_STARVED = 0.1
+_STARVED = 0.05
 
 #: Where the fork server has its end of the socket to its parent.
 _CONTROL = 3

@@ -157,7 +157,7 @@ def test_C05_templates_are_bounded_in_time_and_memory() -> None:
         started = time.monotonic()
         with pytest.raises(TemplateProblem) as caught:
             pytest.fail(f"{text}: {len(rendered(render, text, {}, bounds=Bounds(0.3, 256 << 20)))}")
-        assert time.monotonic() - started < 5, text
+        assert time.monotonic() - started < 10, text
         assert re.search(
             r"takes more than|needs more than|longer than|grows beyond|too large|steps", caught.value.message
         ), text
