@@ -149,9 +149,10 @@ def _shows_prompt(command: str | list[str]) -> bool:
     if isinstance(command, list):
         return any("{prompt}" in word for word in command)
     for spot in read_script(command, backend_placeholder(("prompt",))).spots:
-        simple, place = spot.levels[-1] if spot.levels else (None, -1)
-        first = simple.words[simple.assigned] if simple and len(simple.words) > simple.assigned else ""
-        if place > 0 and first and place > simple.assigned and first not in _SHELLS_OWN:
+        if not spot.levels:
+            continue
+        simple, place = spot.levels[-1]
+        if place > simple.assigned and simple.words[simple.assigned] not in _SHELLS_OWN:
             return True
     return False
 
