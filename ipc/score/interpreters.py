@@ -50,6 +50,18 @@ _LANGUAGES: dict[str, _Language] = {
     "pwsh": _Language("", ("-Command", "-c", "-EncodedCommand", "-e"), taking_words=("-ExecutionPolicy",)),
     "tclsh": _Language(),
     "expect": _Language("c"),
+    "julia": _Language("eE"),
+    "elixir": _Language("e"),
+    "groovy": _Language("e"),
+    "scala": _Language("e"),
+    "guile": _Language("c"),
+    "racket": _Language("e"),
+    "octave": _Language("", ("--eval",)),
+    "ipython": _Language("cm", last=True),
+    "ghci": _Language("e"),
+    "irb": _Language("e"),
+    "jshell": _Language(),
+    "tsx": _Language("e", ("--eval",)),
 }
 #: Their first operand is the program, unless an option gives it.
 _FILTERS: dict[str, _Language] = {
@@ -97,6 +109,10 @@ _RUN_ANYTHING = frozenset(
         "integer", "shopt", "cmake",
     }
 )  # fmt: skip
+#: What they run may stand in a file.
+_RUN_FILES = frozenset(
+    {"make", "gmake", "just", "gdb", ".", "source", "vim", "nvim", "emacs", "m4", "sqlite3", "psql", "deno", "ts-node"}
+)
 _READ_COMMANDS = frozenset(
     {"crontab", "at", "batch", "ed", "ex", "dc", "m4", "gdb", "sqlite3", "psql", "mysql", "parallel"}
 )
@@ -195,6 +211,10 @@ def _read(words: Sequence[str], i: int, end: int, found: Reading) -> None:
     if name in _RUN_ANYTHING:
         found.code.update(dict.fromkeys(range(i + 1, end), name))
         found.stdin = found.stdin or (name if _reads_commands(name, words[i + 1 : end]) else "")
+        if name == "ssh":
+            found.stdin = found.stdin or _reads_far_away(words[i + 2 : end])
+        if name in _RUN_FILES and any(_STDIN.fullmatch(word) for word in words[i + 2 : end]):
+            found.stdin = name
         if name in (".", "source") and any(_STDIN.fullmatch(word) for word in words[i + 1 : i + 2]):
             found.stdin = name
     elif name in _TAKE_NAMES:
@@ -257,6 +277,20 @@ def _reads_commands(name: str, arguments: Sequence[str]) -> bool:
     if name == "ssh":
         return sum(not word.startswith("-") for word in arguments) < 2
     return name in _READ_COMMANDS or (name in ("su", "runuser") and "-c" not in arguments)
+
+
+def _reads_far_away(words: Sequence[str]) -> str:
+    """Of `ssh host bash -s` and `ssh host 'bash -s'`: who there reads its program from stdin."""
+    for j, word in enumerate(words):
+        inner = [*word.split(), *words[j + 1 :]]
+        if inner and program_name(inner[0]) in (*SHELLS, *_LANGUAGES):
+            return read_words(inner).stdin
+    return ""
+
+
+def runs_files(name: str) -> bool:
+    """Whether a file that it is given may hold what it runs."""
+    return name in _RUN_FILES
 
 
 def _read_shell(words: Sequence[str], i: int, end: int, found: Reading) -> None:
@@ -379,6 +413,8 @@ def _read_starter(words: Sequence[str], i: int, end: int, name: str, found: Read
             found.code[j] = name
             if name == "command" and word in ("-v", "-V"):
                 return
+            if word == "-S" and name == "env" and j + 1 < end:
+                found.stdin = found.stdin or read_words(words[j + 1].split()).stdin
             takes = not word.startswith("--") and word[-1] in taking
             if takes and j + 1 < end:
                 found.code[j + 1] = name
@@ -416,6 +452,10 @@ def _read_deep(words: Sequence[str], i: int, end: int, found: Reading) -> None:
             _are_given(j - 1, end, found)
             _read(words, j, end, found)
             return
+    if "run" in words[i + 1 : end] and program_name(words[i]) in ("uv", "go"):
+        j = next((j for j in range(words.index("run", i + 1) + 1, end) if words[j] == "-" or words[j][:1] != "-"), end)
+        found.program = j if j < end else None
+        found.stdin = found.stdin or ("uv" if words[j : j + 1] == ["-"] else "")
     _read_naming(words, i, end, found)
 
 

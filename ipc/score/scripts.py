@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ipc.errors import MozartError
-from ipc.score.interpreters import UNKNOWN, Reading, read_words
+from ipc.score.interpreters import ASSIGNMENT, UNKNOWN, Reading, read_words, runs_files
 from ipc.score.rules import outside
-from ipc.score.shell import backend_placeholder, read_script
+from ipc.score.shell import Script, backend_placeholder, read_script
 
 _WHOLE = ("{prompt}", "{prompt_file}")
 _PLACEHOLDER = backend_placeholder(("model", "prompt", "prompt_file", "workspace"))
@@ -41,12 +41,18 @@ def takes_script(backend: Mapping[str, Any]) -> bool:
 
 def _is_script(command: str | Sequence[str]) -> bool:
     if isinstance(command, str):
-        return any(
-            _reads_program(simple.words, simple.reading) for simple in read_script(command, _PLACEHOLDER).commands
-        ) or (_names_program(command))
+        script = read_script(command, _PLACEHOLDER)
+        reads = any(_reads_program(simple.words, simple.reading) for simple in script.commands)
+        return reads or _names_program(command) or _runs_stdin(script)
     masked = [_PLACEHOLDER.sub(UNKNOWN, word) for word in command]
     reading = read_words(masked)
     told = any(_PLACEHOLDER.search(word) and ("{prompt" in word) for word in command)
+    if any(
+        runs_files(reading.code[place]) and "{prompt_file}" in command[place]
+        for place in reading.code
+        if place < len(command)
+    ):
+        return True
     if reading.program is not None and reading.program < len(command) and command[reading.program] in _WHOLE:
         return True
     return _reads_program(command, reading, told)
@@ -57,6 +63,24 @@ def _reads_program(words: Sequence[str], reading: Reading, told: bool = False) -
     if reading.stdin:
         return not told
     return any(_is_script(words[place]) for place in reading.shell_code if place < len(words))
+
+
+def _runs_stdin(script: Script) -> bool:
+    """`eval "$(cat)"`, `x=$(cat); sh -c "$x"`."""
+    read: set[str] = set()
+    for simple in script.commands:
+        for word, heads in zip(simple.words, simple.heads, strict=True):
+            if (assigned := ASSIGNMENT.match(word)) and "cat" in heads:
+                read.add(assigned[1])
+        if simple.words[:1] == ["read"]:
+            read |= {word for word in simple.words[1:] if not word.startswith("-")}
+    return any(
+        "cat" in simple.heads[place] or simple.names[place] & read
+        for simple in script.commands
+        for place, who in simple.reading.code.items()
+        if place < len(simple.words)
+        and (who == "eval" or place in (*simple.reading.shell_code, simple.reading.program, simple.assigned))
+    )
 
 
 def _names_program(command: str) -> bool:

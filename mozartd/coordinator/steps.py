@@ -1,8 +1,8 @@
 """Long work of a request, in steps between which others have the loop.
 
 A step takes less than a millisecond, and with it go the rows of what it changed: so neither the work nor the next commit keeps
-the loop for long. What fits into one step is one transaction with its answer; what must be one however large it is is made aside
-(`versions`).
+the loop for long. What fits into one step is one transaction with its answer; what must be one however large it is, is made
+aside (`versions`).
 """
 
 from __future__ import annotations

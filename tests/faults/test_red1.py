@@ -136,6 +136,44 @@ def test_A04_a_value_is_never_an_option() -> None:
         assert compose(script, {"v": "--flag"}, ["v"]).environment, script
 
 
+SCRIPTS = [
+    ["sh", "-c", 'eval "$(cat)"'],
+    ["sh", "-c", 'bash -c "$(cat)"'],
+    'x=$(cat); sh -c "$x"',
+    "read x; eval $x",
+    ["ssh", "host", "bash", "-s"],
+    ["ssh", "host", "python3 -"],
+    ["env", "-S", "bash -s"],
+    ["make", "-f", "{prompt_file}"],
+    ["make", "-f", "-"],
+    ["uv", "run", "{prompt_file}"],
+    ["uv", "run", "-"],
+    ["npx", "tsx", "{prompt_file}"],
+    ["julia"],
+    ["bash", "/dev/stdin"],
+    ["crontab", "-"],
+]
+TEXTS = [
+    'claude -p "$(cat)"',
+    'x=$(cat); claude -p "$x"',
+    ["ssh", "host", "claude", "-p"],
+    ["docker", "exec", "-i", "c", "claude"],
+    ["uv", "run", "agent.py"],
+    ["make", "agent"],
+    ["sh", "-c", "cat > p; claude -p <p"],
+]
+
+
+def test_A18_more_that_runs_its_prompt() -> None:
+    from ipc.score.scripts import takes_script
+
+    def told(command: str | list[str]) -> bool:
+        return takes_script({"type": "command", "command": command, "prompt_is": None})
+
+    assert [command for command in SCRIPTS if not told(command)] == []
+    assert [command for command in TEXTS if told(command)] == []
+
+
 PROFILE = """
 name: teller
 command:

@@ -153,8 +153,7 @@ def _shows_prompt(command: str | list[str]) -> bool:
         if not spot.levels:
             continue
         simple, place = spot.levels[-1]
-        first = simple.words[simple.assigned] if len(simple.words) > simple.assigned else ""
-        if place > 0 and first and place > simple.assigned and first not in _SHELLS_OWN:
+        if place > simple.assigned and simple.words[simple.assigned] not in _SHELLS_OWN:
             return True
     return False
 
