@@ -16,6 +16,7 @@ import pytest
 
 from cli.attached import Notices
 from cli.board import Board
+from cli.commands import status
 from cli.main import run
 from ipc.messages import Chunk
 from tests.process.asking import open_gate, submit
@@ -276,3 +277,20 @@ def test_D14_what_became_of_an_attempt_is_said_after_its_lines() -> None:
     other = cast("Chunk", {"sheet": 2, "attempt": 1})
     assert notices.before(other, now=0.13) == []
     assert notices.take(0.2) == ["sheet 1 of 2 failed"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "code", "message", "rules", "why"),
+    [
+        ("E203 tests pass: exit 1", "E203", "tests pass: exit 1", ["tests pass"], "E203 tests pass: exit 1"),
+        ("retrying: it printed nothing", "E006", "it printed nothing", [], "retrying: it printed nothing"),
+        ("", "E203", "tests pass: exit 1", ["tests pass", "lint"], "E203 tests pass: exit 1; not met: lint"),
+        ("paused by hand", "E004", "its job was paused", [], "paused by hand"),
+        ("after sheet 1", "E009", "it exited with 3", [], "after sheet 1; E009 it exited with 3"),
+    ],
+)
+def test_D14_why_does_not_repeat_itself(reason: str, code: str, message: str, rules: list[str], why: str) -> None:
+    attempts = [{"code": code, "message": message}]
+    unmet = [{"type": "command_succeeds", "description": rule, "passed": False} for rule in rules]
+    sheet = {"state": "waiting", "reason": reason, "until": None, "attempts": attempts, "validations": unmet}
+    assert status.why(sheet, 0.0) == why
