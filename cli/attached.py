@@ -7,7 +7,7 @@ panel that says what runs. Each is told of chunks and events as they come, and o
 from __future__ import annotations
 
 import time
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from cli import lines, output
 from cli.board import Board, describe
@@ -16,7 +16,7 @@ from cli.writers import JsonWriter, TextWriter, end_record, gone_sentence
 from ipc.messages import Chunk, Gone
 
 #: How long a sentence about a sheet waits for the sheet's last lines, which come by another way.
-SETTLE_SECONDS = 0.05
+SETTLE_SECONDS = 0.1
 #: How long a job may be queued before a word is said about it.
 QUEUED_SECONDS = 2.0
 
@@ -86,38 +86,54 @@ class JsonView:
         output.document(end_record(end))
 
 
+class Notice(NamedTuple):
+    due: float
+    sentence: str
+    sheet: int | None
+    begins: int
+    """The attempt of that sheet that begins with it, or 0."""
+
+
 class Notices:
     """Sentences about events, each held until the lines that belong before it had time to arrive: lines come another way.
 
-    They go no later than the first line of another attempt, which they may be about.
+    That an attempt runs, and what was said before that, comes no later than its first line; what became of it, after its lines:
+    while those come, it waits.
     """
 
     def __init__(self, board: Board) -> None:
         self._board = board
-        self._held: list[tuple[float, str]] = []
-        self._attempts: set[tuple[int, int]] = set()
+        self._held: list[Notice] = []
 
     def add(self, event: dict[str, Any], now: float) -> None:
         sentence = describe(event, self._board, now)
         self._board.apply(event)
         if sentence:
-            self._held.append((now + SETTLE_SECONDS, sentence))
+            begins = event.get("attempt") or 1 if event["type"] == "sheet.running" else 0
+            self._held.append(Notice(now + SETTLE_SECONDS, sentence, event.get("sheet"), begins))
 
     def due(self) -> float | None:
-        return self._held[0][0] if self._held else None
+        return self._held[0].due if self._held else None
 
-    def before(self, chunk: Chunk) -> list[str]:
+    def before(self, chunk: Chunk, now: float) -> list[str]:
         """The sentences that belong before this chunk."""
-        attempt = (chunk["sheet"], chunk["attempt"])
-        if attempt in self._attempts:
+        if not self._held:
             return []
-        self._attempts.add(attempt)
-        return self.take(float("inf"))
+        attempt = (chunk["sheet"], chunk["attempt"])
+        begin = next((i for i, held in enumerate(self._held, 1) if (held.sheet, held.begins) == attempt), 0)
+        later = now + SETTLE_SECONDS
+        self._held[begin:] = [
+            held._replace(due=later) if held.sheet == attempt[0] else held for held in self._held[begin:]
+        ]
+        return self._pop(begin)
 
     def take(self, now: float) -> list[str]:
         """The sentences whose time has come."""
-        ready = [sentence for due, sentence in self._held if due <= now]
-        del self._held[: len(ready)]
+        return self._pop(next((i for i, held in enumerate(self._held) if held.due > now), len(self._held)))
+
+    def _pop(self, count: int) -> list[str]:
+        ready = [held.sentence for held in self._held[:count]]
+        del self._held[:count]
         return ready
 
 
@@ -154,7 +170,7 @@ class PlainView:
         output.say(f"mozart: {board.job} is submitted")
 
     def chunk(self, chunk: Chunk) -> None:
-        self._say(self._notices.before(chunk))
+        self._say(self._notices.before(chunk, time.time()))
         output.write(self._writer.feed(chunk))
 
     def gone(self, gone: Gone) -> None:

@@ -70,7 +70,7 @@ class LiveView:
         self._live.stop()
 
     def chunk(self, chunk: Chunk) -> None:
-        self._say(self._notices.before(chunk))
+        self._say(self._notices.before(chunk, time.time()))
         self._lines += self._writer.feed(chunk)
         if len(self._lines) > BLOCK:
             self.tick(time.time())

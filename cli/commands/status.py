@@ -172,9 +172,18 @@ def why(sheet: dict[str, Any], now: float) -> str:
     last = sheet["attempts"][-1] if sheet["attempts"] else None
     # What was stopped and is to run again says already why it does not run.
     if last and last["code"] and sheet["state"] != "completed" and not (last["code"] == "E004" and said[0]):
-        if last["code"] not in said[0]:
+        if last["code"] not in said[0] and not _says(said[0], last["message"]):
             said.append(f"{last['code']} {text.first_line(last['message'] or '', 100)}".strip())
-        said += [f"validation failed: {rule}" for rule in text.failed_rules(sheet)[:3] if rule not in said[0]]
+        said += [
+            f"validation failed: {rule}"
+            for rule in text.failed_rules(sheet)[:3]
+            if not any(rule in one for one in said)
+        ]
     if last and last.get("backend_reason"):
         said.append(f"on {last['backend']}: {text.first_line(last['backend_reason'])}")
     return "; ".join(filter(None, said))
+
+
+def _says(reason: str, message: str | None) -> bool:
+    """The reason has those words already."""
+    return bool(message) and text.first_line(message or "", 100).rstrip("…") in reason

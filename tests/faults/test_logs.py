@@ -21,10 +21,12 @@ from ipc.cri import STREAMS
 from ipc.errors import EXIT_OUTPUT, EXIT_USAGE, MozartError
 from mozartd.coordinator.reading import tail_starts
 from tests.bench import MB, hostile_logs
-from tests.faults.verbs import every_verb, run_all
+from tests.faults.verbs import Said, every_verb, run_all, run_here
 from tests.process.asking import open_gate
 from tests.process.daemon import PATIENCE, Daemon, wait_until
 from tests.process.test_cli import Terminal
+
+__all__ = ["run_here"]
 
 Score = Callable[..., Path]
 
@@ -53,15 +55,19 @@ def test_F01_a_log_of_what_looks_like_heads_is_shown_exactly(shared_daemon: Daem
 # ---- stdout that takes nothing --------------------------------------------------------------------------------------
 
 
-def test_D02_what_cannot_be_written_is_one_line_and_an_exit_code_of_its_own(calm_daemon: Daemon, score: Score) -> None:
+def test_D02_what_cannot_be_written_is_one_line_and_an_exit_code_of_its_own(
+    calm_daemon: Daemon, score: Score, run_here: Callable[..., Said]
+) -> None:
     path = score("say hello", validations=[{"type": "command_succeeds", "command": "true"}])
     job = calm_daemon.run(path)
     calm_daemon.wait(job)
-    full = [["status"], ["logs", job], ["logs", job, "--raw", "--json"], ["plan", "--help"], ["--version"]]
-    said = [*run_all(calm_daemon, every_verb(job, str(path)), ">&-"), *run_all(calm_daemon, full, ">/dev/full")]
+    closed = [["status"], ["logs", job, "--raw"], ["plan", "--help"], ["--version"]]
+    said = [(words, code, err.decode()) for words, code, _, err in run_all(calm_daemon, closed, ">&-")]
+    full = [*every_verb(job, str(path)), ["logs", job, "--raw"]]
+    said += [(words, code, err) for words, code, _, err in run_here(full, to="/dev/full")]
     told = set()
-    for words, code, _, err in said:
-        lines = err.decode().splitlines()
+    for words, code, err in said:
+        lines = err.splitlines()
         assert code, (words, err)
         if code == EXIT_OUTPUT:
             assert sum("cannot write to standard output" in line for line in lines) == 1, (words, err)
@@ -200,7 +206,9 @@ def hostile_score(tmp_path: Path) -> Path:
     return path
 
 
-def test_D01_nothing_that_is_shown_acts_on_a_terminal(calm_daemon: Daemon, hostile_score: Path) -> None:
+def test_D01_nothing_that_is_shown_acts_on_a_terminal(
+    calm_daemon: Daemon, hostile_score: Path, run_here: Callable[..., Said]
+) -> None:
     job = calm_daemon.run(hostile_score)
     assert calm_daemon.wait(job)["state"] == "failed"
     broken = hostile_score.with_name(f"b{HOSTILE}.yaml")
@@ -218,10 +226,10 @@ def test_D01_nothing_that_is_shown_acts_on_a_terminal(calm_daemon: Daemon, hosti
         ["plan", score, "--prompts"],
     ]
     commands += [[*logs, "-t"], [*logs, "--prompt"], ["status", job, "--json"], ["logs", job, "--json"]]
-    for words, _, out, err in run_all(calm_daemon, commands):
+    for words, _, out, err in run_here(commands):
         if words[0] not in ("completion", "schema"):
-            assert not ACTING.search(out.decode()), (words, out)
-            assert not ACTING.search(err.decode()), (words, err)
+            assert not ACTING.search(out), (words, out)
+            assert not ACTING.search(err), (words, err)
     assert "\x1b]0;owned" in raw(calm_daemon, job)
 
 

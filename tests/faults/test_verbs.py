@@ -9,11 +9,16 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 from unittest.mock import ANY
 
 import pytest
 
+from cli.attached import Notices
+from cli.board import Board
+from cli.commands import status
 from cli.main import run
+from ipc.messages import Chunk
 from tests.process.asking import open_gate, submit
 from tests.process.daemon import PATIENCE, Daemon
 
@@ -257,3 +262,35 @@ def test_D08_a_script_without_its_interpreter_says_so(calm_daemon: Daemon, score
     assert attempts[1]["message"] == f"cannot start {gone}: its interpreter /usr/bin/nothing-3 -u is not there"
     subprocess.run(["sh", "-c", attempts[0]["hint"].partition(": ")[2]], check=True)
     assert crlf.read_bytes() == b"#!/bin/sh\necho hello\n"
+
+
+def test_D14_what_became_of_an_attempt_is_said_after_its_lines() -> None:
+    """Lines come another way than events, here after both of them, in two chunks."""
+    notices = Notices(Board("song-1", 2))
+    for n, kind in enumerate(("sheet.running", "sheet.failed")):
+        event = {"type": kind, "time": f"2026-11-24T06:00:0{n}Z", "sheet": 1, "attempt": 1, "data": {}}
+        notices.add(event, now=0.0)
+    chunk = cast("Chunk", {"sheet": 1, "attempt": 1})
+    assert notices.before(chunk, now=0.01) == ["sheet 1 of 2 is running"]
+    assert notices.before(chunk, now=0.08) == []
+    assert notices.take(0.12) == [], "lines have just come"
+    other = cast("Chunk", {"sheet": 2, "attempt": 1})
+    assert notices.before(other, now=0.13) == []
+    assert notices.take(0.2) == ["sheet 1 of 2 failed"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "code", "message", "rules", "why"),
+    [
+        ("E203 tests pass: exit 1", "E203", "tests pass: exit 1", ["tests pass"], "E203 tests pass: exit 1"),
+        ("retrying: it printed nothing", "E006", "it printed nothing", [], "retrying: it printed nothing"),
+        ("", "E203", "tests pass: exit 1", ["tests pass", "lint"], "E203 tests pass: exit 1; not met: lint"),
+        ("paused by hand", "E004", "its job was paused", [], "paused by hand"),
+        ("after sheet 1", "E009", "it exited with 3", [], "after sheet 1; E009 it exited with 3"),
+    ],
+)
+def test_D14_why_does_not_repeat_itself(reason: str, code: str, message: str, rules: list[str], why: str) -> None:
+    attempts = [{"code": code, "message": message}]
+    unmet = [{"type": "command_succeeds", "description": rule, "passed": False} for rule in rules]
+    sheet = {"state": "waiting", "reason": reason, "until": None, "attempts": attempts, "validations": unmet}
+    assert status.why(sheet, 0.0) == why

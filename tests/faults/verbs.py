@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import os
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+
+import pytest
 
 from cli.arguments import Argument, parameters
+from cli.main import run
 from cli.verbs import VERBS, find_verb
 from tests.process.daemon import PATIENCE, Daemon
 
+#: (words, exit code, stdout, stderr) of each command.
+Said = Iterator[tuple[list[str], int, str, str]]
 #: What stands where a usage line says so, if it must be there.
 WORDS = {"PRIORITY": "40", "SCOPE": "nobody_cli", "drain": "drain"}
 #: Commands that run side by side.
@@ -33,6 +40,38 @@ def words_of(verb: str, job: str, score: str) -> list[str]:
 
 def every_verb(job: str, score: str) -> Iterator[list[str]]:
     return (words_of(verb, job, score) for verb in VERBS)
+
+
+@pytest.fixture
+def run_here(
+    calm_daemon: Daemon, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., Said]:
+    """`run_here(commands, to="/dev/full")`: as `run_all`, in this process: interpreters take most of a minute to start."""
+    for name, value in calm_daemon.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(calm_daemon.home)
+
+    def all_of(commands: Iterable[list[str]], to: str = "") -> Said:
+        for words in commands:
+            with onto(to) if to else contextlib.nullcontext():
+                code = run(words)
+            said = capfd.readouterr()
+            yield words, code, said.out, said.err
+
+    return all_of
+
+
+@contextlib.contextmanager
+def onto(path: str) -> Iterator[None]:
+    """Stdout is that file for a while."""
+    kept, other = os.dup(1), os.open(path, os.O_WRONLY)
+    os.dup2(other, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(other)
 
 
 def run_all(
