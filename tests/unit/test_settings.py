@@ -209,7 +209,7 @@ log_level: loud
         (5, "budgets[0].usdd", "there is no such setting", "did you mean usd?"),
         (6, "budgets[1].usd", "must be a number; found many", "budgets: What"),
         (7, "socket_mode", "only 0600 and 0660 make sense; found 0777", "socket_mode: Mode"),
-        (8, "log_level", "must be one of 'debug', 'info', 'warning' or 'error'; found loud", "log_level: How"),
+        (8, "log_level", "must be one of 'debug', 'info', 'warning' or 'error'; found loud", "log_level: The"),
     ]
     lines = said.splitlines()
     assert len(lines) == 2 * len(expected), said
