@@ -38,7 +38,7 @@ RETRY_WRITE = 1.0
 #: Rows that may wait for the commit under way before who makes more of them has to.
 MANY_WRITES = 1000
 #: What a change is that the disk does not take.
-IN_MEMORY = "it is only in memory, and lost if the daemon ends now"
+IN_MEMORY = "it is only in memory, and lost if the daemon stops now"
 
 
 @dataclass(slots=True)

@@ -204,9 +204,9 @@ log_level: loud
 """
     said = refusal(write, text).message
     expected = [
-        (1, "admission.laod", "there is no such setting", "did you mean load?"),
+        (1, "admission.laod", "unknown setting", "did you mean load?"),
         (2, "workers", "must be at least 1; found 0", "workers: Worker processes."),
-        (5, "budgets[0].usdd", "there is no such setting", "did you mean usd?"),
+        (5, "budgets[0].usdd", "unknown setting", "did you mean usd?"),
         (6, "budgets[1].usd", "must be a number; found many", "budgets: What"),
         (7, "socket_mode", "only 0600 and 0660 make sense; found 0777", "socket_mode: Mode"),
         (8, "log_level", "must be one of 'debug', 'info', 'warning' or 'error'; found loud", "log_level: The"),

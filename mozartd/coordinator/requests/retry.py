@@ -21,7 +21,7 @@ from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
 from mozartd.coordinator.recovery import predecessor
 from mozartd.coordinator.settle import release_successors
-from mozartd.coordinator.wishes import needs_yes, numbers, refuse_if_ending
+from mozartd.coordinator.wishes import how_many, needs_yes, numbers, refuse_if_ending
 
 #: Sheets that the event names, at most.
 TOLD = 100
@@ -101,8 +101,8 @@ def choose(job: Job, named: list[int], first: int | None, only: bool = False) ->
     if unknown:
         raise MozartError(
             "unknown_sheet",
-            f"cannot retry sheet {unknown[0]}: {job.id} has {job.total_sheets} sheets",
-            f"see mozart status {job.id}",
+            f"cannot retry sheet {unknown[0]}: {how_many(job)}",
+            f"see `mozart status {job.id}`",
         )
     asked = set(named)
     if first is not None:
