@@ -25,7 +25,7 @@ def over(state: str) -> str:
 
 
 def how_many(job: Job) -> str:
-    return f"{job.id} has only 1 sheet" if job.total_sheets == 1 else f"{job.id} has only {job.total_sheets} sheets"
+    return f"{job.id} has only 1 sheet" if job.total_sheets == 1 else f"{job.id} has {job.total_sheets} sheets"
 
 
 def needs_yes(what: str, notes: Sequence[str]) -> MozartError:

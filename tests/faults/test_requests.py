@@ -249,7 +249,7 @@ async def test_E04_a_paused_job_keeps_what_it_waits_for(desk: Desk, score: Score
     await desk.settle()
     await desk.end_all()
     assert await desk.states(a) == "cancelled cancelled"
-    why = f"{a}, after which it was to run, is cancelled"
+    why = f"{a}, which it was to run after, is cancelled"
     assert desk.book.jobs[b].reason == f"paused by hand; {why}"
     reasons = [event.data.get("reason", "") for event in desk.book.journal.recent if event.job == b]
     assert reasons[-1].endswith(why)
