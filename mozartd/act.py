@@ -26,7 +26,7 @@ def tell(action: Drain | Stop | Abort | Kill, now: float) -> None:
             _signal(child, signal.SIGTERM, "stopping")
         case Abort(child):
             child.abort_sent = now
-            log.error("%s (pid %d) hangs: nothing from its loop for too long", child.slot, child.pid)
+            log.error("%s (pid %d) hangs: its loop has not moved for too long", child.slot, child.pid)
             _signal(child, signal.SIGABRT, "hangs")
         case Kill(child, reason):
             child.is_killed = True

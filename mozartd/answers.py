@@ -75,8 +75,8 @@ class Hearing:
                 raise MozartError(**answer["error"])
             return answer
         if pidfd is None or ready:
-            raise MozartError("E401", "cannot go on: the daemon exited unexpectedly", f"its log is {self._log}")
-        raise MozartError("E001", f"cannot say what became of it: no answer in {seconds:.0f} s", f"see {self._log}")
+            raise MozartError("E401", "the daemon exited unexpectedly", f"see its log: {self._log}")
+        raise MozartError("E001", f"the outcome is unknown: no answer in {seconds:.0f} s", f"see {self._log}")
 
 
 def tell(paths: Paths, kind: str, answer: dict[str, Any]) -> None:

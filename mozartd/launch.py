@@ -131,7 +131,7 @@ def _require_writable(log: str) -> None:
     try:
         os.close(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
     except OSError as error:
-        hint = "make its disk writable" if error.errno == errno.EROFS else "see what is there, and who may write it"
+        hint = "make its disk writable" if error.errno == errno.EROFS else "check what is there, and its permissions"
         raise MozartError("E403", f"cannot start the daemon: cannot write {log}: {error.strerror}", hint) from None
 
 
@@ -140,7 +140,7 @@ def _hear(read: int, log: str, offset: int) -> dict[str, Any]:
     said = os.read(read, 65536) if ready else b""
     os.close(read)
     if not ready:
-        hint = f"it may need more time; its log is {log}"
+        hint = f"it may need more time; see its log: {log}"
         raise MozartError(
             "E401", f"cannot say that the daemon is ready after {PATIENCE_SECONDS:.0f} s", hint, EXIT_FAILED
         )
@@ -148,7 +148,7 @@ def _hear(read: int, log: str, offset: int) -> dict[str, Any]:
         message = (
             f"cannot start the daemon: it ended before it was ready\n{daemon_log.last_lines(log, offset)}".rstrip()
         )
-        raise MozartError("E401", message, f"its whole log is {log}", EXIT_FAILED)
+        raise MozartError("E401", message, f"see its whole log: {log}", EXIT_FAILED)
     answer: dict[str, Any] = json.loads(said)
     if "error" in answer:
         raise MozartError(**answer["error"])

@@ -46,7 +46,7 @@ def take_lock(path: str) -> int | None:
     try:
         lock = open_own(path, os.O_RDWR | os.O_CREAT)
     except OSError as error:
-        hint = "make its disk writable" if error.errno == errno.EROFS else "see that it can be written, and is no link"
+        hint = "make its disk writable" if error.errno == errno.EROFS else "check that it is writable and not a link"
         raise MozartError("E403", f"cannot open {path}: {error.strerror}", hint) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -73,7 +73,9 @@ def take_over(paths: Paths, leftover_seconds: float = LEFTOVER_SECONDS) -> int |
         unseen = 0 if holders else unseen + 1
         if unseen > 10:
             hint = "another container or machine may use this state directory: give each its own MOZART_HOME"
-            raise MozartError("E401", f"cannot lock {paths.lock}: somebody whom we cannot see holds it", hint)
+            raise MozartError(
+                "E401", f"cannot lock {paths.lock}: another process that is not visible here holds it", hint
+            )
         if not wait_ended(holders, STOPPING_SECONDS if running else leftover_seconds):
             _end(holders, paths)
     return lock
@@ -87,7 +89,7 @@ def _end(holders: list[Process], paths: Paths) -> None:
     elif running.is_stopping:
         hint = "wait for it, or end it with `mozartd stop --force`"
         raise MozartError(
-            "E401", f"cannot start: the daemon before (pid {running.process.pid}) is still stopping", hint
+            "E401", f"cannot start: the previous daemon (pid {running.process.pid}) is still stopping", hint
         )
 
 

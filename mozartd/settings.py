@@ -89,12 +89,12 @@ class Settings(BaseSettings):
     SUPERVISOR_FIELDS: ClassVar = ("workers",)
 
     workers: int = Field(2, ge=1, le=256, description="Worker processes. Each runs up to worker_slots agents.")
-    worker_slots: int = Field(16, ge=1, le=1024, description="Agents that one worker runs at once, at most.")
+    worker_slots: int = Field(16, ge=1, le=1024, description="How many agents one worker runs at once.")
     max_concurrent_sheets: int = Field(
-        32, ge=1, le=100_000, description="Sheets that run at once over all jobs, at most."
+        32, ge=1, le=100_000, description="How many sheets of all jobs together run at once."
     )
     max_concurrent_jobs: int | None = Field(
-        None, ge=1, description="Jobs that are under way at once, at most; further ones wait. null: any number."
+        None, ge=1, description="How many jobs run at once; further ones wait. null: no limit."
     )
     workspace_lock: Literal["warn", "wait", "refuse", "share"] = Field(
         "warn",
@@ -102,7 +102,7 @@ class Settings(BaseSettings):
         " (nobody is told); a score may say otherwise.",
     )
     backends: dict[str, BackendSettings] = Field(
-        {}, description="Caps of a backend over all jobs: {claude_cli: {max_concurrent: 4}}."
+        {}, description="Limits of a backend over all jobs: {claude_cli: {max_concurrent: 4}}."
     )
     budgets: list[BudgetSettings] = Field(
         [],
@@ -121,10 +121,10 @@ class Settings(BaseSettings):
         ' hours in which it may end by itself, as "08:00-22:00".',
     )
     idle_exit_seconds: float = Field(
-        3600, gt=0, description="A daemon that `mozart run` started by itself exits after so long without work."
+        3600, gt=0, description="A daemon that `mozart run` started exits after this many seconds without work."
     )
     stop_grace_seconds: float = Field(
-        5, ge=0, le=3600, description="At stop: how long running agents may go on before they are stopped."
+        5, ge=0, le=3600, description="How many seconds running agents may continue when the daemon stops."
     )
     keep: Annotated[list[str], NoDecode] = Field(
         [],
@@ -135,40 +135,44 @@ class Settings(BaseSettings):
         description="Variables that agents get from the environment of whoever submitted the job; a name may end in *.",
     )
     socket_mode: Literal[0o600, 0o660] = Field(
-        0o600, description="Mode of the clients' socket: 0600 for the daemon's user alone, 0660 for its group too."
+        0o600, description="Mode of the clients' socket: 0600 for the daemon's user only, 0660 for its group too."
     )
     mask_patterns: Annotated[list[str], NoDecode] = Field(
         [], description="Regular expressions of secrets to mask in logs, beyond the key formats that are known."
     )
-    history_jobs: int = Field(1000, ge=1, description="Finished jobs kept, with their logs; the oldest go first.")
-    history_days: float = Field(90, gt=0, description="Days for which a finished job and its logs are kept.")
+    history_jobs: int = Field(
+        1000, ge=1, description="How many finished jobs are kept, with their logs; the oldest are deleted first."
+    )
+    history_days: float = Field(90, gt=0, description="How many days a finished job and its logs are kept.")
     log_segment_bytes: int = Field(
         64 * 1024**2,
         ge=64 * 1024,
         le=1024**3,
-        description="An attempt's log goes on in a new file after so many bytes.",
+        description="An attempt's log continues in a new file after this many bytes.",
     )
     log_attempt_bytes: int = Field(
-        2 * 1024**3, ge=64 * 1024, description="Of one attempt's log its oldest files go when all take more than this."
+        2 * 1024**3,
+        ge=64 * 1024,
+        description="The oldest files of an attempt's log are deleted when they take more bytes than this in all.",
     )
     log_total_bytes: int = Field(
         20 * 1024**3,
         ge=64 * 1024,
-        description="Of all logs those that ended first go when all take more than this; a running one's stays.",
+        description="The logs that ended first are deleted when all take more bytes than this; those of running agents stay.",
     )
     log_compress_hours: float | None = Field(
         1,
         ge=0,
-        description="Files of a log are compressed when it goes on in others, or ended so long ago; null: never.",
+        description="Complete files of a log are compressed at once, the last one this many hours after its end; null: never.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="How much the daemon says in its own log."
+        "info", description="The level of the daemon's own log."
     )
     liveness_seconds: float = Field(
-        30, ge=5, description="A coordinator or worker whose loop stands still for so long is killed and replaced."
+        30, ge=5, description="A coordinator or worker that hangs for this many seconds is killed and replaced."
     )
     metrics_address: str | None = Field(
-        None, description="Where Prometheus may scrape, as 127.0.0.1:9464; null serves no metrics."
+        None, description="The address for Prometheus to scrape, as 127.0.0.1:9464; null: none."
     )
 
     @field_validator("submit_env", "mask_patterns", mode="before")

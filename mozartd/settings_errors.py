@@ -90,7 +90,7 @@ def _steps(node: Any, part: str | int) -> Iterator[tuple[Any, Any]]:
 
 
 def unknown(source: Source, key: str) -> Mistake:
-    return Mistake((key,), "there is no such setting", _nearest(key, list(source.model.model_fields)))
+    return Mistake((key,), "unknown setting", _nearest(key, list(source.model.model_fields)))
 
 
 def explained(source: Source, detail: ErrorDetails) -> Mistake:
@@ -98,7 +98,7 @@ def explained(source: Source, detail: ErrorDetails) -> Mistake:
     path = tuple(part for part in detail["loc"] if part != "[key]")
     if detail["type"] in UNKNOWN_KEY:
         known = section_keys(source.model.model_json_schema(), path[:-1])
-        return Mistake(path, "there is no such setting", _nearest(str(path[-1]), known))
+        return Mistake(path, "unknown setting", _nearest(str(path[-1]), known))
     found = _written(source.tree, path) or shown(detail["input"])
     return Mistake(path, _reason(detail, found), _description(source.model, path))
 

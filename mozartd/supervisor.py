@@ -163,7 +163,7 @@ class Supervisor:
         lost = self._awake.lost
         now = self._awake.away() if self._waiter.was_stopped else self._awake.now()
         if self._awake.lost - lost > 1:
-            log.warning("was stopped or frozen, %.0f s do not count", self._awake.lost - lost)
+            log.warning("was stopped or frozen for %.0f s, which do not count", self._awake.lost - lost)
         return now
 
     def _handle(self, number: signal.Signals) -> None:
@@ -214,7 +214,7 @@ class Supervisor:
         try:
             needs, overruled = self._in_force.reload()
         except MozartError as error:
-            log.error("keeping the settings that are in force: %s", error.message)
+            log.error("keeping the current settings: %s", error.message)
             self._announcer.refuse("reload", error, self._status())
             return
         self._changed(needs)
@@ -280,7 +280,7 @@ class Supervisor:
         needs = self._in_force.go_back()
         if needs:
             message = f"cannot use the new settings: the coordinator does not start with them: {said}"
-            refusal = MozartError("E301", message, "those before are in force again")
+            refusal = MozartError("E301", message, "the previous settings are in force again")
             log.error("%s; %s", message, refusal.hint)
             self._announcer.refuse("reload", refusal, self._status())
             self._changed(needs)
@@ -296,7 +296,7 @@ class Supervisor:
                 self._trial.start(self._handover(), self._awake.now())
                 log.info("upgrading: trying what is installed (pid %d)", self._trial.pid)
             except OSError as error:
-                problem = f"it cannot be tried out: {error.strerror}"
+                problem = f"the new version cannot be tried: {error.strerror}"
         if problem:
             self._refuse_upgrade(problem)
 
@@ -433,7 +433,7 @@ class Supervisor:
             return
         tally = self._tallies[child.slot] = after_death(self._tally(child.slot), lived, exit_code, now)
         if is_hopeless(tally, was_ready=self._readiness.was_ready):
-            why = f"says that it cannot boot: {said}" if exit_code == EXIT_CANNOT_BOOT else "does not stay alive"
+            why = f"reports that it cannot start: {said}" if exit_code == EXIT_CANNOT_BOOT else "does not stay alive"
             self._give_up(child.slot, tally, why)
 
     def _give_up(self, slot: Slot, tally: Tally, why: str) -> None:

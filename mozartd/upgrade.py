@@ -64,7 +64,7 @@ class Trial:
         if status == 0:
             return ""
         if is_late:
-            return f"it was not tried out after {PATIENCE_SECONDS:.0f} s"
+            return f"the trial took longer than {PATIENCE_SECONDS:.0f} s"
         return said or f"it {describe_exit(status)} and said nothing"
 
 

@@ -525,7 +525,7 @@ def _unwritable(what: str, path: str, error: OSError) -> MozartError:
         errno.EROFS: "make that disk writable",
         errno.EEXIST: "it is of an earlier job with this number; move it away",
     }
-    hint = hints.get(error.errno or 0, "see who may write there")
+    hint = hints.get(error.errno or 0, "check its permissions")
     return MozartError("E403", f"cannot {what} {path}: {error.strerror}", hint)
 
 

@@ -19,11 +19,11 @@ PER_ATTEMPT, RESERVED = 6, 24
 def fault(error: OSError, sentence: str) -> MozartError | None:
     """None when the machine has what it takes."""
     if error.errno in _SCARCE:
-        hint = "the machine ran out of processes, memory or files: it goes on when there is room"
+        hint = "the machine ran out of processes, memory or files: it continues when there is room"
         return MozartError("E010", f"{sentence}: {error.strerror}", hint)
     if error.errno in _FULL:
         return MozartError(
-            "E403", f"{sentence}: {error.strerror}", "make room on that disk: it goes on when there is some"
+            "E403", f"{sentence}: {error.strerror}", "make room on that disk: it continues when there is some"
         )
     return None
 

@@ -52,7 +52,9 @@ def prepare(workspace: str) -> None:
         raise MozartError("E601", sentence, "choose another with `--workspace`") from None
     if not os.access(workspace, os.W_OK | os.X_OK):
         sentence = f"cannot write to the workspace {workspace}"
-        raise MozartError("E601", sentence, "give the daemon's user the right to, or choose another with `--workspace`")
+        raise MozartError(
+            "E601", sentence, "give the daemon's user write permission, or choose another with `--workspace`"
+        )
 
 
 def require_directory(path: str) -> None:

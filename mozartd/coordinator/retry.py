@@ -161,7 +161,7 @@ def describe(report: Finished) -> str:
     """One sentence: the code of what failed and why."""
     if report["code"]:
         unproven = report["applicable"] and _holds(report) and not is_proven(report)
-        more = "; its rules hold, but nothing shows that it did that" if unproven else ""
+        more = "; its validations pass, but nothing shows that this attempt did it" if unproven else ""
         return f"{report['code']} {report['message']}{more}"
     for rule in report["validations"]:
         if not rule["passed"]:

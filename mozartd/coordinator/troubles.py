@@ -75,4 +75,4 @@ class Troubles:
 
 def damage(database: str, error: ValueError) -> MozartError:
     message = f"cannot use the database {database}: a row of it is damaged: {error}"
-    return MozartError("E401", message, "restore it from a backup, or move it away to begin anew")
+    return MozartError("E401", message, "restore it from a backup, or move it away to start with an empty one")

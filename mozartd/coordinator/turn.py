@@ -43,7 +43,7 @@ MANY_WRITES = 1000
 #: In place of a statement's name: the row's `rows` are many writes.
 MADE_ASIDE = ""
 #: What a change is that the disk does not take.
-IN_MEMORY = "it is only in memory, and lost if the daemon ends now"
+IN_MEMORY = "it is only in memory, and lost if the daemon stops now"
 
 
 @dataclass(slots=True)

@@ -32,6 +32,10 @@ def over(state: str) -> str:
     return "it is already cancelled" if state == "cancelled" else f"it has already {state}"
 
 
+def how_many(job: Job) -> str:
+    return f"{job.id} has only 1 sheet" if job.total_sheets == 1 else f"{job.id} has {job.total_sheets} sheets"
+
+
 def needs_yes(what: str, notes: Sequence[str]) -> MozartError:
     return MozartError("needs_yes", f"cannot {what} without a yes: {'; '.join(notes)}", "add --yes", EXIT_USAGE)
 

@@ -245,10 +245,10 @@ def _settle(batches: Sequence[_Batch], error: Exception | None) -> None:
 _HINTS = {
     sqlite3.SQLITE_FULL: "make room on the disk",
     sqlite3.SQLITE_READONLY: "make the disk and the file writable",
-    sqlite3.SQLITE_CANTOPEN: "see that its directory is there, writable and readable",
-    sqlite3.SQLITE_IOERR: "see what the kernel says of the disk",
-    sqlite3.SQLITE_BUSY: "end the program that holds it",
-    sqlite3.SQLITE_NOMEM: "make room in memory",
+    sqlite3.SQLITE_CANTOPEN: "check that its directory exists and is readable and writable",
+    sqlite3.SQLITE_IOERR: "check dmesg for disk errors",
+    sqlite3.SQLITE_BUSY: "end the program that has it locked",
+    sqlite3.SQLITE_NOMEM: "free some memory",
 }
 
 
@@ -256,7 +256,7 @@ def _unusable(path: str, error: sqlite3.Error) -> MozartError:
     """Why the database cannot be opened."""
     kind = _kind(_code(error))
     if kind not in _HINTS:
-        hint = "restore it from a backup, or move it away to begin anew"
+        hint = "restore it from a backup, or move it away to start with an empty one"
         return MozartError("E401", f"cannot use the database {path}: {error}", hint)
     if kind in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY):
         return MozartError("E403", f"cannot write to the database {path}: {error}", _HINTS[kind])

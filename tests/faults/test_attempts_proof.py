@@ -36,7 +36,7 @@ def test_B01_an_agent_that_did_not_work_is_not_done(
         "misspelt string": "./agnt.sh {prompt_file}",
         "misspelt argv": ["agnt-of-mine", "{prompt_file}"],
         "misspelt file": ["sh", "agnt.sh"],
-        "not executable": "./plain.sh",
+        "permission denied": "./plain.sh",
         "not executable argv": ["./plain.sh"],
         "placeholder": 'sh -c "cat {promptfile}"',
         "fails": ["sh", "-c", "exit 3"],
@@ -48,7 +48,7 @@ def test_B01_an_agent_that_did_not_work_is_not_done(
         for rules in (RULES, SURE):
             found = play(shared_daemon, score("x", backend={"command": command}, validations=rules, retry=ONCE))
             assert found["state"] == "failed", name
-    assert "nothing shows that it did that" in found["sheets"][1]["reason"]
+    assert "nothing shows that this attempt did it" in found["sheets"][1]["reason"]
 
 
 def test_B01_what_it_made_true_itself_is_done(
@@ -122,7 +122,7 @@ def test_B09_an_answer_and_exit_1_is_done_with_issues(
 
     state, verdict, message = played()
     assert (state, verdict) == ("failed", "incomplete")
-    assert "done, but with issues" in message
+    assert "answered, but exited with status" in message
     assert played(*RULES)[0] == "completed"
     assert played(*_named("no.txt"))[:2] == ("failed", "incomplete")
 

@@ -133,7 +133,7 @@ def test_C28_status_says_that_another_version_is_installed(installed: Installed)
     assert "upgrade" not in installed.daemon.mozartd("status").stdout
     installed.install("9.9.9")
     said = installed.daemon.mozartd("status").stdout
-    assert "version 9.9.9 is installed: `mozartd upgrade`" in said, said
+    assert "version 9.9.9 is installed: run `mozartd upgrade`" in said, said
 
 
 # ---- C18: a signal to everybody -------------------------------------------------------------------------------------

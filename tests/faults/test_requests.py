@@ -249,7 +249,7 @@ async def test_E04_a_paused_job_keeps_what_it_waits_for(desk: Desk, score: Score
     await desk.settle()
     await desk.end_all()
     assert await desk.states(a) == "cancelled cancelled"
-    why = f"{a}, after which it was to run, is cancelled"
+    why = f"{a}, which it was to run after, is cancelled"
     assert desk.book.jobs[b].reason == f"paused by hand; {why}"
     reasons = [event.data.get("reason", "") for event in desk.book.journal.recent if event.job == b]
     assert reasons[-1].endswith(why)
@@ -340,7 +340,7 @@ def test_E05_nobody_is_told_to_do_what_is_not_on_disk(
     said = {method: asked(daemon, method, **params) for method, params in asking.items()}
     for method, error in said.items():
         assert (error.code, error.hint) == ("E403", "make room on the disk"), method
-        assert error.message.endswith("it is only in memory, and lost if the daemon ends now"), method
+        assert error.message.endswith("it is only in memory, and lost if the daemon stops now"), method
         assert asked(daemon, method, **asking[method]).message == error.message, "the same key, the same answer"
     # E7: one source for all answers.
     shown = daemon.job(job)["job"]

@@ -162,6 +162,7 @@ SAID: list[tuple[Callable[[], object], str]] = [
     ),
     (lambda: unmet("tests pass", "exit status 1"), "tests pass (exit status 1)"),
     (lambda: wishes.over("cancelled"), "it is already cancelled"),
+    (lambda: wishes.how_many(cast("Any", Object(id="esc-58", total_sheets=1))), "esc-58 has only 1 sheet"),
     (lambda: refusal(lambda: durations.seconds_of("--for", "2x")), "not a valid duration"),
     (lambda: refusal(lambda: durations.moment_of("--at", "25:00", NOW)), "not a valid time"),
     (lambda: refusal(lambda: run.pairs("--var", ["branch"])), "expected NAME=VALUE"),

@@ -73,7 +73,7 @@ def test_pause_now_stops_agents_and_resume_runs_them_again_for_nothing(daemon: D
     wait_until(lambda: not is_alive(agent))
     daemon.wait_for(job, "attempt.finished")
     stopped = sheets(daemon, job)[1]["attempts"][0]
-    assert (stopped["code"], stopped["message"]) == ("E004", "its job was paused")
+    assert (stopped["code"], stopped["message"]) == ("E004", "the job was paused")
     assert stopped["hint"]
     asked(daemon, "resume", job)
     assert daemon.wait(job)["state"] == "completed", "one full attempt is allowed; the paused one was not it"

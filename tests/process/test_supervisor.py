@@ -221,7 +221,7 @@ def test_a_child_that_cannot_boot_ends_it_all(start: Callable[..., Stub], home: 
     does(home, "coordinator", "cannot-boot")
     stub = start()
     assert stub.process.wait(PATIENCE) == 1
-    assert "coordinator says that it cannot boot" in stub.printed()
+    assert "coordinator reports that it cannot start" in stub.printed()
     assert stub.printed().count("started coordinator") == 1
 
 
@@ -321,7 +321,7 @@ def test_reload_keeps_the_settings_when_the_new_ones_are_wrong(start: Callable[.
     before = stub.wait_pids("coordinator", 1)
     (home / "config.yaml").write_text("workerz: 3\n")
     stub.signal(signal.SIGHUP)
-    stub.wait_says("keeping the settings that are in force: cannot use the setting workerz")
+    stub.wait_says("keeping the current settings: cannot use the setting workerz")
     assert stub.pids("coordinator") == before
 
 

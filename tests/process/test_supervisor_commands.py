@@ -104,7 +104,7 @@ def test_wrong_settings_are_said_at_once(cold: Daemon, how: tuple[str, ...]) -> 
     (cold.home / "config.yaml").write_text("workers: 2\nworkr_slots: 3\n")
     done = cold.mozartd("start", *how)
     assert done.returncode == 2
-    assert "config.yaml:2: there is no such setting" in done.stderr
+    assert "config.yaml:2: unknown setting" in done.stderr
     assert "did you mean worker_slots?" in done.stderr
 
 
@@ -135,7 +135,7 @@ def test_what_keeps_it_from_booting_is_shown(cold: Daemon) -> None:
     done = cold.mozartd("start")
     assert done.returncode == 1
     assert "cannot start the daemon" in done.stderr
-    assert "coordinator says that it cannot boot" in done.stderr
+    assert "coordinator reports that it cannot start" in done.stderr
     assert not processes_of(cold.home)
 
 

@@ -115,7 +115,7 @@ def test_a_database_out_of_reach_is_tried_until_it_is_back(
         file.rename(tmp_path / file.name)
     (state / "mozart.db").mkdir()
     os.kill(coordinator, signal.SIGKILL)
-    refused = r"coordinator\[\d+\] error cannot open the database .*; hint: see that its directory is there"
+    refused = r"coordinator\[\d+\] error cannot open the database .*; hint: check that its directory exists"
     wait_until(lambda: len(re.findall(refused, daemon.printed())) > TOLERATED_REFUSALS)
     (state / "mozart.db").rmdir()
     for file in files:

@@ -71,7 +71,9 @@ def test_an_attempt_says_why_it_runs_where_it_runs() -> None:
     assert reason(CHOICES, History()) == ""
     assert reason(CHOICES, History(complexity="simple")) == "simple"
     assert reason(CHOICES, History(choice=1, first=1, passed_over="a failed", complexity="simple")) == "a failed"
-    assert reason(CHOICES, History(choice=2, first=1, passed_over="a failed")) == f"{B} was held for too long"
+    assert (
+        reason(CHOICES, History(choice=2, first=1, passed_over="a failed")) == f"{B} was held for longer than max_wait"
+    )
     assert reason([], History()) == ""
 
 

@@ -82,13 +82,13 @@ def test_a_mode_is_octal_however_it_is_written(write, written: str) -> None:
         ("workers: 0", 1, "workers", "Worker processes"),
         ("socket_mode: 660", 1, "socket_mode", "0600"),
         ("socket_mode: 0777", 1, "socket_mode", "0600"),
-        ("log_level: loud", 1, "log_level", "How much"),
+        ("log_level: loud", 1, "log_level", "The level"),
         ("metrics_address: 9464", 1, "metrics_address", "127.0.0.1:9464"),
         ("metrics_address: localhost", 1, "metrics_address", "127.0.0.1:9464"),
         ("mask_patterns: ['(']", 1, "mask_patterns", "Regular expressions"),
         ("submit_env: {A: 1}", 1, "submit_env", "Variables"),
-        ("history_days: .nan", 1, "history_days", "Days"),
-        ("log_compress_hours: .inf", 1, "log_compress_hours", "Files of a log"),
+        ("history_days: .nan", 1, "history_days", "How many days"),
+        ("log_compress_hours: .inf", 1, "log_compress_hours", "Complete files"),
         ("budgets: [{scope: 'claude_cli/*'}]", 1, "budgets[0]", "What scopes may use"),
         ("1: 2", 1, "1", "the settings are workers"),
     ],
@@ -204,12 +204,12 @@ log_level: loud
 """
     said = refusal(write, text).message
     expected = [
-        (1, "admission.laod", "there is no such setting", "did you mean load?"),
+        (1, "admission.laod", "unknown setting", "did you mean load?"),
         (2, "workers", "must be at least 1; found 0", "workers: Worker processes."),
-        (5, "budgets[0].usdd", "there is no such setting", "did you mean usd?"),
+        (5, "budgets[0].usdd", "unknown setting", "did you mean usd?"),
         (6, "budgets[1].usd", "must be a number; found many", "budgets: What"),
         (7, "socket_mode", "only 0600 and 0660 make sense; found 0777", "socket_mode: Mode"),
-        (8, "log_level", "must be one of 'debug', 'info', 'warning' or 'error'; found loud", "log_level: How"),
+        (8, "log_level", "must be one of 'debug', 'info', 'warning' or 'error'; found loud", "log_level: The"),
     ]
     lines = said.splitlines()
     assert len(lines) == 2 * len(expected), said

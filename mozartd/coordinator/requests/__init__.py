@@ -90,5 +90,5 @@ async def _once(parts: Parts, handle: _Handle, session: Session, params: Params)
     """Not again what was done under the same key, also by a coordinator before this one."""
     params.key = params.text_or("key", "")
     if len(params.key) > LONGEST_KEY:
-        raise InvalidParamsError(f"cannot use a key of {len(params.key)} characters: {LONGEST_KEY} are enough")
+        raise InvalidParamsError(f"cannot use a key of {len(params.key)} characters: at most {LONGEST_KEY} are allowed")
     return await parts.once.ask(params.key, partial(handle, parts, session, params))

@@ -20,7 +20,7 @@ from mozartd.coordinator.model import Job, Sheet
 from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
 from mozartd.coordinator.steps import in_steps
-from mozartd.coordinator.wishes import over
+from mozartd.coordinator.wishes import how_many, over
 
 #: Sheets that the event names, at most.
 TOLD = 100
@@ -62,7 +62,7 @@ def _check_sheet(job: Job, n: int) -> None:
     if n not in job.sheets:
         raise MozartError(
             "unknown_sheet",
-            f"cannot cancel sheet {n}: {job.id} has {job.total_sheets} sheets",
+            f"cannot cancel sheet {n}: {how_many(job)}",
             f"see `mozart status {job.id}`",
         )
     if job.sheets[n].state in SHEET_ENDED and job.sheets[n].state is not SheetState.CANCELLED:

@@ -25,6 +25,7 @@ from mozartd.coordinator.model import Job
 from mozartd.coordinator.params import InvalidParamsError, Params, is_whole
 from mozartd.coordinator.parts import Parts
 from mozartd.coordinator.reading import tail_starts
+from mozartd.coordinator.wishes import how_many
 from mozartd.store.store import Row
 
 
@@ -38,8 +39,8 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     if filter.sheet is not None and filter.sheet not in job.sheets:
         raise MozartError(
             "unknown_sheet",
-            f"cannot show sheet {filter.sheet}: {job.id} has {job.total_sheets} sheets",
-            f"see mozart status {job.id}",
+            f"cannot show sheet {filter.sheet}: {how_many(job)}",
+            f"see `mozart status {job.id}`",
         )
     subscription = session.next_subscription()
     follower = Follower(session.connection, subscription, job, filter, follow, parts.followers.frames)
@@ -80,7 +81,7 @@ def _no_attempt(job: Job, filter: Filter) -> MozartError:
     """Said to who asks for what is there; a follower waits for it."""
     whose = f"sheet {filter.sheet} of {job.id}" if filter.sheet is not None else f"any sheet of {job.id}"
     message = f"cannot show attempt {filter.k} of {whose}: there is none"
-    return MozartError("unknown_attempt", message, f"see mozart status {job.id}")
+    return MozartError("unknown_attempt", message, f"see `mozart status {job.id}`")
 
 
 async def _join(parts: Parts, follower: Follower, begins: _Begins) -> None:

@@ -25,7 +25,7 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     job = await parts.registry.find(typed)
     if job.state in JOB_ENDED:
         raise MozartError(
-            "job_ended", f"cannot change {job.id}: {over(job.state)}", "only jobs that go on have a share"
+            "job_ended", f"cannot change {job.id}: {over(job.state)}", "only unfinished jobs have a share"
         )
     job.priority = priority
     parts.book.touch(job)

@@ -28,7 +28,7 @@ from mozartd.coordinator.recovery import predecessor
 from mozartd.coordinator.settle import release_successors
 from mozartd.coordinator.steps import apart
 from mozartd.coordinator.versions import Version, version_of
-from mozartd.coordinator.wishes import needs_yes, numbers, refuse_if_ending
+from mozartd.coordinator.wishes import how_many, needs_yes, numbers, refuse_if_ending
 
 Choice = Callable[[Job], tuple[list[Sheet], list[Sheet]]]
 
@@ -167,8 +167,8 @@ def choose(job: Job, named: list[int], first: int | None, only: bool = False) ->
     if unknown:
         raise MozartError(
             "unknown_sheet",
-            f"cannot retry sheet {unknown[0]}: {job.id} has {job.total_sheets} sheets",
-            f"see mozart status {job.id}",
+            f"cannot retry sheet {unknown[0]}: {how_many(job)}",
+            f"see `mozart status {job.id}`",
         )
     asked = set(named)
     if first is not None:

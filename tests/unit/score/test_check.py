@@ -55,7 +55,7 @@ FIRES: list[tuple[str, str, str, dict[str, Any], str]] = [
     ("V101", "error", "prompt.template", {"prompt": prompt("{{ ''.__class__ }}")}, "refused"),
     ("V101", "error", "prompt.template", {"prompt": prompt(LONG)}, "more than 1,000,000 steps"),
     ("V101", "error", "validations[0].path", {"validations": rule(path="{workspce}/a")}, "did you mean 'workspace'?"),
-    ("V002", "warning", "workspace", {"workspace": "no/such/place"}, "it will be made"),
+    ("V002", "warning", "workspace", {"workspace": "no/such/place"}, "it will be created"),
     ("V002", "error", "workspace", {"workspace": "/dev/null"}, "not a directory"),
     ("V002", "error", "workspace", {"workspace": "/dev/null/x"}, "/dev/null is not a directory"),
     ("V005", "error", "backend.working_directory", {"backend": {**AGENT, "working_directory": "no"}}, "does not exist"),

@@ -64,7 +64,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str, str]] = {
         {"backend": {}, "sheet": {**SHEET, "backends": {2: {"type": "command"}}}}, "E302",
         "sheet.backends[2]", "needs a command",
     ),
-    "a number for a command": ({"backend": {"type": "command", "command": 5}}, "E301", "backend.command", "text or a list"),
+    "a number for a command": ({"backend": {"type": "command", "command": 5}}, "E301", "backend.command", "a string or a list"),
     "a number in a command": (
         {"backend": {"type": "command", "command": ["sleep", 5]}}, "E301", "backend.command", "quote 5",
     ),
