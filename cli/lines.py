@@ -107,7 +107,7 @@ def behind(chunk: Chunk, begins: Mapping[str, Mapping[str, int]]) -> Iterator[Ch
     records = content(chunk)
     for raw in records.split(b"\n")[:-1]:
         end = offset + len(raw) + 1
-        if offset < starts[raw.split(b" ", 2)[1].decode()]:
+        if offset < starts[cri.read(raw).stream.decode()]:
             yield from _part(chunk, records, start, offset)
             start = end
         offset = end
@@ -209,12 +209,12 @@ class _Bytes:
             yield self._strip(block)
 
     def _strip(self, block: bytes) -> Fragment:
-        stream = block[: cri.MAX_RECORD - cri.MAX_CONTENT].split(b" ", 2)[1].decode()
+        stream = cri.read(block[1 : cri.MAX_RECORD - cri.MAX_CONTENT]).stream.decode()
         text = _TIMED_HEAD.sub(rb"\n\1", block) if self._timestamps else _FULL_HEAD.sub(b"\n", block)
         return Fragment(self._keys[stream], text[1:] + b"\n")
 
     def _one(self, record: bytes) -> Fragment:
-        parsed = cri.parse(record)
+        parsed = cri.read(record)
         stream = parsed.stream.decode()
         head = parsed.time + b" " if self._timestamps and stream not in self._open else b""
         if parsed.full:
@@ -369,14 +369,14 @@ def json_records(chunk: Chunk, selection: Selection) -> Iterator[dict[str, Any]]
     offset = chunk["offset"]
     for raw in content(chunk).split(b"\n"):
         if raw and (selection == ALL or selection.take(raw + b"\n")):
-            yield _json_record(chunk, offset, cri.parse(raw))
+            yield _json_record(chunk, offset, cri.read(raw))
         offset += len(raw) + 1
 
 
 def _json_record(chunk: Chunk, offset: int, record: cri.Record) -> dict[str, Any]:
     found: dict[str, Any] = {
         "job": chunk["job"], "sheet": chunk["sheet"], "attempt": chunk["attempt"], "offset": offset,
-        "time": f"{record.time[:MILLISECONDS].decode()}Z", "stream": record.stream.decode(),
+        "time": f"{record.time[:MILLISECONDS].decode()}Z" if record.time else None, "stream": record.stream.decode(),
     }  # fmt: skip
     try:
         found["line"] = record.content.decode()

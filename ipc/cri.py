@@ -48,8 +48,16 @@ def parse(record: bytes) -> Record:
     return Record(when, stream, tag != b"P", content)
 
 
+def read(record: bytes) -> Record:
+    """The same of a log that somebody may have written into: what is no record is a line as it stands, of no time."""
+    parts = record.split(b" ", 3)
+    if len(parts) < 4 or parts[1] not in (STDOUT, STDERR):
+        return Record(b"", STDOUT, True, record)
+    return Record(parts[0], parts[1], parts[2] != b"P", parts[3])
+
+
 def records(block: bytes) -> Iterator[Record]:
     """The records of a block that ends where a record ends."""
     for line in block.split(b"\n"):
         if line:
-            yield parse(line)
+            yield read(line)

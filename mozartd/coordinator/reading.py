@@ -9,6 +9,7 @@ Used by followers and by `requests/logs`; knows nothing of what records mean.
 from __future__ import annotations
 
 import errno
+import math
 import os
 import stat
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from functools import partial
 
 import orjson
 
+from ipc import cri
 from ipc.cri import MAX_RECORD, STREAMS
 from ipc.segments import GONE, LOG, PACKED, UNMASKED, Link, end_of, links, parse_name, path_of, seek
 from mozartd.coordinator.packed import DamagedError, Head, read_head, unpack
@@ -197,6 +199,11 @@ def log_end(log: str) -> int:
     return end_of(partial(look, log))
 
 
+def known_end(written: int | None) -> float:
+    """1 says only that there is something: of an attempt whose worker was lost, or of an earlier version."""
+    return written if written is not None and written > 1 else math.inf
+
+
 class LogReader:
     """`log` is the path of its first segment. `expected`: where it ended when its writer closed it; None: nobody knows, or it
     goes on."""
@@ -224,6 +231,8 @@ class LogReader:
                 return gone
         while self._segment is not None:
             data = self._segment.read(offset)
+            # What somebody added behind the end is none of the agent's.
+            data = data[: self._left(offset)]
             whole = data[: data.rfind(b"\n") + 1]
             if whole:
                 return whole
@@ -231,6 +240,10 @@ class LogReader:
             if beyond is not True:
                 return beyond or b""
         return b""
+
+    def _left(self, offset: int) -> int | None:
+        end = known_end(self.expected)
+        return None if end == math.inf else max(0, int(end) - offset)
 
     def _damaged(self, offset: int) -> Link:
         """What can be read again lies in another segment, if anywhere."""
@@ -300,11 +313,12 @@ class LogReader:
 # ---- from the end ---------------------------------------------------------------------------------------------------
 
 
-def tail_starts(log: str, lines: int, stream: str = "") -> dict[str, int]:
+def tail_starts(log: str, lines: int, stream: str = "", upto: float = math.inf) -> dict[str, int]:
     """Where of each stream the last `lines` lines of a log begin; 0 when there never were so many, or those are gone.
 
     Lines are those of one stream when one is named, else of both, in the order in which they ended. One that has no end yet
-    counts where its last part stands. So what is wanted of a stream is what lies behind its start, and nothing else is.
+    counts where its last part stands; what lies behind `upto`, where its writer closed it, does not. So what is wanted of a
+    stream is what lies behind its start, and nothing else is.
     """
     chain = list(links(partial(look, log)))
     # What lies before a gap does not count: nobody can say how many lines that has.
@@ -312,7 +326,7 @@ def tail_starts(log: str, lines: int, stream: str = "") -> dict[str, int]:
     first = chain[bottom].start if bottom < len(chain) else 0
     found = _Lines(lines, [stream] if stream else list(STREAMS))
     for record, end in _records_backwards(log, chain[bottom:], first):
-        if not found.take(record, end):
+        if end <= upto and not found.take(record, end):
             return found.starts()
     return found.starts() if found.left == 0 and chain[bottom:] else dict.fromkeys(STREAMS, 0)
 
@@ -332,10 +346,10 @@ class _Lines:
     def take(self, record: bytes, end: int) -> bool:
         """Whether more is needed."""
         self._end = end if self._end is None else self._end
-        _, stream, tag, _ = record.split(b" ", 3)
-        name = stream.decode()
+        read = cri.read(record)
+        name = read.stream.decode()
         if name in self._streams:
-            self._take(name, tag != b"P", end - len(record) - 1)
+            self._take(name, read.full, end - len(record) - 1)
         return self.left > 0 or bool(self._open)
 
     def _take(self, name: str, full: bool, begin: int) -> None:

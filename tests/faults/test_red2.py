@@ -186,3 +186,43 @@ def test_A19_a_limit_that_is_lowered_stops_what_runs_and_no_retry_begins_above_i
         refused = calm_daemon.mozart("retry", failed)
         assert refused.returncode == 1
         assert "$1.20 of max_cost_per_job $1.00" in refused.stderr
+
+
+# ---- F6, B11: logs that somebody wrote into ----------------------------------------------------------------------------
+
+
+def test_F06_what_somebody_wrote_into_a_log_breaks_nothing(shared_daemon: Daemon, score: Score) -> None:
+    def log_of(script: str) -> tuple[str, Path]:
+        job = play(shared_daemon, score(script))["id"]
+        return job, shared_daemon.home / "logs" / job / "1.1.log"
+
+    looks: tuple[list[str], ...] = (
+        [], ["-f"], ["--raw"], ["--tail", "1"], ["--stream", "stdout", "--tail", "1"], ["--raw", "--stream", "stderr"],
+        ["--json"], ["-t"], ["--since", "1h"],
+    )  # fmt: skip
+    behind, log = log_of("say one\nsay two")
+    with log.open("ab") as file:
+        file.write(b"garbage\n" * 10 + b"more of it, with some words\n")
+    inside, log = log_of("say one\nsay two")
+    before = log.read_bytes().split(b"\n")
+    log.write_bytes(b"\n".join([b"garbage", before[0], b"x stdout", b"a b c d", *before[1:]]))
+    for job in (behind, inside):
+        for look in looks:
+            said = shared_daemon.mozart("logs", job, *look)
+            assert "Traceback" not in said.stderr, (look, said.stderr)
+            assert said.returncode in (0, 1), (look, said.stderr)
+    assert shared_daemon.mozart("logs", behind).stdout == "one\ntwo\n"
+    assert shared_daemon.mozart("logs", behind, "--tail", "1").stdout == "two\n"
+    assert "one\n" in shared_daemon.mozart("logs", inside).stdout
+
+
+def test_F06_of_a_log_of_which_nobody_knows_the_end_all_is_read(tmp_path: Path) -> None:
+    from mozartd.coordinator.reading import LogReader
+
+    log = tmp_path / "1.1.log"
+    log.write_bytes(b"2026-11-23T02:15:06.123456789Z stdout F one\n" * 2)
+    for expected in (None, 0, 1):
+        reader = LogReader(str(log))
+        reader.expected = expected
+        assert reader.read(0) == log.read_bytes(), expected
+        reader.close()

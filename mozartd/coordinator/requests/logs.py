@@ -24,7 +24,7 @@ from mozartd.coordinator.followers import Cursor, Filter, Follower
 from mozartd.coordinator.model import Job
 from mozartd.coordinator.params import InvalidParamsError, Params, is_whole
 from mozartd.coordinator.parts import Parts
-from mozartd.coordinator.reading import tail_starts
+from mozartd.coordinator.reading import known_end, tail_starts
 from mozartd.coordinator.wishes import how_many
 from mozartd.store.store import Row
 
@@ -70,10 +70,12 @@ class _Begins:
         self._stream = stream
         self.found: dict[str, dict[str, int]] = {}
 
-    async def of(self, path: str, n: int, k: int) -> int:
+    async def of(self, path: str, n: int, k: int, written: int | None) -> int:
         if self._tail is None or (n, k) in self._cursors:
             return self._cursors.get((n, k), 0)
-        starts = self.found[f"{n}.{k}"] = await in_thread(tail_starts, path, self._tail, self._stream)
+        starts = self.found[f"{n}.{k}"] = await in_thread(
+            tail_starts, path, self._tail, self._stream, known_end(written)
+        )
         return min(starts.values())
 
 
@@ -105,7 +107,7 @@ async def _open_logs(parts: Parts, follower: Follower, begins: _Begins) -> None:
         n, k = row["n"], row["k"]
         if filter.takes(n, k):
             path = parts.setup.paths.attempt_log(job.id, n, k)
-            offset = await begins.of(path, n, k)
+            offset = await begins.of(path, n, k, row["written"] if row["state"] == "ended" else None)
             section = sections(n, k)
             cursor = Cursor(n, k, path, section["type"], section.get("profile"), offset, row["state"] == "ended")
             cursor.written = row["written"]
