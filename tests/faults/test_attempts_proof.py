@@ -36,7 +36,7 @@ def test_B01_an_agent_that_did_not_work_is_not_done(
         "misspelt string": "./agnt.sh {prompt_file}",
         "misspelt argv": ["agnt-of-mine", "{prompt_file}"],
         "misspelt file": ["sh", "agnt.sh"],
-        "permission denied": "./plain.sh",
+        "not executable": "./plain.sh",
         "not executable argv": ["./plain.sh"],
         "placeholder": 'sh -c "cat {promptfile}"',
         "fails": ["sh", "-c", "exit 3"],

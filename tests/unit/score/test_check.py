@@ -97,10 +97,10 @@ FIRES: list[tuple[str, str, str, dict[str, Any], str]] = [
      {"sheet": {**SHEET, "backends": {2: {"fallbacks": [{"type": "codex_cli", "allowed_tools": []}]}}}}, "allowed_tools"),
     ("V209", "info", "state_backend", {"state_backend": "json"}, "the daemon keeps the state"),
     ("V210", "warning", "backend.command", {"backend": {"type": "command", "command": ["no-such-program"]}}, "no-such-program"),
-    ("V210", "warning", "backend.type", {"backend": {**AGENT, "env": {"PATH": "/nowhere"}}}, "'claude'"),
+    ("V210", "warning", "backend.type", {"backend": {**AGENT, "env": {"PATH": "/nowhere"}}}, "claude: command not found"),
     ("V210", "warning", "backend.command", {"backend": {"type": "command", "command": ["./no.sh"]}}, "./no.sh"),
     ("V210", "warning", "backend.fallbacks[0].type",
-     {"backend": {**AGENT, "fallbacks": [{"type": "codex_cli", "env": {"PATH": "/nowhere"}}]}}, "'codex'"),
+     {"backend": {**AGENT, "fallbacks": [{"type": "codex_cli", "env": {"PATH": "/nowhere"}}]}}, "codex: command not found"),
     ("V210", "warning", "backend.type",
      {"backend": {"type": "own", "profile": {"command": {"argv": ["no-such-agent"]}}}}, "no-such-agent"),
     ("V212", "warning", "sheet.skip_when[4]", {"sheet": {**SHEET, "skip_when": {4: "job.cost > 1"}}}, "no sheet 4"),
@@ -121,7 +121,7 @@ FIRES: list[tuple[str, str, str, dict[str, Any], str]] = [
     ("V216", "warning", "notifications[0]", {"notifications": notify("email", password_env="NO_SUCH")}, "NO_SUCH"),
     ("unavailable", "warning", "isolation", {"isolation": {"enabled": True}}, "not available yet: isolation"),
     ("V210", "warning", "bridge",
-     {"backend": {"type": "ollama", "env": {"PATH": "/nowhere"}}, "bridge": {"enabled": True}}, "'claude'"),
+     {"backend": {"type": "ollama", "env": {"PATH": "/nowhere"}}, "bridge": {"enabled": True}}, "claude: command not found"),
     ("V209", "warning", "bridge", {"bridge": {"enabled": True}}, "which this score does not use"),
 ]  # fmt: skip
 
