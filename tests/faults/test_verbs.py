@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
-from unittest.mock import ANY
 
 import pytest
 
@@ -68,7 +67,7 @@ def test_D08_the_hint_about_a_job_that_has_ended_works(
 
 def test_D12_several_jobs_are_each_answered(calm_daemon: Daemon, mozart: Mozart, score: Score) -> None:
     a, b, c = (later(calm_daemon, score("say x")) for _ in range(3))
-    assert mozart("pause", a, b) == (0, f"paused {a}\npaused {b}\n", ANY)
+    assert mozart("pause", a, b)[:2] == (0, f"paused {a}\npaused {b}\n")
     code, out, said = mozart("resume", a, "nobody", b)
     assert (code, out) == (1, f"resumed {a}\nresumed {b}\n")
     assert "cannot find a job 'nobody'" in said
