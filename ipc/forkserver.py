@@ -91,7 +91,8 @@ class GivenUpError(Exception):
 class ForkServer:
     """`call` from a thread or where nothing else waits, `run` on a loop. A server that died is replaced."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float = PATIENCE) -> None:
+        self._patience = patience
         self._on_start: Callable[[int], None] | None = None
         self._control: socket.socket | None = None
         self._room: asyncio.Semaphore | None = None
@@ -115,7 +116,7 @@ class ForkServer:
         for _ in range(TRIES):
             with self._begin(bounds) as (ours, server), self._unless_gone(server):
                 # The server's own patience ends first.
-                ours.settimeout(bounds.seconds * WALL_FACTOR + PATIENCE)
+                ours.settimeout(bounds.seconds * WALL_FACTOR + self._patience)
                 ours.sendall(order)
                 (length,) = _LENGTH.unpack(_receive(ours, _LENGTH.size))
                 answer = _unpacked(_receive(ours, length))
@@ -135,7 +136,7 @@ class ForkServer:
             async with self._room:
                 with self._begin(bounds, descriptors) as (ours, server), self._unless_gone(server):
                     ours.setblocking(False)
-                    async with asyncio.timeout(bounds.seconds * WALL_FACTOR + PATIENCE):
+                    async with asyncio.timeout(bounds.seconds * WALL_FACTOR + self._patience):
                         await loop.sock_sendall(ours, order)
                         (length,) = _LENGTH.unpack(await _received(loop, ours, _LENGTH.size))
                         answer = _unpacked(await _received(loop, ours, length))

@@ -76,12 +76,10 @@ def kill_myself() -> None:
 
 
 @pytest.mark.parametrize("who", ["server", "work"])
-def test_C17_work_that_stood_still_has_not_taken_too_long(who: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ipc import forkserver
+def test_C17_work_that_stood_still_has_not_taken_too_long(who: str) -> None:
     from ipc.forkserver import Bounds, ForkServer
 
-    monkeypatch.setattr(forkserver, "PATIENCE", 0.5, raising=False)
-    server = ForkServer()
+    server = ForkServer(patience=0.5)
     try:
         done = in_background(lambda: server.call(Bounds(1.0), time.sleep, 0.8))
         first = server.pid
