@@ -1,7 +1,7 @@
 """Long work of a request, in steps between which others have the loop.
 
 A step takes less than a millisecond, and with it go the rows of what it changed: so neither the work nor the next commit keeps
-the loop for long. What fits into one step is one transaction with its answer; what must be one however large it is is made aside
+the loop for long. What fits into one step is one transaction with its answer; what must be one in any case is made aside
 (`versions`).
 """
 
