@@ -127,6 +127,8 @@ class Limited:
     kind: str = "requests"
     guess: bool = False
     """Concluded from words alone, which anybody may print."""
+    patient: bool = False
+    """The agent waits and tries again by itself: nobody else is to begin meanwhile, and it is not stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +197,14 @@ class Parser(Protocol):
         """One line without its newline, cut to LINE_CAP when longer. Called for every line: prefix test first."""
 
     def verdict(self, ending: Ending) -> Verdict: ...
+
+
+@runtime_checkable
+class PatientParser(Parser, Protocol):
+    """One that looks at what was printed last, and not at each line, for what its agent waits for."""
+
+    def look(self, stream: str, printed: str) -> Sequence[Event]:
+        """The newest of what a stream had since the last time, soon after it came."""
 
 
 @runtime_checkable

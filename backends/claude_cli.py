@@ -217,6 +217,8 @@ class ClaudeParser:
         self._retry = f"retrying ({error or status or 'network'}, attempt {item.get('attempt')})"
         wait = (number(item.get("retry_delay_ms")) or 0.0) / 1000
         limit = error == "rate_limit" or status == 429
+        if limit and wait < PATIENCE:
+            return (Limited(self._retry, retry_after=wait, patient=True),)
         if wait < PATIENCE or not (limit or error == "overloaded" or status == 529):
             return ()
         return self._take_limit(Limited(self._retry, retry_after=wait, kind="requests" if limit else "overloaded"))

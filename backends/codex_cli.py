@@ -13,6 +13,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from signal import Signals
 from typing import Any
 
@@ -184,7 +185,7 @@ class CodexParser:
             return ()
         limit = limit_said(found[1], LIMITS["limit"], self._clock(), self._zone)
         if limit.until is not None and limit.until - self._clock() < PATIENCE:
-            return ()
+            return (replace(limit, patient=True),)
         return self._take_limit(found[1])
 
     def _take_network_wait(self, message: str) -> Sequence[Event]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from backends import endings, evidence
 from backends.base import Command, Ending, Event, PromptTooLongError, Renderer, Run, Verdict, as_operand
+from backends.patience import Patience
 from backends.rendering import Plain
 from backends.resets import zone_of
 
@@ -65,9 +66,15 @@ class CommandParser:
         self._program = _program(run.options.get("command"))
         self._names = _names(run.options.get("command"))
         self._is_program_meant = is_program_meant(run.options.get("command"))
+        self._patience = Patience(self._words, run.clock, self._zone)
 
     def feed(self, stream: str, line: bytes) -> Sequence[Event]:
         return ()
+
+    def look(self, stream: str, printed: str) -> Sequence[Event]:
+        """A limit that it sits out holds others back. How long it may wait for what, nobody has said."""
+        pause = self._patience.look(printed)
+        return (pause.limit,) if pause and pause.limit else ()
 
     def live(self, lines: Sequence[tuple[str, bytes]]) -> Sequence[Event]:
         return ()

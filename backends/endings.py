@@ -61,8 +61,9 @@ _USAGE = re.compile(
 #: A program that does not understand its command line ends at once, and so.
 _USAGE_SECONDS, _USAGE_CODES = 10.0, (1, 2, 64)
 #: A line in which an agent says that it tries something again by itself.
-_RETRYING = re.compile(
+RETRYING = re.compile(
     r"(?i)\bretry(?:ing)?\b|\battempt \d+ failed\b|\btrying again\b|\breconnecting\b|\bbacking off\b"
+    r"|\b(?:sleeping|waiting) (?:for )?\d"
 )
 _NOT_FOUND = re.compile(r"(?i)not found|no such file or directory|cannot find|not recognized")
 _PANIC = re.compile(r"(?m)^.*(?:panicked at|Bun has crashed|Segmentation fault|Fatal Python error|core dumped).*$")
@@ -99,7 +100,7 @@ def _after(ending: Ending) -> str:
 def _retried(ending: Ending) -> str:
     """The last line that says so, of stderr rather than of what may be the model's words."""
     for said in (ending.stderr_tail, ending.stdout_tail):
-        found = [line.strip() for line in said.split("\n") if _RETRYING.search(line[:2000])]
+        found = [line.strip() for line in said.split("\n") if RETRYING.search(line[:2000])]
         if found:
             return found[-1][:200]
     return ""

@@ -356,6 +356,12 @@ def kind_in(said: str) -> str:
     return found[0] if found else "other"
 
 
+def line_of(said: str) -> str:
+    """The line that shows that kind, or empty."""
+    found = _cause_in(said)
+    return found[1] if found else ""
+
+
 def judge(said: str, now: float, words: LimitWords | None = None, zone: tzinfo | None = None) -> Verdict | None:
     """What the last lines of a failed program's stderr, or an error record, prove; None when they prove nothing."""
     if found := _cause_in(said):

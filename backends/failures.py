@@ -33,7 +33,7 @@ FAILURES = {
     "interrupted": Failure("failed", "E004", "interrupted", "`mozart retry JOB` runs it again"),
     "limit": Failure("rate_limited", "E101", "too many requests", "see mozart limits"),
     "long": Failure("failed", "E507", "the prompt is too long for the model", "split the sheet"),
-    "loop": Failure("failed", "E503", "the model is stuck in a loop", "reword the task, or split it"),
+    "loop": Failure("failed", "E503", "the model is stuck in a loop", "reword the task, or split the sheet"),
     "mcp": Failure("failed", "E305", "an MCP server or its configuration failed", "check it, or set disable_mcp"),
     "mode": Failure("failed", "E306", "the agent rejects this combination of modes", "check backend.cli_extra_args"),
     "model": Failure("failed", "E506", "the model does not exist or is not allowed", "set backend.cli_model"),

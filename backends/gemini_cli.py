@@ -30,6 +30,7 @@ from backends.base import (
     encoded,
 )
 from backends.failures import LIMITS, Sayings, by_status, failure, limited
+from backends.patience import UNTOLD
 from backends.records import count, decoded, last_line, number, record, section, text, usual
 from backends.rendering import Records, call, clean, one_line, trouble
 from backends.resets import limit_said, zone_of
@@ -168,13 +169,18 @@ class GeminiParser:
         self._retrying = said[:300]
         kind = by_status(int(found["status"])) if found["status"] else _kind(decoded(found["said"]))
         if wait <= PATIENCE and int(found["n"]) < ATTEMPTS:
-            return ()
+            return self._sit_out(said, kind, wait)
         if kind in LIMITS:
             return self._take_limit(said, kind)
         if not self._given_up:
             self._given_up = said
             return (Result(False, said, stop=True),)
         return ()
+
+    def _sit_out(self, said: str, kind: str, wait: float) -> Sequence[Event]:
+        if kind not in LIMITS or kind == "overloaded":
+            return ()
+        return (Limited(said[:2000], self._clock() + (wait or UNTOLD), kind=LIMITS[kind], patient=True),)
 
     def _take_limit(self, said: str, kind: str = "") -> Sequence[Event]:
         kind = kind or _kind(said)

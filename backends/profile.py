@@ -31,6 +31,7 @@ from backends.base import (
 )
 from backends.described import Line, Message, Profile, read_profile
 from backends.failures import LIMITS, by_status, failure, limited
+from backends.patience import Patience, Pause
 from backends.patterns import are_tame, is_tame
 from backends.records import count, decoded, last_line, price, record, text
 from backends.rendering import Owed, Page, Plain, brief, clean, one_line, trouble
@@ -38,6 +39,8 @@ from backends.resets import Reset, clamp, find_reset, limit_until, zone_of
 
 #: Seconds. A wait announced above this is a limit for Mozart to hold, below it is left to the program.
 PATIENCE = 10.0
+#: What an agent may wait for beside limits: the service, and the way to it.
+WAITED_FOR = ("dns", "network", "network_timeout", "timeout", "tls", "unreachable")
 #: Characters of either end of an answer in which messages are looked for.
 MOST_SAID = 8 * 1024
 #: The kernel's MAX_ARG_STRLEN: a longer argument does not exec.
@@ -134,6 +137,26 @@ class ProfileParser:
         self.watches = self.wild and bool(self._live)
         self._limit: Limited | None = None
         self._result: Result | None = None
+        self._patience = Patience(self._words, run.clock, self._zone)
+
+    def look(self, stream: str, printed: str) -> Sequence[Event]:
+        """Below its patience it is left alone with what it waits for, above that it is ended."""
+        pause = None if self._ndjson and stream == STDOUT else self._patience.look(printed)
+        if pause is None or self._limit or self._result:
+            return ()
+        if pause.wait is None or pause.wait < PATIENCE:
+            return (pause.limit,) if pause.limit else ()
+        return self._lose_patience(pause)
+
+    def _lose_patience(self, pause: Pause) -> Sequence[Event]:
+        if pause.kind in LIMITS:
+            until = self._clock() + (pause.wait or 0.0)
+            self._limit = Limited(pause.said[:2000], until, kind=LIMITS[pause.kind], guess=True)
+            return (self._limit,)
+        if pause.kind not in WAITED_FOR:
+            return ()
+        self._result = Result(False, pause.said, stop=True)
+        return (self._result,)
 
     def feed(self, stream: str, line: bytes) -> Sequence[Event]:
         events = list(self._take_live(stream, line)) if self._live and not self.wild else []

@@ -8,10 +8,11 @@ running daemon.
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated, Any
@@ -58,6 +59,18 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
+def _within(least: float, most: float = math.inf) -> Callable[[Any], Any]:
+    """Bounds that help does not show as `[x>=0]`."""
+
+    def checked(given: Any) -> Any:
+        if given is not None and not least <= given <= most:
+            bounds = f"at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
+            raise typer.BadParameter(f"must be {bounds}, not {given:g}")
+        return given
+
+    return checked
+
+
 def _show_version(wanted: bool) -> None:
     if wanted:
         _print(f"mozartd {VERSION}")
@@ -80,7 +93,9 @@ def mozartd(
 @app.command(epilog="Example: mozartd start --workers 4")
 def start(
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay in the foreground and log to stderr.")] = False,
-    workers: Annotated[int | None, typer.Option(metavar="N", min=1, max=256, help="Worker processes.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", callback=_within(1, 256), help="Worker processes, 1 to 256.")
+    ] = None,
     config: Annotated[str | None, typer.Option(metavar="FILE", help="The settings file to use.")] = None,
     by_client: Annotated[bool, typer.Option("--by-client", hidden=True)] = False,
     as_json: Json = False,
@@ -130,7 +145,9 @@ def stop(
     ] = False,
     timeout: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", min=0, help="Wait at most this long (default 90 s; no limit with --drain)."),
+        typer.Option(
+            metavar="SECONDS", callback=_within(0), help="Wait at most this long (default 90 s; no limit with --drain)."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

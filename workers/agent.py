@@ -65,7 +65,8 @@ class Vigil:
     def see(self, event: Event) -> None:
         """An event from the agent's output."""
         if isinstance(event, Limited):
-            self.stop(LIMITED)
+            if not event.patient:
+                self.stop(LIMITED)
         elif isinstance(event, Result) and event.stop:
             self.stop(POST_RESULT)
         elif isinstance(event, Result) and self._clocks is not None and self._clocks.result_at is None:

@@ -110,7 +110,8 @@ class Attempt:
         """Of what is told and kept of this attempt beside its output."""
         self._is_script = takes_script(assignment["backend"])
         self._whole_prompt = ""
-        """A file that only the agent is to see."""
+        self._for_the_agent: list[str] = []
+        """Files that only the agent is to see, for as long as it runs."""
         self.watched = assignment["watched"]
         self._around = around
 
@@ -148,9 +149,9 @@ class Attempt:
             del self._around.running[self.id]
             if self.traces.kept:
                 self.facts.note = f"left running, as the setting keep says: {', '.join(sorted(self.traces.kept))}"
-            if self._whole_prompt:
+            for path in self._for_the_agent:
                 with suppress(OSError):
-                    os.unlink(self._whole_prompt)
+                    os.unlink(path)
         if self.halt.verdict and self.facts.verdict.name != "skipped":
             self.facts.verdict = _halted(self.halt)
         return masked(finished(self.facts, time.time()), self._mask)
@@ -237,6 +238,7 @@ class Attempt:
             _write(path, kept)
             if kept != data:
                 self._whole_prompt = path.removesuffix(".prompt") + segments.UNMASKED
+                self._for_the_agent.append(self._whole_prompt)
                 _write(self._whole_prompt, data)
         except OSError as error:
             raise _unwritable("keep the prompt in", path, error) from None
@@ -258,10 +260,23 @@ class Attempt:
             raise _unwritable("keep the notes in", path, error) from None
         return {"MOZART_NOTES": path}
 
+    def _write_system_prompt(self, text: str | None) -> dict[str, str]:
+        """What was submitted is what the agent gets, whatever became of the score's own file; and nobody else reads it."""
+        if text is None:
+            return {}
+        path = self.assignment["log"].removesuffix(segments.LOG) + ".system"
+        try:
+            self._for_the_agent.append(path)
+            _write(path, text.encode("utf-8", "replace"))
+        except OSError as error:
+            raise _unwritable("keep the system prompt in", path, error) from None
+        return {"system_prompt_file": path}
+
     def _describe(self, directory: str, environment: Mapping[str, str], prompt: str) -> Run:
         assignment = self.assignment
+        system_prompt = _system_prompt(assignment["backend"])
         return Run(
-            options=assignment["backend"],
+            options={**assignment["backend"], **self._write_system_prompt(system_prompt)},
             prompt=prompt,
             prompt_file=self._whole_prompt or assignment["prompt_file"],
             workspace=assignment["workspace"],
@@ -270,7 +285,7 @@ class Attempt:
             session_id=str(uuid.uuid4()),
             resume=assignment["session_id"],
             used=Usage(**used) if (used := assignment.get("session_used")) else None,
-            system_prompt=_system_prompt(assignment["backend"]),
+            system_prompt=system_prompt,
             is_root=os.geteuid() == 0,
             fill=fill_backend,
         )

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from backends.base import STDERR, STDOUT, Event, Parser
+from backends.base import STDERR, STDOUT, Event, Parser, PatientParser
 from ipc import blame, cri, segments
 from workers.log import Buffer, Log, encode
 from workers.mask import Mask, MaskStream, Text, whole
@@ -32,6 +32,8 @@ log = logging.getLogger("mozart.worker")
 BLOCK_BYTES = 512 * 1024
 #: How long an unfinished line waits for its end before it is shown as it is.
 UNFINISHED_SECONDS = 0.05
+#: Seconds after which what was printed last is looked at, and bytes of that.
+LOOK_SECONDS, LOOK_BYTES = 0.1, 2000
 #: While a watched log grows, it is said at most this often.
 GREW_SECONDS = 0.002
 #: What `tail` can give at most, unless asked for more.
@@ -57,6 +59,8 @@ class Stream:
     timer: asyncio.TimerHandle | None = None
     mid_line: bool = False
     """The last record was a part."""
+    unseen: int = 0
+    """Bytes that came since it was last looked at."""
 
 
 class Growth:
@@ -122,6 +126,8 @@ class Capture:
         self._mask = mask
         self._parser = parser
         self._parser_failed = False
+        self._look = parser.look if isinstance(parser, PatientParser) else None
+        self._looking: asyncio.TimerHandle | None = None
         self._on_event = on_event
         self._on_error = on_error
         self._growth = Growth(loop, lambda: on_grew(self._log.size))
@@ -203,6 +209,8 @@ class Capture:
 
     def close(self) -> None:
         """Give back every descriptor. What was read is kept; what was not is lost: `drain` first."""
+        if self._looking is not None:
+            self._looking.cancel()
         for stream in self._streams:
             self._end(stream)
         self._growth.stop()
@@ -260,6 +268,10 @@ class Capture:
         self.last_output = self._clock()
         texts = stream.mask.sift(chunk)
         self._store(stream, texts)
+        if self._look is not None:
+            stream.unseen += len(chunk)
+            if self._looking is None:
+                self._looking = self._loop.call_later(LOOK_SECONDS, self._look_back)
         if not stream.mask.holds:
             stream.held_since = 0.0
             return
@@ -306,15 +318,36 @@ class Capture:
                 events = self._parser.feed(stream.name, line)
             except Exception:
                 # An edge: agents print what nobody foresaw, and one odd line must not cost the attempt its result, nor the
-                # worker its life. Said once, in the daemon's log: the attempt's log is what the agent wrote.
-                if not self._parser_failed:
-                    log.exception("cannot parse a line of %s (%d bytes), going on without it", stream.name, len(line))
-                self._parser_failed = True
+                # worker its life.
+                self._note_broken(stream, len(line))
                 continue
             for event in events:
                 self._on_event(event)
             if self.on_line is not None:
                 self.on_line(stream.name, line)
+
+    def _look_back(self) -> None:
+        """Who waits for something has said so last: what a flood has brought meanwhile is of no interest."""
+        self._looking = None
+        assert self._look is not None
+        for stream in self._streams:
+            count, stream.unseen = min(stream.unseen, LOOK_BYTES), 0
+            if not count:
+                continue
+            try:
+                events = self._look(stream.name, stream.tail.last(count).decode("utf-8", "replace"))
+            except Exception:
+                # The same edge.
+                self._note_broken(stream, count)
+                continue
+            for event in events:
+                self._on_event(event)
+
+    def _note_broken(self, stream: Stream, count: int) -> None:
+        """Said once, in the daemon's log: the attempt's log is what the agent wrote."""
+        if not self._parser_failed:
+            log.exception("cannot parse a line of %s (%d bytes), going on without it", stream.name, count)
+        self._parser_failed = True
 
     def _note_error(self, error: OSError | None) -> None:
         if error is not None and self.error is None:

@@ -17,6 +17,7 @@ import signal
 import subprocess
 from collections.abc import Collection, Mapping, Sequence
 
+from ipc import files
 from ipc.awake import Awake
 from ipc.errors import MozartError
 from workers import machine, memory, tags
@@ -136,7 +137,7 @@ def spawn(
         process.returncode = 0
         return _adopt(process.pid, children)
     except OSError as error:
-        raise explain(error, argv[0], directory) from None
+        raise _no_interpreter(error, argv[0], program) or explain(error, argv[0], directory) from None
     except ValueError as error:
         raise MozartError("E301", f"cannot start {argv[0]}: {error}", "look for a NUL byte in its arguments") from None
 
@@ -184,6 +185,29 @@ def _stdin(content: bytes | int | None) -> int:
         view = view[os.write(descriptor, view) :]
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
+
+
+def _no_interpreter(error: OSError, name: str, program: str) -> MozartError | None:
+    """The program was found; what its first line names was not: then it is that which is missing."""
+    if error.errno != errno.ENOENT or error.filename != program:
+        return None
+    try:
+        descriptor = files.open_regular(program)
+    except (OSError, files.NotRegularError):
+        return None
+    try:
+        head, newline, _ = os.pread(descriptor, 256, 0).partition(b"\n")
+    finally:
+        os.close(descriptor)
+    if not newline or not head.startswith(b"#!"):
+        return None
+    if head.endswith(b"\r"):
+        hint = f"give it Unix line ends: sed -i 's/\\r$//' {shlex.quote(program)}"
+        return MozartError("E505", f"cannot start {name}: its first line ends in CR (a file from Windows)", hint)
+    interpreter = head[2:].decode(errors="replace").strip()
+    return MozartError(
+        "E505", f"cannot start {name}: its interpreter {interpreter} is not there", "correct its first line"
+    )
 
 
 def explain(error: OSError, program: str, directory: str) -> MozartError:

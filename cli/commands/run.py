@@ -47,8 +47,7 @@ def command(
     ] = None,
     lenient: Annotated[bool, Option("--lenient", help="Treat unknown keys as warnings, not errors.")] = False,
     fresh: Annotated[
-        bool,
-        Option("--fresh", help="First archive what the workspace holds, if the score sets archive_on_fresh."),
+        bool, Option("--fresh", help="First archive the workspace, if the score sets archive_on_fresh.")
     ] = False,
     no_start: Annotated[bool, Option("--no-start", help="Fail if no daemon is running.")] = False,
     start_sheet: Annotated[

@@ -35,6 +35,13 @@ PATHS: tuple[tuple[str, ...], ...] = (
 )
 
 
+def absolute(path: str) -> str:
+    """As the kernel reads it: `..` leads out of where a link leads to, not out of where the link is."""
+    path = os.path.join(os.getcwd() if not path.startswith("/") else "/", path)
+    before, dots, rest = f"{path}/".rpartition("/../")
+    return os.path.normpath(os.path.join(os.path.realpath(f"{before}/.."), rest)) if dots else os.path.normpath(path)
+
+
 def anchor(data: Any, directory: str) -> Any:
     """A copy of `data` whose paths are absolute. What is not text is left for the schema to refuse."""
     data = dict(data)
@@ -62,4 +69,4 @@ def _anchor_at(container: Any, path: tuple[str, ...], directory: str) -> None:
             container[key] = value = value.copy()
             _anchor_at(value, path[1:], directory)
         elif len(path) == 1 and isinstance(value, str) and value and "\0" not in value and not value.startswith("{"):
-            container[key] = os.path.normpath(os.path.join(directory, os.path.expanduser(value)))
+            container[key] = absolute(os.path.join(directory, os.path.expanduser(value)))

@@ -20,6 +20,7 @@ import yaml
 from yaml.constructor import SafeConstructor
 
 from ipc import files
+from ipc.score.anchor import absolute
 from ipc.score.problems import ERROR, WARNING, Field, Problem, ScoreError, dotted, shown
 
 #: Bytes of a score, and of a file that it names, at most: a submission carries them twice in one 16 MiB frame.
@@ -55,15 +56,44 @@ _CONSTRUCT: dict[str, Callable[[Any], Any]] = {
     _PREFIX + "str": _CONSTRUCTOR.construct_yaml_str,
 }
 _NUMBERS = (_PREFIX + "int", _PREFIX + "float")
-_HINTS = (
-    ("cannot start any token", "indent with spaces, and quote values that begin with @, %, ` or a tab"),
-    ("mapping values are not allowed", "quote values that contain ': ', and check the indentation"),
-    ("did not find expected key", "check the indentation of this line and the one before, and the quotes"),
-    ("expected <block end>", "check the indentation of this line and the one before"),
-    ("did not find expected ',' or ']'", "a list that begins with [ is not closed, or an entry of it needs quotes"),
-    ("did not find expected ',' or '}'", "a map that begins with { is not closed, or a value of it needs quotes"),
-    ("unknown escape", "in double quotes \\ begins an escape: write it in single quotes, as in '\\d+'"),
-    ("unexpected end of stream", "a quote or bracket is not closed"),
+#: What the library says, what it means, and what helps.
+_SYNTAX = (
+    (
+        "cannot start any token",
+        "a value cannot begin with this character",
+        "indent with spaces, and quote values that begin with @, %, ` or a tab",
+    ),
+    (
+        "mapping values are not allowed",
+        "a value contains ': ' without quotes, or the indentation is wrong",
+        "quote values that contain ': ', and check the indentation",
+    ),
+    (
+        "did not find expected key",
+        "a key is expected here",
+        "check the indentation of this line and the one before, and the quotes",
+    ),
+    (
+        "expected <block end>",
+        "the indentation does not match the lines before",
+        "check the indentation of this line and the one before",
+    ),
+    (
+        "did not find expected ',' or ']'",
+        "a list that begins with [ is not closed",
+        "close it with ], or quote the entry that has a bracket, comma or quote in it",
+    ),
+    (
+        "did not find expected ',' or '}'",
+        "a map that begins with { is not closed",
+        "close it with }, or quote the value that has a brace, comma or quote in it",
+    ),
+    (
+        "unknown escape",
+        "unknown escape in a double-quoted string",
+        "in double quotes \\ begins an escape: write it in single quotes, as in '\\d+'",
+    ),
+    ("unexpected end of stream", "a quote or bracket is never closed", "close it"),
 )
 _ANY_HINT = "check the quotes, brackets and indentation here and on the line before"
 
@@ -211,7 +241,7 @@ STDIN = "-"
 
 def location_of(path: str) -> str:
     """The absolute path beside which a score's relative ones lie: of one that is read from a pipe, the caller's directory."""
-    return os.path.abspath(STDIN if _PASSED_ON.fullmatch(path) else path)
+    return absolute(STDIN if _PASSED_ON.fullmatch(path) else path)
 
 
 def _read(path: str, may_be_pipe: bool) -> bytes:
@@ -290,11 +320,14 @@ def _unreadable(
 def _syntax_error(path: str, error: yaml.MarkedYAMLError, source: str) -> ScoreError:
     mark = error.problem_mark or error.context_mark
     problem = error.problem or "syntax error"
-    hint = next((hint for text, hint in _HINTS if text in problem), _ANY_HINT)
+    said, hint = next(((said, hint) for text, said, hint in _SYNTAX if text in problem), ("", _ANY_HINT))
     place = (mark.line, mark.column) if mark else (0, 0)
     if mark and ("cannot start any token" in problem or "tab" in problem) and _has_tab(source, mark.line):
         message = f"line {mark.line + 1} is indented with a tab"
         return _unreadable(path, "E304", message, "use spaces", *place)
+    if said:
+        begun = error.context_mark.line + 1 if error.context_mark and "closed" in said else 0
+        return _unreadable(path, "E304", f"{said} (begun on line {begun})" if begun else said, hint, *place)
     context = f" {error.context}" if error.context else ""
     return _unreadable(path, "E304", f"not YAML:{context} {problem}".replace("  ", " "), hint, *place)
 

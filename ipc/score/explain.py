@@ -50,7 +50,7 @@ def _explain(detail: ErrorDetails, path: Field, context: dict[str, Any]) -> tupl
     kind, name = detail["type"], dotted(path)
     if kind == "missing":
         name = dotted((*path, detail["loc"][-1]))
-        return "E302", f"missing required field `{name}`", _EXAMPLES.get(name, "it is required")
+        return "E302", f"missing required field `{name}`", _EXAMPLES.get(name, f"add `{detail['loc'][-1]}: …`")
     if kind in UNKNOWN_KEY:
         return _explain_unknown(path)
     if kind == "string_pattern_mismatch" and not str(detail["input"]).strip():
@@ -67,6 +67,8 @@ def _explain(detail: ErrorDetails, path: Field, context: dict[str, Any]) -> tupl
         hint = f"did you mean {near!r}?" if near else ""
     elif kind == "string_type" and isinstance(detail["input"], int | float):
         hint = f'quote it: "{detail["input"]}"'
+    elif kind.startswith("model_") and isinstance(detail["input"], bool):
+        hint = f"write `{path[-1] if path else name}: {{enabled: {shown(detail['input'])}}}`"
     elif kind.startswith("int_") and not hint:
         hint = f"write it in digits, as in `{path[-1] if path else name}: 3`"
     code = kind if kind.startswith("V") else "E301"

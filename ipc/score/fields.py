@@ -58,12 +58,15 @@ def text_or_texts(value: Any) -> Any:
             raise PydanticCustomError(
                 "command_type", "must be a list of strings; quote {item}", {"item": str(item)[:40]}
             )
+    for text in value if isinstance(value, list) else filter(None, [value]):
+        _whole_text(text)
     return value
 
 
 def _whole_text(value: str) -> str:
-    if _NOT_TEXT.search(value):
-        raise PydanticCustomError("text", "must be text without NUL and half surrogate characters")
+    if found := _NOT_TEXT.search(value):
+        what = "a NUL character" if found[0] == "\0" else "half a surrogate pair, which is no character"
+        raise PydanticCustomError("text", "must not contain {what}", {"what": what})
     return value
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ipc.errors import EXIT_USAGE, MozartError
+from ipc.score.anchor import absolute
 from ipc.score.document import Document, find_key, parse_value
 from ipc.score.problems import ScoreError, shown
 
@@ -38,7 +39,7 @@ def apply(
         _set(document, tuple(name.split(".")), _value(name, text))
     if workspace is not None:
         # What is typed starts where it is typed, unlike what the score says.
-        _set(document, ("workspace",), os.path.abspath(os.path.expanduser(workspace)))
+        _set(document, ("workspace",), absolute(os.path.expanduser(workspace)))
 
 
 def _given(document: Document) -> list[str]:

@@ -8,8 +8,10 @@ argument, and `take_changes` hands the rows to `turn`.
 from __future__ import annotations
 
 import heapq
-from collections import Counter
+import itertools
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from ipc.errors import LIMIT_CODES
@@ -25,6 +27,10 @@ from mozartd.store.store import Write
 
 #: Why a running attempt is to be stopped, the stronger later.
 WISHES = ("", "pause", "retry", "cancel")
+#: Sheets that are looked at in one go when what follows for them cannot be awaited.
+AT_ONCE = 50
+#: Sheets that one sheet's end makes ready in one go, at most.
+MANY_DEPENDENTS = 500
 _OPEN = (SheetState.PENDING, SheetState.RUNNING, SheetState.WAITING, SheetState.AWAITING)
 
 
@@ -46,6 +52,10 @@ class Book:
         """Jobs in state running."""
         self.counts: Counter[str] = Counter()
         """Sheets of all these jobs by state."""
+        self.later: dict[str, deque[Iterator[None]]] = {}
+        """By job: what follows for very many of its sheets, which cannot start anyway, and is done in steps (`steps.Alone`)."""
+        self.shut: dict[str, deque[Callable[[], None]]] = {}
+        """By id, jobs of which another version is being made, and what came for their sheets meanwhile."""
         self._waiting: list[tuple[float, str, int]] = []
         self._dirty_jobs: dict[str, Job] = {}
         self._dirty_sheets: dict[tuple[str, int], tuple[int, Sheet]] = {}
@@ -105,7 +115,7 @@ class Book:
 
     def end_if_over(self, job: Job, now: float) -> None:
         """Give the job its end when no sheet of it can do anything more."""
-        if job.state in JOB_ENDED or job.running or job.is_busy:
+        if job.state in JOB_ENDED or job.running or job.is_busy or job.id in self.later:
             return
         if job.wanted:
             self.close(job, job.sheets.values(), now)
@@ -147,28 +157,35 @@ class Book:
                 self.touch(other)
         return order
 
-    def replan(self, job: Job, sheets: list[Sheet], planned: Job, now: float, changed: Mapping[str, Any]) -> None:
-        """The job goes on with other sheets and another policy; its identity and what it spent stay. `changed`: its new
-        priority and group, where it gets others."""
+    def replan(self, job: Job, version: Job, now: float, changed: Mapping[str, Any]) -> None:
+        """The job goes on with the sheets and the policy of this version of it; its identity and what it spent stay. `changed`:
+        its new priority and group, where it gets others."""
         self._leave_workspace(job)
-        job.policy, job.score_path, job.workspace = planned.policy, planned.score_path, planned.workspace
+        job.policy, job.score_path, job.workspace = version.policy, version.score_path, version.workspace
         self._note_workspace(job)
         job.priority = changed.get("priority", job.priority)
         self._regroup(job, changed.get("group", job.group))
         job.wanted = job.wanted if job.wanted == "cancel" else ""
-        for n in job.sheets:
-            # Of a sheet that is no more nothing is to be written.
-            self._dirty_sheets.pop((job.id, n), None)
-        self.counts.subtract(job.counts)
-        job.take(sheets)
-        self.counts.update(job.counts)
+        self.adopt(job, version)
         self._note_choices(job)
-        for sheet in [sheet for sheet in sheets if sheet.state is SheetState.CANCELLED]:
-            self._block_behind(job, sheet, now)
-        for sheet in sheets:
-            self._dirty_sheets[job.id, sheet.n] = (job.seq, sheet)
+        self.journal.append(now, "job.modified", job.id, sheets=len(job.sheets), **changed)
+
+    def adopt(self, job: Job, version: Job) -> None:
+        """The sheets of a version of the job that was made aside are its sheets; their rows are written by who made it."""
+        # Of a sheet that is no more nothing is to be written.
+        for key in [key for key in self._dirty_sheets if key[0] == job.id]:
+            del self._dirty_sheets[key]
+        self.counts.subtract(job.counts)
+        job.adopt(version)
+        self.counts.update(job.counts)
         self.touch(job)
-        self.journal.append(now, "job.modified", job.id, sheets=len(sheets), **changed)
+
+    def postpone(self, job: str, call: Callable[[], None]) -> bool:
+        """Whether `call`, which changes sheets of the job, comes while another version of it is made: it is done afterwards."""
+        if (waiting := self.shut.get(job)) is None:
+            return False
+        waiting.append(call)
+        return True
 
     def _regroup(self, job: Job, group: str) -> None:
         """What runs of it counts where it belongs from now on."""
@@ -230,6 +247,10 @@ class Book:
             job.drop_ready(sheet)
         elif state is SheetState.RUNNING:
             job.running.discard(sheet.n)
+        elif state is SheetState.FAILED:
+            del job.failed[sheet.n]
+        elif state is SheetState.CANCELLED:
+            del job.cancelled[sheet.n]
         elif state in SHEET_SATISFIED:
             for n in job.dependents.get(sheet.n, ()):
                 self._miss(job, job.sheets[n])
@@ -241,9 +262,22 @@ class Book:
             job.running.add(sheet.n)
         elif state is SheetState.WAITING and sheet.until is not None:
             heapq.heappush(self._waiting, (sheet.until, job.id, sheet.n))
+        elif state is SheetState.FAILED:
+            job.failed[sheet.n] = None
+        elif state is SheetState.CANCELLED:
+            job.cancelled[sheet.n] = None
         elif state in SHEET_SATISFIED:
-            for n in job.dependents.get(sheet.n, ()):
-                self._satisfy(job, job.sheets[n])
+            dependents = job.dependents.get(sheet.n, ())
+            if len(dependents) <= MANY_DEPENDENTS:
+                for n in dependents:
+                    self._satisfy(job, job.sheets[n])
+            else:
+                self.later.setdefault(job.id, deque()).append(self._satisfying(job, dependents))
+
+    def _satisfying(self, job: Job, dependents: Iterable[int]) -> Iterator[None]:
+        for n in dependents:
+            self._satisfy(job, job.sheets[n])
+            yield
 
     def _miss(self, job: Job, dependent: Sheet) -> None:
         if dependent.state is SheetState.PENDING and not dependent.missing:
@@ -258,23 +292,54 @@ class Book:
     def fail_sheet(self, job: Job, sheet: Sheet, now: float, reason: str, **data: Any) -> None:
         """For good: what depends on it, directly or not, is blocked; with fail_fast nothing else starts either."""
         self.change_sheet(job, sheet, "fail", now, reason, **data)
-        for dependent in downstream(job, sheet.n):
-            self.block(job, dependent, now, f"sheet {sheet.n} failed")
+        self._block_all(job, downstream(job, sheet.n), now, f"sheet {sheet.n} failed")
         if job.policy.fail_fast:
             job.wanted = job.wanted or "fail"
             # Last first: the ready list is sorted, and shortening a long one at its end costs nothing.
-            for other in reversed(job.sheets.values()):
-                self.block(job, other, now, f"not started: sheet {sheet.n} failed and fail_fast is on")
+            others = reversed(job.sheets.values())
+            self._block_all(job, others, now, f"not started: sheet {sheet.n} failed and fail_fast is on")
 
     def cancel_sheet(self, job: Job, sheet: Sheet, now: float, reason: str) -> None:
         """What depends on it can never start: it is blocked."""
         self.change_sheet(job, sheet, "cancel", now, reason)
         if job.wanted != "cancel":
-            self._block_behind(job, sheet, now)
+            self._block_all(job, downstream(job, sheet.n), now, f"sheet {sheet.n} was cancelled")
 
-    def _block_behind(self, job: Job, cancelled: Sheet, now: float) -> None:
-        for dependent in downstream(job, cancelled.n):
-            self.block(job, dependent, now, f"sheet {cancelled.n} was cancelled")
+    def block_behind_lost(self, job: Job, now: float) -> None:
+        """What a coordinator that died had not come to: it cannot start, and says why."""
+        if job.count(*_OPEN):
+            self._block_behind(job, job.failed, "failed", now)
+            self.block_behind_cancelled(job, now)
+
+    def block_behind_cancelled(self, job: Job, now: float) -> None:
+        self._block_behind(job, job.cancelled, "was cancelled", now)
+
+    def _block_behind(self, job: Job, lost: Iterable[int], became: str, now: float) -> None:
+        seen: set[int] = set()
+        for n in lost:
+            for dependent in downstream(job, n, seen):
+                self.block(job, dependent, now, f"sheet {n} {became}")
+
+    def _block_all(self, job: Job, sheets: Iterator[Sheet], now: float, reason: str) -> None:
+        """None of these can start, whatever their states say: the first are blocked here, the rest of many later."""
+        blocking = self._blocking(job, sheets, now, reason)
+        more = self.later.get(job.id)
+        if more is None and sum(1 for _ in itertools.islice(blocking, AT_ONCE)) < AT_ONCE:
+            return
+        self.later.setdefault(job.id, deque()).append(blocking)
+
+    def _blocking(self, job: Job, sheets: Iterator[Sheet], now: float, reason: str) -> Iterator[None]:
+        for sheet in sheets:
+            self.block(job, sheet, now, reason)
+            yield
+
+    def following(self, job: Job) -> Iterator[None]:
+        """Do one thing after the other of what was left for later."""
+        while (more := self.later.get(job.id)) is not None:
+            yield from more[0]
+            more.popleft()
+            if not more:
+                del self.later[job.id]
 
     def stop(self, job: Job, sheet: Sheet, wish: str) -> None:
         """`cancel` its running attempt, or `pause` it to run again later. Written down, because its worker may be gone
@@ -296,7 +361,9 @@ class Book:
             sheet = job.sheets.get(n) if job else None
             # An entry outlives its sheet's waiting: a cancelled or retried sheet has another `until`, or none.
             if job and sheet and sheet.state is SheetState.WAITING and sheet.until == until:
-                self.change_sheet(job, sheet, "ready", now)
+                entry = (until, job_id, n)
+                if not self.postpone(job_id, partial(heapq.heappush, self._waiting, entry)):
+                    self.change_sheet(job, sheet, "ready", now)
 
     def move_waits(self, seconds: float, now: float, measured: Callable[[str], bool]) -> None:
         """The clock was set by so much: what waits for a while goes on waiting for as long; what waits for a limit to end,
@@ -308,16 +375,19 @@ class Book:
             if job.started_at is not None and job.not_before > now - seconds:
                 job.not_before += seconds
                 self.touch(job)
-            if not job.counts[SheetState.WAITING.value]:
-                continue
-            for sheet in job.sheets.values():
-                met = sheet.last is not None and sheet.last["code"] in LIMIT_CODES
-                met = met and not measured(sheet.scope)
-                if sheet.state is SheetState.WAITING and sheet.until is not None and not met:
-                    sheet.until += seconds
-                    heapq.heappush(self._waiting, (sheet.until, job.id, sheet.n))
-                    self._dirty_sheets[job.id, sheet.n] = (job.seq, sheet)
-                    self.touch(job)
+            move = partial(self._move_waits_of, job, seconds, measured)
+            if job.counts[SheetState.WAITING.value] and not self.postpone(job.id, move):
+                move()
+
+    def _move_waits_of(self, job: Job, seconds: float, measured: Callable[[str], bool]) -> None:
+        for sheet in job.sheets.values():
+            met = sheet.last is not None and sheet.last["code"] in LIMIT_CODES
+            met = met and not measured(sheet.scope)
+            if sheet.state is SheetState.WAITING and sheet.until is not None and not met:
+                sheet.until += seconds
+                heapq.heappush(self._waiting, (sheet.until, job.id, sheet.n))
+                self._dirty_sheets[job.id, sheet.n] = (job.seq, sheet)
+                self.touch(job)
 
     def next_ripe(self) -> float | None:
         """When the next waiting sheet is due (or an earlier time at which nothing is)."""
@@ -438,9 +508,11 @@ def _shared(job: Job, attempt: Attempt) -> list[str]:
     return [*keys, f"group:{job.group}"] if job.group else keys
 
 
-def downstream(job: Job, n: int) -> Iterator[Sheet]:
-    """All that depends on sheet n, directly or not, each once. Iterative: chains of 10,000 sheets are fine."""
-    seen, stack = {n}, [n]
+def downstream(job: Job, n: int, seen: set[int] | None = None) -> Iterator[Sheet]:
+    """All that depends on sheet n, directly or not, each once and none of `seen`. Iterative: chains of 10,000 sheets are
+    fine."""
+    seen, stack = set() if seen is None else seen, [n]
+    seen.add(n)
     while stack:
         for dependent in job.dependents.get(stack.pop(), ()):
             if dependent not in seen:
@@ -450,23 +522,20 @@ def downstream(job: Job, n: int) -> Iterator[Sheet]:
 
 
 def _why_failed(job: Job) -> str:
-    failed = _in(job, SheetState.FAILED)
-    if len(failed) == 1:
-        return f"sheet {failed[0]} failed: {job.sheets[failed[0]].reason}"
-    return f"{len(failed)} sheets failed: {_some(failed)}"
+    if len(job.failed) == 1:
+        (n,) = job.failed
+        return f"sheet {n} failed: {job.sheets[n].reason}"
+    return f"{len(job.failed)} sheets failed: {_some(job.failed)}"
 
 
 def _why_cancelled(job: Job) -> str:
-    cancelled, blocked = _in(job, SheetState.CANCELLED), job.count(SheetState.BLOCKED)
-    what = f"sheet {cancelled[0]} was" if len(cancelled) == 1 else f"{len(cancelled)} sheets were"
+    cancelled, blocked = job.cancelled, job.count(SheetState.BLOCKED)
+    what = f"sheet {next(iter(cancelled))} was" if len(cancelled) == 1 else f"{len(cancelled)} sheets were"
     more = f": {_some(cancelled)}" if len(cancelled) > 1 else ""
     behind = f"; {blocked} dependent sheet{'s' * (blocked > 1)} did not run" if blocked else ""
     return f"{what} cancelled{more}{behind}"
 
 
-def _in(job: Job, state: SheetState) -> list[int]:
-    return [sheet.n for sheet in job.sheets.values() if sheet.state is state]
-
-
-def _some(numbers: list[int]) -> str:
-    return ", ".join(map(str, numbers[:10])) + (", …" if len(numbers) > 10 else "")
+def _some(numbers: Mapping[int, None]) -> str:
+    """The first that ended so, of many."""
+    return ", ".join(map(str, sorted(itertools.islice(numbers, 10)))) + (", …" if len(numbers) > 10 else "")

@@ -163,7 +163,9 @@ class Crew:
         if worker is None:
             return
         if self._is_unwanted(attempt):
-            self._take_back(worker, attempt)
+            take_back = partial(self._take_back, worker, attempt)
+            if not self._book.postpone(attempt.job, take_back):
+                take_back()
             return
         try:
             worker.send(assignment)
@@ -186,6 +188,11 @@ class Crew:
 
     def refuse(self, attempt: Attempt, code: str, reason: str, hint: str) -> None:
         """It cannot be handed to its worker."""
+        refuse_it = partial(self._refuse, attempt, code, reason, hint)
+        if not self._book.postpone(attempt.job, refuse_it):
+            refuse_it()
+
+    def _refuse(self, attempt: Attempt, code: str, reason: str, hint: str) -> None:
         if worker := self.workers.get(attempt.worker):
             worker.running.discard(attempt.id)
         if attempt.id in self._book.running:
@@ -317,6 +324,11 @@ class Crew:
             self._give_back(worker, attempt, "its worker died")
 
     def _give_back(self, worker: Worker, attempt: Attempt, reason: str) -> None:
+        if self._book.postpone(attempt.job, partial(self._give_back_now, worker, attempt, reason)):
+            return
+        self._give_back_now(worker, attempt, reason)
+
+    def _give_back_now(self, worker: Worker, attempt: Attempt, reason: str) -> None:
         worker.running.discard(attempt.id)
         if attempt.id in self._book.running:
             interrupt(self._book, self._limits, attempt, reason, time.time(), innocent=attempt.innocent)
@@ -336,8 +348,15 @@ class Crew:
                 worker.running.discard(frame["attempt"])
                 worker.send({"type": "ack", "attempt": frame["attempt"]})
             return
-        with blame.on(attempt.job):
-            self._heard(worker, attempt, kind, frame)
+        # Its end waits, and what it says of its sheet.
+        waits = kind in ("finished", "started")
+        if not (waits and self._book.postpone(attempt.job, partial(self._hear, worker, attempt, kind, frame))):
+            self._hear(worker, attempt, kind, frame)
+
+    def _hear(self, worker: Worker, attempt: Attempt, kind: Any, frame: Frame) -> None:
+        if attempt.id in self._book.running:
+            with blame.on(attempt.job):
+                self._heard(worker, attempt, kind, frame)
 
     def _heard(self, worker: Worker, attempt: Attempt, kind: Any, frame: Frame) -> None:
         if kind == "grew":
@@ -382,6 +401,14 @@ class Crew:
         """What it has used so far may be more than its job is allowed: then every one of the job's that costs stops."""
         told = {"tokens": usage, "cost_usd": usage["cost_usd"], "model": usage["model"]}
         attempt.cost_usd = self.price(job, told) or 0.0
+        self._stop_too_dear(job, sheet, attempt)
+
+    def look_at_money(self, job: Job) -> None:
+        """Its limits may be lower now than what those that run have cost already."""
+        for attempt in list(self._book.attempts_of(job)):
+            self._stop_too_dear(job, job.sheets[attempt.n], attempt)
+
+    def _stop_too_dear(self, job: Job, sheet: Sheet, attempt: Attempt) -> None:
         reason = reached(job, sheet, self._book.cost_running(job), attempt.cost_usd)
         if not reason or job.policy.on_reached != "stop":
             return
@@ -414,6 +441,10 @@ class Crew:
             limit["guess"] = bool(event.get("guess"))
             until = hold_until(limit, sheet.history.waits, job.policy, now)
             why, measured = f"{attempt.id} hit a limit", is_measured(limit)
-            giver = job.id if limit["guess"] else ""
-            self._limits.hold(attempt.scope, until, why, event["evidence"], now, measured, giver)
+            if event.get("patient"):
+                why = f"{attempt.id} waits for a limit"
+                self._limits.sit_out(attempt.scope, until, why, event["evidence"], now, measured, attempt.id)
+            else:
+                giver = job.id if limit["guess"] else ""
+                self._limits.hold(attempt.scope, until, why, event["evidence"], now, measured, giver)
         self.due()

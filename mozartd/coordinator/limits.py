@@ -123,6 +123,31 @@ class Limits:
         if self._hold(throttle, kept, reason + why, evidence, now, "limit", due=until):
             throttle.measured = measured and kept == until and throttle.due == until
 
+    def sit_out(
+        self, scope: str, until: float, reason: str, evidence: str, now: float, measured: bool, attempt: str
+    ) -> None:
+        """An agent waits for a limit to pass and tries again by itself: nobody else begins meanwhile. Its word replaces nobody
+        else's, and ends with the attempt, if it is not over before."""
+        throttle = self.of(scope)
+        if throttle.is_held(now) and not throttle.sitters:
+            return
+        sitters = throttle.sitters | {attempt}
+        if until > throttle.until:
+            self.hold(scope, until, reason, evidence, now, measured, attempt.partition(":")[0])
+        throttle.sitters = sitters
+
+    def get_up(self, scope: str, attempt: str, served: bool, limited: bool, now: float) -> None:
+        """The attempt has ended: served, which is the end of what it and others waited for; `limited`, which is for its report
+        to say; or otherwise."""
+        throttle = self._scopes.get(scope)
+        if throttle is None or attempt not in throttle.sitters:
+            return
+        throttle.sitters = set() if served or limited else throttle.sitters - {attempt}
+        if not limited and not throttle.sitters and throttle.is_held(now):
+            # Nothing was told of the service's windows.
+            throttle.limited = False
+            self._release(throttle, now, "who waited for it got through" if served else "who waited for it has ended")
+
     def is_measured(self, scope: str) -> bool:
         """It is held for a while, not until a time of day."""
         return scope in self._scopes and self._scopes[scope].measured

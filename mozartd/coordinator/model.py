@@ -201,6 +201,9 @@ class Job:
     running: set[int] = field(default_factory=set)
     troubled: set[int] = field(default_factory=set)
     """Sheets that have spent an attempt and are not complete: what the others' prompts may learn from. Derived."""
+    failed: dict[int, None] = field(default_factory=dict)
+    cancelled: dict[int, None] = field(default_factory=dict)
+    """Sheets in these states, in the order in which they came to them. Derived."""
     passed: float = 0.0
     """Its turn in the fair share: rises with each start by 1/weight. Derived."""
     is_waiting: bool = field(default=False, compare=False)
@@ -305,6 +308,17 @@ class Job:
             if sheet.state is SheetState.PENDING and not sheet.missing:
                 self.add_ready(sheet)
         self.running = {n for n, sheet in self.sheets.items() if sheet.state is SheetState.RUNNING}
+        self.failed = {n: None for n, sheet in self.sheets.items() if sheet.state is SheetState.FAILED}
+        self.cancelled = {n: None for n, sheet in self.sheets.items() if sheet.state is SheetState.CANCELLED}
+
+    def adopt(self, version: Job) -> None:
+        """Hold the sheets of another version of it, and what was derived there."""
+        for name in _HELD:
+            setattr(self, name, getattr(version, name))
+
+
+#: What `take` makes of sheets.
+_HELD = ("sheets", "dependents", "ready", "troubled", "counts", "running", "failed", "cancelled")
 
 
 def weight(priority: int) -> float:

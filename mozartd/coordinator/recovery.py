@@ -6,6 +6,7 @@ of the daemon are over, whatever the rows say: they were interrupted, not failed
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import time
@@ -59,6 +60,8 @@ async def load(store: Store, settings: Settings, logs: str, deaths: Mapping[str,
             book.add(job)
             if deaths.get(job.id, 0) >= MOST_DEATHS:
                 _pause_suspect(book, job, deaths[job.id], time.time())
+    # No collection of cycles will find any among these.
+    gc.freeze()
     for job in list(book.jobs.values()):
         await release_if_over(store, book, job)
     for row in await store.read("running_attempts"):
@@ -130,6 +133,9 @@ def repair(
         for n in [n for n in job.running if (job.id, n) not in running]:
             log.error("sheet %d of %s runs although no attempt does: it is ready again", n, job.id)
             book.change_sheet(job, job.sheets[n], "interrupt", now, "repaired: no attempt was running")
+        book.block_behind_lost(job, now)
+        for _ in book.following(job):
+            pass
         if job.wanted:
             book.close(job, job.sheets.values(), now)
         book.end_if_over(job, now)

@@ -34,21 +34,22 @@ class Registry:
             rows = await self._store.read("sheets_of", seq=job.seq, after=0, limit=-1)
             # In a thread: 100,000 sheets take a second.
             await apart(len(rows), lambda: job.take([Sheet.of(row) for row in rows]))
-            self._refuse_if_forgotten(job.id)
+            self.refuse_if_forgotten(job.id)
         # Somebody else may have brought it back to life meanwhile.
         return self._book.jobs.get(job.id, job)
 
     def _as_known(self, row: Row) -> Job:
         known = self._book.jobs.get(row["id"])
         if known is None:
-            self._refuse_if_forgotten(row["id"])
+            self.refuse_if_forgotten(row["id"])
             known = Job.of(row)
             # On disk and not in the book: it is being submitted, and nobody can mean it yet.
             if known.state not in JOB_ENDED:
                 raise MozartError("unknown_job", f"cannot find a job {row['id']!r} yet", "ask again in a moment")
         return known
 
-    def _refuse_if_forgotten(self, job: str) -> None:
+    def refuse_if_forgotten(self, job: str) -> None:
+        """Raises MozartError `unknown_job`."""
         if job in self.forgetting:
             hint = "see the settings history_jobs and history_days"
             raise MozartError("unknown_job", f"cannot find a job {job!r} any more: it is being forgotten", hint)

@@ -21,7 +21,7 @@ from ipc.segments import LOG, PACKED, UNMASKED
 #: Suffix of what is not whole yet. Nobody works on it while a plan is made: a crash left it.
 TEMPORARY = ".tmp"
 #: Beside a log: the prompt that was sent, and what an agent writes in place of a pipe.
-PROMPT, SPOOL = ".prompt", ".log.spool"
+PROMPT, SPOOL, SYSTEM = ".prompt", ".log.spool", ".system"
 #: A smaller segment stays plain: it takes a block of the disk either way, and anybody can read it.
 LEAST_PACKED = 64 * 1024
 
@@ -40,7 +40,7 @@ class Piece(NamedTuple):
 
     start: int
     kind: str
-    """LOG, PACKED, GONE, UNMASKED, PROMPT, SPOOL or TEMPORARY."""
+    """LOG, PACKED, GONE, UNMASKED, PROMPT, SPOOL, SYSTEM or TEMPORARY."""
     size: int
     """On disk."""
     mtime: float
@@ -167,9 +167,9 @@ def care_for(log: AttemptLog, is_running: bool, bounds: Bounds) -> Care:
 
 def _repairs(log: AttemptLog, is_running: bool) -> Iterator[Tidy | Mend]:
     packed = {piece.start for piece in log.pieces if piece.kind == PACKED}
-    known = {piece.start for piece in log.pieces if piece.kind not in (TEMPORARY, UNMASKED, PROMPT, SPOOL)}
+    known = {piece.start for piece in log.pieces if piece.kind not in (TEMPORARY, UNMASKED, PROMPT, SPOOL, SYSTEM)}
     for piece in log.pieces:
-        is_left = piece.kind in (UNMASKED, SPOOL) and not is_running
+        is_left = piece.kind in (UNMASKED, SPOOL, SYSTEM) and not is_running
         if is_left or piece.kind == TEMPORARY or (piece.kind == LOG and piece.start in packed):
             yield Tidy(log, piece)
     segments = log.segments()

@@ -320,6 +320,7 @@ def _account(limits: Limits, job: Job, attempt: Attempt, report: Finished, now: 
     served = served and not retry.is_machines_fault(report)
     troubled = code in SERVICE_CODES
     tokens = sum((report["tokens"] or {}).values())  # type: ignore[arg-type]
+    limits.get_up(attempt.scope, attempt.id, served and not troubled, code in LIMIT_CODES, now)
     limits.end(attempt.scope, attempt.ordinal, served and not troubled, now - attempt.assigned_at, int(tokens), now)
     if troubled and job.policy.breaker:
         limits.fail(attempt.scope, job.policy.breaker_threshold, job.policy.breaker_recovery, now)

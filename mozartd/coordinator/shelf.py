@@ -23,7 +23,7 @@ from mozartd.coordinator.packed import blocks, pack
 from mozartd.coordinator.reading import look
 from mozartd.coordinator.retention import CRASH, TEMPORARY, AttemptLog, Piece
 
-_BESIDE = re.compile(r"([0-9]{1,18})\.([0-9]{1,18})(\.prompt|\.log\.spool)")
+_BESIDE = re.compile(r"([0-9]{1,18})\.([0-9]{1,18})(\.prompt|\.log\.spool|\.system)")
 #: What a job's name ends with, whatever is made of the job.
 _NUMBER = re.compile(r"-([0-9]{1,9})(?:\.|$)")
 #: Files whose names are held at once: a job may have a million.

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TypeVar
 
 from ipc.states import SHEET_ENDED
-from ipc.threads import in_thread
+from ipc.threads import in_thread, uncollected
 from mozartd.coordinator.model import Job, Sheet
 from mozartd.coordinator.turn import Turn
 
@@ -48,7 +48,7 @@ async def yielding(work: Iterable[T]) -> AsyncIterator[T]:
 
 async def apart(rows: int, call: Callable[[], T]) -> T:
     """What `call` makes of so many rows: in a thread when they are many. Few are there also where no thread can be had."""
-    return await in_thread(call) if rows > FEW else call()
+    return await in_thread(uncollected, call) if rows > FEW else call()
 
 
 async def open_sheets(job: Job) -> list[Sheet]:

@@ -41,6 +41,9 @@ class Throttle:
     """(until, reason, kind) of what a longer limit lies over, and no limit shortens."""
     givers: list[str] = field(default_factory=list)
     """Jobs of whose words alone the limit was concluded; empty when a service has told it."""
+    sitters: set[str] = field(default_factory=set)
+    """Attempts that wait for it and will try again; empty when it was told by one that ended. Not kept over a restart: it is
+    over at its time then."""
     breaker: str = ""
     """`open`, `half-open`, or closed."""
     window: float | None = None
@@ -160,7 +163,7 @@ class Throttle:
             self.since, self.under = now, None
             self.threshold = max(1.0, self.running / 2)
         self.until, self.reason, self.evidence, self.kind, self.due = until, reason, evidence, kind, until
-        self.limited, self.measured = kind == "limit", False
+        self.limited, self.measured, self.sitters = kind == "limit", False, set()
         return True
 
     def fail(self, threshold: int, recovery: float, now: float) -> bool:
@@ -184,7 +187,7 @@ class Throttle:
 
     def _forget_hold(self) -> None:
         self.until, self.reason, self.evidence, self.kind, self.due = 0.0, "", "", "", 0.0
-        self.under, self.measured, self.givers = None, False, []
+        self.under, self.measured, self.givers, self.sitters = None, False, [], set()
 
     def _learn(self, now: float) -> None:
         """So long after the last reset comes the next. Windows in which the limit was not hit may lie between the two: the

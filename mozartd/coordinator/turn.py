@@ -17,16 +17,19 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
+from typing import Any
 
 from ipc import blame
 from ipc.errors import MozartError
 from ipc.score.expressions import ExpressionTooLargeError
+from ipc.threads import discard
 from mozartd.coordinator import fallback, schedule
 from mozartd.coordinator.admission import Admission
+from mozartd.coordinator.alone import Alone
 from mozartd.coordinator.book import Book
 from mozartd.coordinator.caps import Caps
 from mozartd.coordinator.crew import Crew
-from mozartd.coordinator.journal import Event
+from mozartd.coordinator.journal import Told
 from mozartd.coordinator.limits import Limits
 from mozartd.coordinator.model import Attempt, Job, Sheet
 from mozartd.store.store import Store, Write
@@ -37,6 +40,8 @@ log = logging.getLogger(__name__)
 RETRY_WRITE = 1.0
 #: Rows that may wait for the commit under way before who makes more of them has to.
 MANY_WRITES = 1000
+#: In place of a statement's name: the row's `rows` are many writes.
+MADE_ASIDE = ""
 #: What a change is that the disk does not take.
 IN_MEMORY = "it is only in memory, and lost if the daemon ends now"
 
@@ -57,9 +62,9 @@ class _Commit:
     """What one transaction writes, and what follows from it."""
 
     writes: list[Write] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
+    events: list[Told] = field(default_factory=list)
     offers: list[Offer] = field(default_factory=list)
-    offered: list[Event] = field(default_factory=list)
+    offered: list[Told] = field(default_factory=list)
     """Of the offers, behind all others: the last ones that are numbered, so that they can be taken back."""
     effects: list[Callable[[], None]] = field(default_factory=list)
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
@@ -69,11 +74,16 @@ class _Commit:
     def __iter__(self) -> Iterator[Write]:
         """Job rows before what refers to them, and events last. Made where they are written: thousands of events cost the
         loop nothing."""
-        yield from self.writes
+        for name, row in self.writes:
+            if name == MADE_ASIDE:
+                yield from row["rows"]
+            else:
+                yield name, row
         for offer in self.offers:
             yield from offer.writes
         for event in chain(self.events, self.offered):
-            yield "put_event", event.row()
+            for row in event.rows():
+                yield "put_event", row
 
 
 class Turn:
@@ -119,7 +129,7 @@ class Turn:
         self._changed_meanwhile = False
         """A turn ran while a commit was under way: what it changed waits for the next one."""
         self._writes: list[Write] = []
-        self._events: list[Event] = []
+        self._events: list[Told] = []
         self._offers: list[Offer] = []
         self._is_wary = False
         """A commit with several offers failed: one at a time, until it is known whether they are why."""
@@ -133,6 +143,8 @@ class Turn:
         self._looking: set[asyncio.Future[None]] = set()
         """Of those, and of those whose commit is under way: who only wants to read what there is."""
         self._timer: asyncio.TimerHandle | None = None
+        self._discarding: set[asyncio.Task[None]] = set()
+        self.alone = Alone(book, self.collect, self.due)
 
     def __repr__(self) -> str:
         return f"<Turn {len(self._writes)} rows to write{', degraded' if self.degraded else ''}>"
@@ -160,6 +172,17 @@ class Turn:
         """Rows that are not the book's, in one transaction with all changes made so far."""
         self._writes += writes
         self.due()
+
+    def write_aside(self, seq: int, rows: list[Write]) -> None:
+        """Many rows of a job that were made aside, in one transaction with all changes made so far. The list is ours."""
+        self.write([(MADE_ASIDE, {"seq": seq, "rows": rows})])
+        self.after_commit(partial(self.discard, rows))
+
+    def discard(self, many: list[Any]) -> None:
+        """Nobody else has these: give their memory back, aside."""
+        task = self._loop.create_task(discard(many), name="discard")
+        self._discarding.add(task)
+        task.add_done_callback(self._discarding.discard)
 
     async def collect(self) -> None:
         """Make the rows of what was changed so far: whoever changes much does so bit by bit, and waits when many are not on
@@ -216,6 +239,8 @@ class Turn:
         self._book.ripen(now)
         self._limits.end_due(now)
         self._start(now)
+        if self._book.later:
+            self.alone.follow()
         self._commit()
         self._wake(now)
 
@@ -249,6 +274,8 @@ class Turn:
     def _choose_backends(self, now: float) -> None:
         """Put the sheets that could start next where they are to run: a fallback, or back."""
         for job in self._book.choosing.values():
+            if job.is_busy:
+                continue
             blame.put(job.id)
             room = max(0, job.policy.max_concurrent - len(job.running))
             for n in [n for numbers in job.ready.values() for n in numbers[:room]]:

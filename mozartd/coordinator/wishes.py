@@ -27,6 +27,11 @@ def rerun_hint(job: Job) -> str:
     return f"`mozart retry {job.id}` runs again what did not complete"
 
 
+def over(state: str) -> str:
+    """That it has ended, and how: `it is already cancelled`."""
+    return "it is already cancelled" if state == "cancelled" else f"it has already {state}"
+
+
 def needs_yes(what: str, notes: Sequence[str]) -> MozartError:
     return MozartError("needs_yes", f"cannot {what} without a yes: {'; '.join(notes)}", "add --yes", EXIT_USAGE)
 

@@ -66,7 +66,7 @@ def ending_of(recording: Recording, events: Iterable[Event]) -> Ending:
     """One killed by its harness is one that Mozart would have stopped: at a limit, after a result, or by its clock."""
     stopped = None
     if recording.meta["timed_out_and_killed"]:
-        seen = {type(event) for event in events}
+        seen = {type(event) for event in events if not _is_sat_out(event)}
         stopped = "limited" if Limited in seen else "post_result" if Result in seen else "timeout"
     code = recording.meta["exit_code"]
     return Ending(
@@ -89,10 +89,14 @@ def replay(
     return events, parser.verdict(ending_of(recording, events))
 
 
+def _is_sat_out(event: Event) -> bool:
+    return isinstance(event, Limited) and event.patient
+
+
 def story(events: Iterable[Event]) -> str:
-    """Events as a sentence. Of several totals in a row only the last counts."""
+    """Events as a sentence. Of several totals in a row only the last counts; a limit that the agent sits out is none."""
     told: list[str] = []
-    for event in events:
+    for event in (each for each in events if not _is_sat_out(each)):
         match event:
             case Session():
                 told.append(f"session {event.model or '-'}")

@@ -71,7 +71,7 @@ class Desk:
         self.turn.assign = Assigner(self.book, self.crew, scores, followers, store, paths, 1 << 20).assign
         self.crew.due, self.crew.after_commit = self.turn.due, self.turn.after_commit
         self.turn.on_settled = self._settled
-        nothing, setup = cast("Any", None), cast("Any", SimpleNamespace(deaths=-1))
+        nothing, setup = cast("Any", None), cast("Any", SimpleNamespace(deaths=-1, paths=paths))
         self.parts = Parts(
             setup, Settings(), store, journal, self.book, self.limits, self.crew, self.turn, scores, followers, {},
             Registry(self.book, store), Endings(), nothing, Once(store, self.turn), nothing, "", None, lambda: None,

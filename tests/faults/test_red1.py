@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ipc.errors import MozartError
+from tests.faults.test_score import Score, codes, validate
+from tests.process.daemon import Daemon
 
 RUN = [
     'alias run="sh -c"\nrun {v}',
@@ -130,3 +134,63 @@ def test_A04_a_value_is_never_an_option() -> None:
             assert compose(script, {"v": value}, ["v"]).environment, script
     for script in WORDS:
         assert compose(script, {"v": "--flag"}, ["v"]).environment, script
+
+
+PROFILE = """
+name: teller
+command:
+  argv: [sh, "{script}"]
+  prompt: stdin
+  system_prompt: ["{{system_prompt_file}}"]
+"""
+
+
+def test_A09_a_system_prompt_goes_through_a_copy_of_ours(shared_daemon: Daemon, score: Score, tmp_path: Path) -> None:
+    """Nobody else reads it, what was submitted is what the agent gets, and it does not outlive the agent."""
+    system, script = tmp_path / "system.md", tmp_path / "tell.sh"
+    system.write_text("a secret way")
+    system.chmod(0o644)
+    script.write_text(f'stat -c "%a %n" "$1"; cat "$1"; echo; echo another >{system}\n')
+    profiles = tmp_path / ".mozart" / "backends"
+    profiles.mkdir(parents=True)
+    (profiles / "teller.yaml").write_text(PROFILE.format(script=script))
+    path = score("a", "b", backend={"type": "teller", "command": None, "system_prompt_file": "system.md"})
+    job = shared_daemon.run(path)
+    assert shared_daemon.wait(job)["state"] == "completed"
+    logs = shared_daemon.home / "logs" / job
+    said = shared_daemon.mozart("logs", job, "--raw").stdout.splitlines()
+    assert said == [word for n in (1, 2) for word in (f"600 {logs}/{n}.1.system", "a secret way")]
+    assert not list(logs.glob("*.system"))
+
+
+def test_A09_prompts_in_arguments_are_told(cold: Daemon, score: Score, tmp_path: Path) -> None:
+    profiles = tmp_path / ".mozart" / "backends"
+    profiles.mkdir(parents=True)
+    argv = 'argv: [sh, -c, \'cat "$1"\', sh, "{prompt}"], prompt: argument'
+    (profiles / "shown.yaml").write_text(f"name: shown\ncommand: {{{argv}}}\n")
+    seen = [
+        {"type": "shown", "command": None},
+        {"command": "claude -p {prompt}"},
+        {"command": "x=$(timeout 5 claude -p '{prompt}')"},
+        {"command": ["claude", "-p", "{prompt}"]},
+    ]
+    hidden = ["printf %s {prompt} | claude -p", "claude -p <<E\n{prompt}\nE", "claude -p '{prompt_file}'"]
+    for backend in seen:
+        assert "V227" in codes(validate(cold, score("x", backend=backend))[1], "warning"), backend
+    for command in hidden:
+        assert "V227" not in codes(validate(cold, score("x", backend={"command": command}))[1], "warning"), command
+
+
+def test_A04_a_value_like_an_option_fails_its_rule(shared_daemon: Daemon, score: Score, tmp_path: Path) -> None:
+    """In the words of the sheet's failure, and said beforehand."""
+    (tmp_path / "workspace").mkdir()
+    (tmp_path / "workspace" / "f").write_text("x\n")
+    rules = [{"type": "command_succeeds", "command": "grep -c {word} f"}]
+    path = score("a", validations=rules, retry={"max_retries": 1, "max_completion_attempts": 0})
+    assert "V229" in codes(validate(shared_daemon, path, "--var", "word=x")[1], "warning")
+    job = shared_daemon.run(path, "--var", "word=-vf/etc/passwd")
+    assert shared_daemon.wait(job)["state"] == "failed"
+    assert "begins with `-` and would be an option of `grep`" in shared_daemon.mozart("status", job, "--json").stdout
+    rules[0]["command"] = "grep -c -- {word} f"
+    path = score("a", validations=rules)
+    assert "V229" not in codes(validate(shared_daemon, path, "--var", "word=x")[1], "warning")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -192,3 +193,67 @@ def test_D09_a_plan_in_order_has_no_waves(mozart: Mozart, score: Score) -> None:
     assert "WAVE" not in out
     assert [one["wave"] for one in json.loads(mozart("plan", path, "--json")[1])["sheets"]] == [1, 2, 3]
     assert "WAVE" in mozart("plan", score("say a", "say b", sheet={"dependencies": {2: [1]}}))[1]
+
+
+# ---- scores and agents -----------------------------------------------------------------------------------------------
+
+
+def test_D14_dots_lead_out_of_where_a_link_leads(
+    mozart: Mozart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for the kernel and for whoever changes into that directory; a linked file is where it is named, as for compose."""
+    deep = tmp_path / "real" / "deep"
+    deep.mkdir(parents=True)
+    (tmp_path / "beside").mkdir()
+    text = "name: x\nworkspace: ../ws\nbackend: {type: command, command: [cat]}\nsheet: {size: 1, total_items: 1}\n"
+    (deep / "x.yaml").write_text(f"{text}prompt: {{template: x}}\n")
+    (tmp_path / "link").symlink_to(deep)
+    (tmp_path / "beside" / "x.yaml").symlink_to(deep / "x.yaml")
+    (tmp_path / "real" / "y.yaml").write_text((deep / "x.yaml").read_text().replace("../ws", "ws"))
+    monkeypatch.chdir(tmp_path)
+
+    def workspace(*words: str) -> str:
+        return str(json.loads(mozart("plan", *words, "--json")[1])["workspace"])
+
+    assert workspace("link/x.yaml") == workspace("real/deep/x.yaml") == str(tmp_path / "real" / "ws")
+    assert workspace("beside/x.yaml") == str(tmp_path / "ws")
+    assert workspace("link/../y.yaml") == str(tmp_path / "real" / "ws")
+    assert workspace("beside/x.yaml", "--workspace", "link/../ws") == str(tmp_path / "real" / "ws")
+    (tmp_path / "real" / "ws").symlink_to(deep)
+    assert workspace("link/x.yaml") == str(tmp_path / "real" / "ws"), "the workspace's own name stays"
+    monkeypatch.chdir(tmp_path / "link")
+    assert workspace("x.yaml") == str(tmp_path / "real" / "ws")
+
+
+@pytest.mark.parametrize("command", ["\"printf 'a\\0b'\"", '[printf, "a\\0b"]'])
+def test_D14_a_nul_in_a_command_is_refused_in_words(mozart: Mozart, tmp_path: Path, command: str) -> None:
+    path = tmp_path / "nul.yaml"
+    path.write_text(
+        f"name: x\nbackend: {{type: command, command: {command}}}\nsheet: {{size: 1, total_items: 1}}\n"
+        "prompt: {template: x}\n"
+    )
+    code, out, said = mozart("validate", path)
+    assert code == 1
+    (error,) = [line for line in (out + said).splitlines() if "E301 error" in line]
+    assert "backend.command must not contain a NUL character" in error
+
+
+def test_D08_a_script_without_its_interpreter_says_so(calm_daemon: Daemon, score: Score, tmp_path: Path) -> None:
+    """The kernel says "No such file or directory" of a file that is there."""
+    jobs = []
+    for name, text in (("crlf", "#!/bin/sh\r\necho hello\r\n"), ("gone", "#!/usr/bin/nothing-3 -u\necho hello\n")):
+        script = tmp_path / f"an {name}.sh"
+        script.write_bytes(text.encode())
+        script.chmod(0o755)
+        path = score("", name=name, backend={"command": [str(script)]}, retry={"max_retries": 0})
+        jobs.append((script, submit(calm_daemon, path)))
+    attempts = []
+    for _, job in jobs:
+        calm_daemon.wait(job)
+        attempts.append(calm_daemon.job(job)["sheets"][0]["attempts"][0])
+    (crlf, _), (gone, _) = jobs
+    assert [one["code"] for one in attempts] == ["E505", "E505"]
+    assert attempts[0]["message"] == f"cannot start {crlf}: its first line ends in CR (a file from Windows)"
+    assert attempts[1]["message"] == f"cannot start {gone}: its interpreter /usr/bin/nothing-3 -u is not there"
+    subprocess.run(["sh", "-c", attempts[0]["hint"].partition(": ")[2]], check=True)
+    assert crlf.read_bytes() == b"#!/bin/sh\necho hello\n"

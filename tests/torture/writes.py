@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 from ipc.errors import MozartError
 from ipc.states import JOB_ENDED
-from tests.process.daemon import Daemon, describe, processes_of, wait_until, write_score
+from tests.process.daemon import Daemon, children_of, describe, processes_of, title_of, wait_until, write_score
 from tests.torture import invariants
 from tests.torture.faults import AFTER, BEFORE, Faults, compiled
 from tests.torture.load import submission
@@ -254,10 +254,16 @@ class Stage:
 
     def _left(self, more: set[int]) -> list[str]:
         """Processes that stay, beyond those that should and `more`."""
+        staying = self._staying | more
+
+        def strangers() -> set[int]:
+            helpers = {child for pid in staying for child in children_of(pid) if title_of(child) == "mozart-helper"}
+            return set(processes_of(self.daemon.home)) - staying - helpers
+
         try:
-            wait_until(lambda: set(processes_of(self.daemon.home)) <= self._staying | more)
+            wait_until(lambda: not strangers())
         except AssertionError:
-            return ["left: " + describe(pid) for pid in set(processes_of(self.daemon.home)) - self._staying - more]
+            return ["left: " + describe(pid) for pid in strangers()]
         return []
 
 

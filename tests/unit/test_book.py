@@ -15,7 +15,7 @@ from mozartd.coordinator.book import Book
 from mozartd.coordinator.journal import Event, Journal
 from mozartd.coordinator.limits import Limits
 from mozartd.coordinator.model import Attempt, Choice, History, Job, Policy, Sheet
-from mozartd.coordinator.requests.modify import kept
+from mozartd.coordinator.requests.modify import replanned
 from mozartd.coordinator.settle import interrupt, settle
 from mozartd.coordinator.throttle import SAME_SECONDS
 from tests.unit.scenes import chain, check_book, make_book, make_job, report, rule
@@ -212,9 +212,9 @@ def test_a_sheet_that_a_new_score_has_not_leaves_no_row_behind() -> None:
     book = make_book(job)
     book.change_sheet(job, job.sheets[3], "cancel", NOW)
     planned = make_job(2)
-    book.replan(job, list(planned.sheets.values()), planned, NOW, {})
+    book.replan(job, replanned(job, planned, NOW).job, NOW, {})
     check_book(book)
-    assert [row["n"] for row in rows(book, "put_sheet")] == [1, 2]
+    assert rows(book, "put_sheet") == [], "those of the version are written by who made it"
 
 
 def test_what_runs_of_a_job_moves_with_it_to_another_group() -> None:
@@ -222,7 +222,7 @@ def test_what_runs_of_a_job_moves_with_it_to_another_group() -> None:
     book = make_book(job)
     attempt = start(book, job, 1)
     for group in ("night", "day", ""):
-        book.replan(job, list(job.sheets.values()), make_job(2), NOW, {"group": group, "priority": 7})
+        book.replan(job, replanned(job, make_job(2), NOW).job, NOW, {"group": group, "priority": 7})
         check_book(book)
     assert (job.group, job.priority) == ("", 7)
     end(book, attempt)
@@ -240,7 +240,7 @@ def test_what_runs_while_a_new_score_comes_runs_again_by_that_one(code: str) -> 
     attempt.ordinal = limits.start(attempt.scope)
     attempt.facts["session_id"] = "s"
     planned = make_job(2, scopes={1: "x/d/d", 2: "x/d/d"}, full_attempts=3)
-    book.replan(job, [kept(job, sheet) or sheet for sheet in planned.sheets.values()], planned, NOW, {})
+    book.replan(job, replanned(job, planned, NOW).job, NOW, {})
     end(book, attempt, limits, verdict="crashed", code=code)
     check_book(book)
     sheet = job.sheets[1]

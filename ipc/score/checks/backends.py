@@ -4,6 +4,7 @@ or package, V227 what others can read."""
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -13,7 +14,7 @@ from ipc.score import routing
 from ipc.score.load import LoadedScore
 from ipc.score.problems import INFO, WARNING, Field, Problem
 from ipc.score.schema import Backend, overlay
-from ipc.score.shell import read_script
+from ipc.score.shell import backend_placeholder, read_script
 
 #: Agents, which take their time; a `command` may well be done in a second.
 AGENTS = ("claude_cli", "codex_cli", "gemini_cli", "opencode_cli")
@@ -127,13 +128,39 @@ def visible(loaded: LoadedScore) -> Iterator[Problem]:
             message = "codex takes the system prompt as an argument: every user of this machine can read it with `ps`"
             hint = "keep secrets out of it, or put it into the prompt"
             yield loaded.found("V227", WARNING, (*path, "system_prompt_file"), message, hint)
-        elif (
-            backend.type == "command" and isinstance(backend.command, list) and "{prompt}" in "\n".join(backend.command)
-        ):
+        elif backend.type == "command" and _shows_prompt(backend.command or []):
             message = "{prompt} is passed as an argument: every user of this machine can read it with `ps`"
             yield loaded.found(
                 "V227", WARNING, (*path, "command"), message, "write {prompt_file}, or leave it to stdin"
             )
+        elif _tells_prompt(backend):
+            message = (
+                f"{backend.type} takes the prompt as an argument: every user of this machine can read it with `ps`"
+            )
+            yield loaded.found(
+                "V227", WARNING, (*path, "type"), message, "keep secrets out of it, or let the agent read a file"
+            )
+
+
+#: They pass nothing on to another process.
+_SHELLS_OWN = frozenset({"echo", "printf", "test", "[", ":", "true", "export", "read"})
+
+
+def _shows_prompt(command: str | list[str]) -> bool:
+    if isinstance(command, list):
+        return any("{prompt}" in word for word in command)
+    for spot in read_script(command, backend_placeholder(("prompt",))).spots:
+        simple, place = spot.levels[-1] if spot.levels else (None, -1)
+        first = simple.words[simple.assigned] if simple and len(simple.words) > simple.assigned else ""
+        if place > 0 and first and place > simple.assigned and first not in _SHELLS_OWN:
+            return True
+    return False
+
+
+def _tells_prompt(backend: Backend) -> bool:
+    given = _invocation(backend)
+    words = [word for value in given.values() if isinstance(value, list) for word in value]
+    return given.get("prompt") == "argument" or "{prompt}" in "\n".join(map(str, words))
 
 
 def programs(loaded: LoadedScore) -> Iterator[Problem]:
@@ -142,10 +169,7 @@ def programs(loaded: LoadedScore) -> Iterator[Problem]:
         program = _program(backend)
         if program and program not in said and not _is_found(program, backend, loaded):
             said.add(program)
-            message = f"{program}: command not found (the backend {backend.type} needs it)"
-            yield loaded.found(
-                "V210", WARNING, _naming(loaded, path), message, "install it, or add its directory to PATH"
-            )
+            yield loaded.found("V210", WARNING, _naming(loaded, path), *_not_found(program, backend, loaded))
 
 
 def _naming(loaded: LoadedScore, path: Field) -> Field:
@@ -201,6 +225,16 @@ def _program_of_text(command: str) -> str:
     if len(named) == 1 and len(known) == 1 and known[0] not in _OF_THE_SHELL:
         return known[0]
     return next((word for word in known if word.startswith(("./", "../"))), "")
+
+
+def _not_found(program: str, backend: Backend, loaded: LoadedScore) -> tuple[str, str]:
+    if os.sep not in program:
+        message = f"{program}: command not found (the backend {backend.type} needs it)"
+        return message, "install it, or add its directory to PATH"
+    directory = backend.working_directory or loaded.directory
+    if os.path.isfile(os.path.join(directory, program)):
+        return f"{program}: permission denied", f"chmod +x {shlex.quote(program)}, in {directory}"
+    return f"{program}: no such file", f"check the path: it is looked for in {directory}"
 
 
 def _is_found(program: str, backend: Backend, loaded: LoadedScore) -> bool:

@@ -100,7 +100,9 @@ def coverage(loaded: LoadedScore) -> Iterator[Problem]:
     rules = loaded.score.validations
     if not rules:
         message = "there are no validations: a sheet counts as done when its agent says so"
-        yield loaded.found("V203", WARNING, ("validations",), message, "check what the agent must leave behind")
+        yield loaded.found(
+            "V203", WARNING, ("validations",), message, "add validations for what the agent must leave behind"
+        )
     elif all(rule.type == "file_exists" for rule in rules):
         message = "the validations only look whether files exist, not what is in them"
         yield loaded.found("V205", INFO, ("validations",), message, "add content_contains or command_succeeds")

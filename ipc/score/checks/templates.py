@@ -108,7 +108,7 @@ def given(loaded: LoadedScore) -> Iterator[Problem]:
             continue
         near = misspelt(name, wanted | set(map(str, prompt.variables)) - set(prompt.given))
         if near or not re.search(r"\{%-?\s*(include|import|from|extends)\b", text):
-            hint = f"did you mean --var {near}=…?" if near else "the score names it nowhere"
+            hint = f"did you mean --var {near}=…?" if near else "check its name: the score does not use it"
             yield loaded.found(
                 "V226", WARNING, ("prompt", "variables", name), f"nothing uses the variable {name!r}", hint
             )

@@ -20,6 +20,7 @@ from mozartd.coordinator.model import Job, Sheet
 from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
 from mozartd.coordinator.steps import in_steps
+from mozartd.coordinator.wishes import over
 
 #: Sheets that the event names, at most.
 TOLD = 100
@@ -30,31 +31,34 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     typed, numbers = params.text("job"), params.wholes("sheets")
     params.finish()
     job = await (parts.registry.find_whole if numbers else parts.registry.find)(typed)
-    for n in numbers:
-        _check(job, n)
-    states = {job.sheets[n].state.value for n in numbers} or {job.state.value}
-    if states == {"cancelled"}:
+    return await parts.once.enter(params.key, _cancel(parts, job, numbers, params.key, session.who))
+
+
+async def _cancel(parts: Parts, job: Job, numbers: list[int], key: str, who: str) -> dict[str, Any]:
+    async with parts.turn.alone.at(job.id):
+        already = _check(job, numbers)
+        if not already:
+            parts.journal.append(time.time(), "asked.cancel", job.id, by=who, sheets=numbers[:TOLD])
+            stopped = await in_steps(parts.turn, cancelling(parts.book, job, numbers, time.time(), parts.crew.stop))
+    if already:
         # Also when somebody else cancelled it: it must be on disk before anybody is told so.
-        return await parts.once.commit(params.key, {"job": job.id, "sheets": [], "already": True})
-    if job.state in JOB_ENDED:
-        hint = f"see mozart status {job.id}"
-        raise MozartError("job_ended", f"cannot cancel {job.id}: it is already {job.state}", hint)
-    parts.journal.append(time.time(), "asked.cancel", job.id, by=session.who, sheets=numbers[:TOLD])
-    return await parts.once.enter(params.key, _cancel(parts, job, numbers, params.key))
-
-
-async def _cancel(parts: Parts, job: Job, numbers: list[int], key: str) -> dict[str, Any]:
-    job.is_busy += 1
-    try:
-        stopped = await in_steps(parts.turn, cancelling(parts.book, job, numbers, time.time(), parts.crew.stop))
-    finally:
-        job.is_busy -= 1
-    parts.book.touch(job)
-    parts.book.end_if_over(job, time.time())
+        return await parts.once.commit(key, {"job": job.id, "sheets": [], "already": True})
     return await parts.once.commit(key, {"job": job.id, "sheets": stopped[::-1]})
 
 
-def _check(job: Job, n: int) -> None:
+def _check(job: Job, numbers: list[int]) -> bool:
+    """Whether it is cancelled already."""
+    for n in numbers:
+        _check_sheet(job, n)
+    if ({job.sheets[n].state.value for n in numbers} or {job.state.value}) == {"cancelled"}:
+        return True
+    if job.state in JOB_ENDED:
+        hint = f"see `mozart status {job.id}`"
+        raise MozartError("job_ended", f"cannot cancel {job.id}: {over(job.state)}", hint)
+    return False
+
+
+def _check_sheet(job: Job, n: int) -> None:
     if n not in job.sheets:
         raise MozartError(
             "unknown_sheet",
@@ -64,7 +68,7 @@ def _check(job: Job, n: int) -> None:
     if job.sheets[n].state in SHEET_ENDED and job.sheets[n].state is not SheetState.CANCELLED:
         raise MozartError(
             "sheet_ended",
-            f"cannot cancel sheet {n} of {job.id}: it is already {job.sheets[n].state}",
+            f"cannot cancel sheet {n} of {job.id}: {over(job.sheets[n].state)}",
             f"see `mozart status {job.id}`",
         )
 

@@ -9,23 +9,28 @@ fewer sheets, another name, another workspace.
 
 from __future__ import annotations
 
+import copy
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from ipc.errors import MozartError
 from ipc.score.schema import Score
 from ipc.states import JOB_ENDED, SHEET_SATISFIED
 from ipc.states import Sheet as SheetState
-from ipc.threads import in_thread
-from mozartd.coordinator import assign
+from ipc.threads import in_thread, uncollected
+from mozartd.coordinator import assign, budget
+from mozartd.coordinator.book import Book
 from mozartd.coordinator.clients import Session
 from mozartd.coordinator.model import Job, Sheet
 from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
 from mozartd.coordinator.requests import submit
 from mozartd.coordinator.scopes import private_scopes
-from mozartd.coordinator.wishes import needs_yes, numbers, refuse_if_ending
+from mozartd.coordinator.settle import pause
+from mozartd.coordinator.versions import Version, version_of
+from mozartd.coordinator.wishes import needs_yes, numbers, over, refuse_if_ending
 
 
 async def handle(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
@@ -33,35 +38,94 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     source, yes = params.text_or("source", ""), params.flag("yes")
     environment = submit.chosen_environment(params.mapping("environment"), parts.settings.submit_env)
     params.finish()
-    score = await in_thread(submit.check, document, path)
+    score = await in_thread(uncollected, submit.check, document, path)
+    given = _Given(score, path, source, environment, yes)
     job = await parts.registry.find(typed)
-    private = private_scopes(job)
+    return await parts.once.enter(params.key, _modify(parts, job, given, params.key, session.who))
+
+
+@dataclass(slots=True, frozen=True)
+class _Given:
+    score: Score
+    path: str
+    source: str
+    environment: dict[str, str]
+    yes: bool
+
+
+@dataclass(slots=True)
+class _Replanned:
+    version: Version
+    forgotten: set[str]
+    """Scopes that nobody will use any more."""
+    open: list[int]
+    """Sheets that will run."""
+    too_dear: str
+    """Why they are not started at once: the new limits may be below what the job has cost."""
+    cut: assign.Parts
+
+
+async def _modify(parts: Parts, job: Job, given: _Given, key: str, who: str) -> dict[str, Any]:
+    async with parts.turn.alone.at(job.id, shut=True):
+        planned = await in_thread(uncollected, _plan, job, given)
+        before = (await parts.scores.load(job.seq)).score
+        refuse_if_ending(job, "modify")
+        _check(job, planned)
+        notes = await in_thread(_notes, job, planned, given.score.name)
+        if notes and not given.yes:
+            raise needs_yes(f"modify {job.id}", notes)
+        # What its worker does not have yet is not by the old score.
+        parts.crew.recall(job)
+        await parts.turn.collect()
+        now = time.time()
+        new = await in_thread(uncollected, _replan, job, planned, given, now)
+        old, changed = [*job.sheets.values()], _changed(job, before, given.score)
+        parts.journal.append(now, "asked.modify", job.id, by=who, score=given.path)
+        parts.book.replan(job, new.version.job, now, changed)
+        parts.journal.append_many(new.version.events)
+        for scope in new.forgotten:
+            parts.limits.forget(scope)
+        parts.scores.keep(job.seq, new.cut)
+        # With the rows of the book's changes, in one transaction: a job is never half of one score and half of another.
+        parts.turn.write_aside(job.seq, new.version.writes)
+        parts.crew.look_at_money(job)
+        if new.too_dear:
+            pause(parts.book, job, now, new.too_dear)
+    parts.turn.after_commit(partial(parts.turn.discard, old))
+    return await parts.once.commit(key, {"job": job.id, "sheets": new.open, "changed": changed})
+
+
+def _plan(job: Job, given: _Given) -> Job:
     # What runs goes on with its session, and what was learned of the service is still true.
-    suffix = next((scope[scope.index("#") :] for scope in private), "")
-    planned = await in_thread(submit.make_job, score, path, time.time(), None, suffix)
-    before = (await parts.scores.load(job.seq)).score
-    # It has gone on while its score was read.
-    refuse_if_ending(job, "modify")
-    _check(job, planned)
-    if not yes and (notes := _notes(job, planned, score.name)):
-        raise needs_yes(f"modify {job.id}", notes)
-    # What its worker does not have yet is not by the old score.
-    parts.crew.recall(job)
-    changed = _changed(job, before, score)
-    sheets = [kept(job, sheet) or sheet for sheet in planned.sheets.values()]
+    suffix = next((scope[scope.index("#") :] for scope in private_scopes(job)), "")
+    return submit.make_job(given.score, given.path, time.time(), None, suffix)
+
+
+def _replan(job: Job, planned: Job, given: _Given, now: float) -> _Replanned:
+    version = replanned(job, planned, now)
+    score = submit.score_row(job.seq, given.score, given.source, given.environment)
     dropped = [n for n in job.sheets if n not in planned.sheets]
-    now = time.time()
-    parts.journal.append(now, "asked.modify", job.id, by=session.who, score=path)
-    parts.book.replan(job, sheets, planned, now, changed)
-    for scope in private - private_scopes(job):
-        parts.limits.forget(scope)
-    parts.scores.keep(job.seq, assign.Parts.of(score, environment))
-    # With the rows of the book's changes, in one transaction: a job is never half of one score and half of another.
-    parts.turn.write([("replace_score", submit.score_row(job.seq, score, source, environment))])
-    parts.turn.write([("drop_sheet", {"seq": job.seq, "n": n}) for n in dropped])
-    parts.book.end_if_over(job, now)
-    open_ones = [n for n, sheet in job.sheets.items() if sheet.state is SheetState.PENDING]
-    return await parts.once.commit(params.key, {"job": job.id, "sheets": open_ones, "changed": changed})
+    version.writes = [
+        ("replace_score", score),
+        *(("drop_sheet", {"seq": job.seq, "n": n}) for n in dropped),
+        *(("put_sheet", sheet.row(job.seq)) for sheet in version.job.sheets.values()),
+    ]
+    will_run = [n for n, sheet in version.job.sheets.items() if sheet.state is SheetState.PENDING]
+    forgotten = private_scopes(job) - private_scopes(version.job)
+    reasons = (budget.reached(version.job, version.job.sheets[n]) for n in will_run)
+    too_dear = next(filter(None, reasons), "")
+    return _Replanned(version, forgotten, will_run, too_dear, assign.Parts.of(given.score, given.environment))
+
+
+def replanned(job: Job, planned: Job, now: float) -> Version:
+    """The job as the new score has it, with what stays of the old one."""
+    sheets = [kept(job, sheet) or sheet for sheet in planned.sheets.values()]
+
+    def block(book: Book, version: Job) -> None:
+        version.policy, version.score_path, version.workspace = planned.policy, planned.score_path, planned.workspace
+        book.block_behind_cancelled(version, now)
+
+    return version_of(job, sheets, block)
 
 
 def _notes(job: Job, planned: Job, name: str) -> list[str]:
@@ -80,9 +144,7 @@ def _notes(job: Job, planned: Job, name: str) -> list[str]:
 
 def _check(job: Job, planned: Job) -> None:
     if job.state in JOB_ENDED:
-        raise MozartError(
-            "job_ended", f"cannot modify {job.id}: it is already {job.state}", "submit the new score instead"
-        )
+        raise MozartError("job_ended", f"cannot modify {job.id}: {over(job.state)}", "submit the new score instead")
     gone = [n for n in job.running if n not in planned.sheets]
     if gone:
         raise MozartError(
@@ -108,6 +170,7 @@ def kept(job: Job, sheet: Sheet) -> Sheet | None:
     if old is None:
         return None
     if old.state in SHEET_SATISFIED or old.state in (SheetState.RUNNING, SheetState.CANCELLED):
+        old = copy.copy(old)
         old.dependencies = sheet.dependencies
         # Should it run again, then by the new score; an attempt that runs now keeps the scope that it has.
         old.scope, planned = sheet.scope, sheet.history

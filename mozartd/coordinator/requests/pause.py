@@ -17,7 +17,7 @@ from mozartd.coordinator.clients import Session
 from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
 from mozartd.coordinator.steps import open_sheets, yielding
-from mozartd.coordinator.wishes import refuse_if_ending, rerun_hint
+from mozartd.coordinator.wishes import over, refuse_if_ending, rerun_hint
 
 
 async def handle(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
@@ -25,8 +25,9 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     params.finish()
     job = await parts.registry.find(typed)
     kept = [sheet.n async for sheet in yielding(await open_sheets(job))]
+    await parts.turn.alone.opened(job.id)
     if job.state in JOB_ENDED:
-        raise MozartError("job_ended", f"cannot pause {job.id}: it is already {job.state}", rerun_hint(job))
+        raise MozartError("job_ended", f"cannot pause {job.id}: {over(job.state)}", rerun_hint(job))
     refuse_if_ending(job, "pause")
     running = sorted(job.running) if at_once else []
     if job.state is JobState.PAUSED and not running:

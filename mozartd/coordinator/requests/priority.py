@@ -14,6 +14,7 @@ from ipc.states import JOB_ENDED
 from mozartd.coordinator.clients import Session
 from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
+from mozartd.coordinator.wishes import over
 
 
 async def handle(parts: Parts, session: Session, params: Params) -> dict[str, Any]:
@@ -24,7 +25,7 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     job = await parts.registry.find(typed)
     if job.state in JOB_ENDED:
         raise MozartError(
-            "job_ended", f"cannot change {job.id}: it is already {job.state}", "only jobs that go on have a share"
+            "job_ended", f"cannot change {job.id}: {over(job.state)}", "only jobs that go on have a share"
         )
     job.priority = priority
     parts.book.touch(job)

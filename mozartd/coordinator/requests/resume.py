@@ -39,6 +39,7 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     # What would be stopped at once is not started.
     too_dear = [why async for sheet in yielding(open_ones) if stops and (why := budget.reached(job, sheet))]
     ended = await predecessor(parts.store, parts.book, job)
+    await parts.turn.alone.opened(job.id)
     refuse_if_ending(job, "resume")
     if job.state in JOB_ENDED:
         raise MozartError("not_paused", f"cannot resume {job.id}: it is {job.state}, not paused", rerun_hint(job))

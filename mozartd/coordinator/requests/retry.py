@@ -8,12 +8,17 @@ one and all that depends on it. And what was blocked. Attempts keep their number
 
 from __future__ import annotations
 
+import copy
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ipc.errors import MozartError
 from ipc.states import JOB_ENDED, SHEET_ENDED, SHEET_SATISFIED
 from ipc.states import Sheet as SheetState
+from mozartd.coordinator import budget
 from mozartd.coordinator.book import Book, downstream
 from mozartd.coordinator.clients import Session
 from mozartd.coordinator.model import Job, Sheet
@@ -21,7 +26,11 @@ from mozartd.coordinator.params import Params
 from mozartd.coordinator.parts import Parts
 from mozartd.coordinator.recovery import predecessor
 from mozartd.coordinator.settle import release_successors
+from mozartd.coordinator.steps import apart
+from mozartd.coordinator.versions import Version, version_of
 from mozartd.coordinator.wishes import needs_yes, numbers, refuse_if_ending
+
+Choice = Callable[[Job], tuple[list[Sheet], list[Sheet]]]
 
 #: Sheets that the event names, at most.
 TOLD = 100
@@ -32,23 +41,52 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
     typed, named, first = params.text("job"), params.wholes("sheets"), params.whole("from")
     only, yes = params.flag("only"), params.flag("yes")
     params.finish()
-    job = await parts.registry.find_whole(typed)
-    # The job that it was to wait for may have ended while this one had.
-    ended = await predecessor(parts.store, parts.book, job)
-    job = parts.book.jobs.get(job.id, job)
-    refuse_if_ending(job, "retry")
-    chosen, stopped = _choose(job, named, first, only, yes)
-    if job.id not in parts.book.jobs:
-        parts.book.add(job)
-    now = time.time()
-    parts.journal.append(now, "asked.retry", job.id, by=session.who, sheets=[sheet.n for sheet in chosen][:TOLD])
-    revive(parts.book, job, chosen, now)
-    for sheet in stopped:
-        parts.crew.stop(job, sheet, "retry")
-    if ended and ended.id not in parts.book.jobs:
-        release_successors(parts.book, ended, now)
-    answer = {"job": job.id, "sheets": sorted(sheet.n for sheet in (*chosen, *stopped))}
-    return await parts.once.commit(params.key, answer)
+    job = await parts.registry.find(typed)
+    choice = partial(_choose, named=named, first=first, only=only, yes=yes)
+    return await parts.once.enter(params.key, _retry(parts, job.id, choice, params.key, session.who))
+
+
+async def _retry(parts: Parts, id: str, choice: Choice, key: str, who: str) -> dict[str, Any]:
+    async with parts.turn.alone.at(id, shut=True):
+        job = await parts.registry.find_whole(id)
+        # The job that it was to wait for may have ended while this one had.
+        ended = await predecessor(parts.store, parts.book, job)
+        refuse_if_ending(job, "retry")
+        now = time.time()
+        revived = await apart(job.total_sheets, partial(_revived, job, choice, now))
+        parts.registry.refuse_if_forgotten(id)
+        before = [*job.sheets.values()]
+        if id not in parts.book.jobs:
+            parts.book.add(job)
+        parts.journal.append(now, "asked.retry", id, by=who, sheets=revived.chosen[:TOLD])
+        _begin_again(parts.book, job, now)
+        parts.book.adopt(job, revived.version.job)
+        parts.journal.append_many(revived.version.events)
+        parts.turn.write_aside(job.seq, revived.version.writes)
+        for n in revived.stopped:
+            parts.crew.stop(job, job.sheets[n], "retry")
+        if ended and ended.id not in parts.book.jobs:
+            release_successors(parts.book, ended, now)
+    parts.turn.after_commit(partial(parts.turn.discard, before))
+    return await parts.once.commit(key, {"job": id, "sheets": sorted([*revived.chosen, *revived.stopped])})
+
+
+@dataclass(slots=True)
+class _Revived:
+    version: Version
+    chosen: list[int]
+    """What runs again."""
+    stopped: list[int]
+    """What is interrupted for that."""
+
+
+def _revived(job: Job, choice: Choice, now: float) -> _Revived:
+    chosen, stopped = choice(job)
+    _refuse_too_dear(job, chosen)
+    numbers = [sheet.n for sheet in chosen]
+    sheets = [copy.copy(sheet) for sheet in job.sheets.values()]
+    version = version_of(job, sheets, partial(_revive_sheets, numbers=numbers, now=now))
+    return _Revived(version, numbers, [sheet.n for sheet in stopped])
 
 
 def _choose(job: Job, named: list[int], first: int | None, only: bool, yes: bool) -> tuple[list[Sheet], list[Sheet]]:
@@ -69,6 +107,18 @@ def _choose(job: Job, named: list[int], first: int | None, only: bool, yes: bool
     return [sheet for sheet in chosen if sheet.state in SHEET_ENDED], running
 
 
+def _refuse_too_dear(job: Job, chosen: list[Sheet]) -> None:
+    """What would be stopped at once is not started."""
+    too_dear = (
+        [why for sheet in chosen if (why := budget.reached(job, sheet))] if job.policy.on_reached == "stop" else []
+    )
+    if too_dear:
+        ended = job.state in JOB_ENDED
+        how = "submit it with --start-sheet" if ended else f"`mozart modify {job.id} SCORE`"
+        hint = f"raise that limit in its score, then {how}"
+        raise MozartError("cost_reached", f"cannot retry {job.id}: {too_dear[0]}", hint)
+
+
 def _ask_before_more(job: Job, named: list[int], chosen: list[Sheet]) -> None:
     """Nobody named these, and what they have done is lost."""
     lost = (*SHEET_SATISFIED, SheetState.RUNNING)
@@ -85,12 +135,22 @@ def _ask_before_more(job: Job, named: list[int], chosen: list[Sheet]) -> None:
 
 def revive(book: Book, job: Job, chosen: list[Sheet], now: float) -> None:
     """Make these sheets, which have ended, run again, and their job with them."""
+    _begin_again(book, job, now)
+    _revive_sheets(book, job, [sheet.n for sheet in chosen], now)
+
+
+def _begin_again(book: Book, job: Job, now: float) -> None:
     if job.state in JOB_ENDED:
         book.change_job(job, "retry", now, "retried")
     job.wanted, job.not_before = "", 0.0
-    for sheet in chosen:
+    book.touch(job)
+
+
+def _revive_sheets(book: Book, job: Job, numbers: list[int], now: float) -> None:
+    for n in numbers:
+        sheet = job.sheets[n]
         sheet.history = sheet.history.anew()
-        if choices := job.policy.choices_of(sheet.n):
+        if choices := job.policy.choices_of(n):
             sheet.scope = choices[sheet.history.choice].scope
         book.change_sheet(job, sheet, "retry", now, "retried")
 

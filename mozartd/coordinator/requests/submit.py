@@ -32,7 +32,7 @@ from ipc.score.unavailable import unavailable
 from ipc.states import JOB_ENDED
 from ipc.states import Job as JobState
 from ipc.states import Sheet as SheetState
-from ipc.threads import in_pool, in_thread
+from ipc.threads import in_pool, in_thread, uncollected
 from mozartd.coordinator import assign
 from mozartd.coordinator.archive import archive_workspace
 from mozartd.coordinator.clients import Session
@@ -60,8 +60,8 @@ async def handle(parts: Parts, session: Session, params: Params) -> dict[str, An
         raise MozartError("E403", f"cannot take {path}: {parts.turn.degraded}", hint)
     if parts.turn.draining:
         raise MozartError("draining", f"cannot take {path}: the daemon is about to stop", "submit it again in a moment")
-    score = await in_pool(SUBMISSIONS, check, document, path)
-    job = await in_pool(SUBMISSIONS, make_job, score, path, time.time(), start_sheet)
+    score = await in_pool(SUBMISSIONS, uncollected, check, document, path)
+    job = await in_pool(SUBMISSIONS, uncollected, make_job, score, path, time.time(), start_sheet)
     job.not_before, job.group = at or 0.0, group or job.group
     if after:
         await _put_after(parts, job, after)
@@ -105,7 +105,7 @@ async def _enter(
         parts.journal.append(time.time(), "job.queued", job.id, name=job.name, sheets=job.total_sheets, by=who)
 
     # In a thread: 100,000 sheets take a second or two, and others are asking.
-    await parts.turn.offer(await in_thread(rows), tell, enter)
+    await parts.turn.offer(await in_thread(uncollected, rows), tell, enter)
     # The other one may have ended while ours was being written, and looked in the book for who waits for it.
     await release_if_over(parts.store, parts.book, job)
     parts.turn.due()

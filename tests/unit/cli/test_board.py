@@ -65,7 +65,7 @@ def test_costs_add_up_over_attempts() -> None:
         (event("sheet.pending", 3, reason="its worker died"), "sheet 3 of 3 will run again: its worker died"),
         (
             event(
-                "sheet.waiting", 1, 1, reason="E001 timed out", until="2026-11-23T12:00:00.500Z", mode="normal", of=3
+                "sheet.waiting", 1, 1, reason="E001 timed out", until="2026-11-23T12:01:30.500Z", mode="normal", of=3
             ),
             "sheet 1 of 3 failed (E001 timed out); retrying in 0.5s (attempt 2 of 3)",
         ),
@@ -158,4 +158,4 @@ def test_the_summary_of_many_sheets_lists_those_that_need_a_look() -> None:
     sheets = [sheet(n, "failed" if n % 100 == 0 else "completed") for n in range(1, 2001)]
     shown = summary(answer(sheets), NOON)
     assert len(shown.splitlines()) < 60
-    assert "15 more failed: mozart status song-1" in shown
+    assert "15 more failed: see `mozart status song-1`" in shown

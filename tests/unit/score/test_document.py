@@ -124,7 +124,7 @@ REFUSED: dict[str, tuple[str, int, int, str]] = {
     "an alias as a key": ("a: &a x\n*a : 1\n", 2, 1, "as a key"),
     "a merge of a number": ("a: &a 1\nb: {<<: *a}\n", 2, 9, "takes a map"),
     "a merge of a list of numbers": ("b: {<<: [1]}\n", 1, 9, "takes a map"),
-    "an open quote": ('a: "x\n', 2, 1, "not closed"),
+    "an open quote": ('a: "x\n', 2, 1, "close it"),
     "a colon": ("a: b: c\n", 1, 5, "quote"),
     "not a number": ("a: .nan", 1, 4, "quote it"),
     "infinity": ("a: -.inf", 1, 4, "quote it"),
