@@ -68,15 +68,23 @@ def read_mark(name: str, mark: str, parent: int) -> Mark | None:
     return None
 
 
+#: Characters of an identity.
+_IDENTITY = 32
+
+
 def identity(state: str) -> str:
-    """What this daemon signs with: drawn once, kept in its state directory."""
+    """What this daemon signs with: drawn once, kept in its state directory. Where that takes nothing it is kept nowhere: what is
+    signed meanwhile is never taken for ours, and stays."""
     path = os.path.join(state, "identity")
-    with suppress(FileExistsError):
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with suppress(OSError), open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)) as file:
+        if len(known := file.read(_IDENTITY + 1)) == _IDENTITY:
+            return known
+    drawn = os.urandom(_IDENTITY // 2).hex()
+    with suppress(OSError):
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
         with open(fd, "w") as file:
-            file.write(os.urandom(16).hex())
-    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)) as file:
-        return file.read(64)
+            file.write(drawn)
+    return drawn
 
 
 def _read(name: str, directory: int) -> bytes:

@@ -20,7 +20,7 @@ def command(
     workspace: Workspace = None,
     json: Json = False,
 ) -> int:
-    """Resume paused jobs.
+    """Resume a paused job.
 
     Also tries a backend again that was waiting for a login.
     """

@@ -288,7 +288,6 @@ def _kind(code: int) -> int:
 
 _PRAGMAS = (
     # Only a file without tables takes it.
-    f"auto_vacuum = {INCREMENTAL}",
     "journal_mode = WAL",
     "synchronous = FULL",
     "foreign_keys = ON",
@@ -299,6 +298,11 @@ _PRAGMAS = (
 
 
 async def _prepare(database: aiosqlite.Connection) -> None:
+    async with database.execute("PRAGMA page_count") as cursor:
+        row = await cursor.fetchone()
+    if row is not None and row[0] == 0:
+        # Of a database that is new: to an older one it would be a write, and its disk may take none.
+        await database.execute(f"PRAGMA auto_vacuum = {INCREMENTAL}")
     for pragma in _PRAGMAS:
         await database.execute(f"PRAGMA {pragma}")
 

@@ -103,8 +103,8 @@ def running(workers: int = 2, *, sample: bool = True, settings: Mapping[str, Any
             sampled(daemon)
         try:
             daemon.start()
-            # Supervisor and coordinator; what the supervisor starts to see whether they are ready is gone again.
-            wait_until(lambda: len(processes_of(daemon.home)) == workers + 2)
+            # The supervisor, its children with their fork servers; what it starts to see whether they are ready is gone again.
+            wait_until(lambda: len(processes_of(daemon.home)) == 2 * (workers + 1) + 1)
             yield daemon
         finally:
             try:

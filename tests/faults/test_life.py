@@ -341,7 +341,7 @@ def test_D18_stop_says_what_goes_on_and_one_wording_for_no_daemon(cold: Daemon, 
         assert "the daemon is not running" in done.stdout + done.stderr, verb
     (cold.home / "config.yaml").unlink()
     job = cold.run(score("hang"))
-    assert f"there is no {cold.home}/config.yaml" in cold.mozartd("reload").stdout
+    assert f"{cold.home}/config.yaml does not exist" in cold.mozartd("reload").stdout
     cold.wait_for(job, "attempt.started")
     assert "1 unfinished job continues at the next start" in cold.mozartd("stop").stdout
 

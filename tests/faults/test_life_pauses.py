@@ -29,6 +29,7 @@ DEADLINES = {
     "ipc/awake.py GAP_SECONDS": SIMULATED,
     "ipc/bounds.py HALF_SECONDS": SIMULATED,
     "ipc/line.py PATIENCE": ASKED,
+    "ipc/forkserver.py PATIENCE": SIMULATED,
     "workers/attempt.py USAGE_SECONDS": NONE,
     "mozartd/backoff.py SHORT_LIFE_SECONDS": NONE,
     "mozartd/backoff.py FIRST_PAUSE_SECONDS": NONE,

@@ -320,7 +320,7 @@ def test_B03_values_of_two_readings_are_said(cold: Daemon, tmp_path: Path) -> No
     plain = {"h": "10", "i": "1.5", "j": "true", "k": "'010'", "l": "0x1F", "m": "null", "n": "v1", "o": "-3", "p": "0"}
     path.write_text("\n".join([*lines, *(f"    {name}: {text}" for name, text in {**odd, **plain}.items())]))
     code, problems = validate(cold, path)
-    found = [problem["message"].partition(" is read")[0] for problem in problems if problem["code"] == "V224"]
+    found = [problem["message"].partition(" means")[0] for problem in problems if problem["code"] == "V224"]
     assert (code, found) == (0, ["010", *odd.values()])
     assert json.loads(cold.mozart("plan", path, "--json").stdout)["total_sheets"] == 8
     assert cold.mozart("plan", path, "--set", "sheet.total_items=010").returncode == 2

@@ -56,7 +56,7 @@ def test_D08_the_hint_about_a_job_that_has_ended_works(
     assert calm_daemon.wait(job)["state"] == ended
     code, _, said = mozart("pause", job)
     assert code == 1
-    assert f"cannot pause {job}: it is already {ended}" in said
+    assert f"cannot pause {job}: it has already {ended}" in said
     hint = said.partition("`mozart ")[2].partition("`")[0]
     assert mozart(*shlex.split(hint))[0] == 0, hint
     calm_daemon.wait(job)
@@ -283,13 +283,13 @@ def test_D14_what_became_of_an_attempt_is_said_after_its_lines() -> None:
     [
         ("E203 tests pass: exit 1", "E203", "tests pass: exit 1", ["tests pass"], "E203 tests pass: exit 1"),
         ("retrying: it printed nothing", "E006", "it printed nothing", [], "retrying: it printed nothing"),
-        ("", "E203", "tests pass: exit 1", ["tests pass", "lint"], "E203 tests pass: exit 1; not met: lint"),
+        ("", "E203", "tests pass: exit 1", ["tests pass", "lint"], "E203 tests pass: exit 1; validation failed: lint"),
         ("paused by hand", "E004", "its job was paused", [], "paused by hand"),
         ("after sheet 1", "E009", "it exited with 3", [], "after sheet 1; E009 it exited with 3"),
     ],
 )
 def test_D14_why_does_not_repeat_itself(reason: str, code: str, message: str, rules: list[str], why: str) -> None:
     attempts = [{"code": code, "message": message}]
-    unmet = [{"type": "command_succeeds", "description": rule, "passed": False} for rule in rules]
+    unmet = [{"type": "command_succeeds", "description": rule, "passed": False, "detail": ""} for rule in rules]
     sheet = {"state": "waiting", "reason": reason, "until": None, "attempts": attempts, "validations": unmet}
     assert status.why(sheet, 0.0) == why

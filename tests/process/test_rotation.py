@@ -143,13 +143,10 @@ def test_gc_does_what_it_said(start_daemon: Start, score: Callable[..., Path]) -
     wait_until(lambda: kinds(daemon, jobs[0])[GONE] == 1)
     assert kinds(daemon, jobs[1])[GONE] == 0
     assert read_all(daemon, jobs[1]).logs[1, 1] == whole
-    torn = segments(logs_of(daemon, jobs[1]))[0]
-    os.truncate(torn, torn.stat().st_size - 7)
     asked = daemon.request("gc", dry_run=True)
     assert (daemon.home / "logs" / "nobody-7").exists()
     assert asked["actions"] == [
         {"action": "remove", "job": "nobody-7", "why": "no such job", "bytes": 26, "files": 1},
-        {"action": "mend", "job": jobs[1], "why": "lost in a crash", "bytes": 7, "files": 1},
     ]
     told = daemon.mozart("gc")
     assert told.stdout.splitlines()[1].split() == ["remove", "nobody-7", "1", "26", "B", "no", "such", "job"]

@@ -284,7 +284,11 @@ def test_what_is_missing_makes_it_incomplete() -> None:
     assert judge(Verdict("ok"), [passed(True)]).name == "ok"
     verdict = judge(Verdict("ok"), [passed(True), passed(False)])
     assert verdict.hint
-    assert (verdict.name, verdict.code, verdict.message) == ("incomplete", "E201", "report: not there")
+    assert (verdict.name, verdict.code, verdict.message) == (
+        "incomplete",
+        "E201",
+        "validation failed: report (not there)",
+    )
     crash = Verdict("crashed", "E003")
     assert judge(crash, [passed(False)]) is crash
 
