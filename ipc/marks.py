@@ -73,8 +73,8 @@ _IDENTITY = 32
 
 
 def identity(state: str) -> str:
-    """What this daemon signs with: drawn once, kept in its state directory. Where that takes nothing it is kept nowhere: what is
-    signed meanwhile is never taken for ours, and stays."""
+    """What this daemon signs with: drawn once, kept in its state directory. Where that takes nothing it is not kept:
+    what is signed meanwhile is never taken for ours, and stays."""
     path = os.path.join(state, "identity")
     with suppress(OSError), open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)) as file:
         if len(known := file.read(_IDENTITY + 1)) == _IDENTITY:
