@@ -87,6 +87,6 @@ async def write(store: Store) -> None:
         job = make_job(score, "/tmp/queued.yaml", 1e9 + seq)
         job.seq, job.id = seq, f"queued-{seq}"
         store.write(rows_of(job, score, "", {}))
-    held = Throttle("command/default/default", since=1e9, until=math.inf, reason="bench")
+    held = Throttle("command", since=1e9, until=math.inf, reason="bench")
     row = {name: getattr(held, name) for name in ("scope", "since", "until", "reason", "evidence")}
     await store.write([("put_hold", {**row, "facts": json.dumps(held.facts())})])

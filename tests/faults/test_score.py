@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.process.daemon import Daemon
 
 Score = Callable[..., Path]
@@ -282,6 +284,7 @@ def test_B03_a_variable_is_what_was_typed(cold: Daemon, score: Score) -> None:
     assert prompted(cold, path, *given) == "|".join(text for _, text in TYPED) + "\n"
 
 
+@pytest.mark.timeout(240)
 def test_B03_a_variable_has_the_type_of_its_default(cold: Daemon, score: Score) -> None:
     own = {"flag": False, "count": 3, "share": 0.5, "word": "a", "names": ["x"]}
     path = score("x", prompt={"template": "{{ [flag, count, share, word, names] }}", "variables": own})

@@ -56,7 +56,7 @@ def test_D08_the_hint_about_a_job_that_has_ended_works(
     assert calm_daemon.wait(job)["state"] == ended
     code, _, said = mozart("pause", job)
     assert code == 1
-    assert f"cannot pause {job}: it has already {ended}" in said
+    assert f"cannot pause {job}: it {'is already' if ended == 'cancelled' else 'has already'} {ended}" in said
     hint = said.partition("`mozart ")[2].partition("`")[0]
     assert mozart(*shlex.split(hint))[0] == 0, hint
     calm_daemon.wait(job)

@@ -281,7 +281,8 @@ class Daemon:
     def calm(self) -> None:
         """End every job and every hold, and forget a stand-in for Claude."""
         for job in self.request("list")["jobs"]:
-            self.request("cancel", job=job["id"])
+            with contextlib.suppress(MozartError):  # It has just ended.
+                self.request("cancel", job=job["id"])
             self.wait(job["id"])
         for hold in self.request("limits")["holds"]:
             self.request("limits.clear", scope="/".join(hold["scope"].values()))

@@ -10,6 +10,7 @@ import pytest
 from tests.bench.__main__ import NAMES, measure
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("name", NAMES)
 def test_runs(name: str) -> None:
     if name == "capture" and not find_spec("supervisor"):
